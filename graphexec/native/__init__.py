@@ -1,0 +1,1 @@
+"""What is emitted as LLVM IR, and how it is compiled, cached and loaded."""

@@ -1,0 +1,97 @@
+"""What the matrix product knows of the machine: vector width, register tile, cache blocks.
+
+One frozen record per (dtype, instruction set); everything else in `gemm*.py` reads its numbers from here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import llvmlite.binding as llvm
+import numpy as np
+from numpy.typing import DTypeLike
+
+#: (name, bytes in a vector, rows of the register tile, (rows, vectors) of the strips, host features that all must be
+#: there), best first. The sizes are what fits the registers: 32, 16, 32 and, for the scalar one, 16.
+INSTRUCTION_SETS: tuple[tuple[str, int, int, tuple[tuple[int, int], ...], tuple[str, ...]], ...] = (
+    ("avx512", 64, 14, ((1, 8), (2, 8), (4, 4), (6, 4)), ("avx512f", "avx512vl")),
+    ("avx2", 32, 6, ((1, 6), (2, 4)), ("avx2", "fma")),
+    ("neon", 16, 12, ((1, 8), (2, 8), (4, 4)), ("neon",)),
+    ("scalar", 0, 4, ((1, 4), (2, 4)), ()),
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Sizes of the blocks of one matrix product, all counted in elements unless said otherwise."""
+
+    isa: str
+    item: int  #: bytes of an element
+    lanes: int  #: elements of a vector
+    rows: int  #: rows of the register tile; even
+    strips: tuple[tuple[int, int], ...]  #: (rows, vectors) of the kernels for few rows
+    fma: bool  #: whether the machine multiplies and adds with one rounding
+    masks: bool  #: whether it loads part of a vector at the price of a whole one
+    depth: int = 384  #: most of k in one pass (kc)
+    row_block: int = 168  #: rows of the packed block of A (mc)
+    column_block: int = 768  #: columns of the packed block of B (nc)
+    dot_depth: int = 4096  #: most of k in one pass of the dot product kernel
+
+    dot_rows: int = 2  #: most rows by a transposed B done as dot products
+    a_columns: int = 96  #: fewest columns of C for which A is packed
+    b_rows: int = 64  #: fewest rows of C for which a B by rows is packed
+
+    @property
+    def columns(self) -> int:
+        """Columns of the register tile: two vectors."""
+        return 2 * self.lanes
+
+    @property
+    def packed_rows(self) -> int:
+        """Distance between two columns of a packed panel of A: the tile's rows in whole vectors."""
+        return -(-self.rows // self.lanes) * self.lanes
+
+    @property
+    def panel_bytes(self) -> int:
+        """One packed panel of A."""
+        return self.packed_rows * self.depth * self.item
+
+    @property
+    def block_bytes(self) -> int:
+        """Every packed panel of one row block of A."""
+        return -(-self.row_block // self.rows) * self.panel_bytes
+
+    @property
+    def work_bytes(self) -> int:
+        """Scratch of one thread: a block of A, then a block of B."""
+        return self.block_bytes + self.column_block * self.depth * self.item
+
+
+@lru_cache(None)
+def host_features() -> frozenset[str]:
+    """Names of the instruction set extensions of this host, as LLVM spells them."""
+    names = {name for name, present in llvm.get_host_cpu_features().items() if present}
+    if llvm.get_process_triple().startswith(("aarch64", "arm64")):
+        names.add("neon")  # part of the base architecture, which LLVM does not list on every system
+    return frozenset(names)
+
+
+def target_for(dtype: DTypeLike, features: Mapping[str, bool] | str | None = None) -> Target:
+    """The target of `dtype` on this host, or with given LLVM feature flags, or of a named instruction set.
+
+    Raises ValueError for a dtype other than float32 and float64 and for an unknown instruction set.
+    """
+    item = np.dtype(dtype).itemsize
+    if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"the matrix product takes float32 or float64, not {np.dtype(dtype)}")
+    if features is None:
+        present = host_features()
+    elif isinstance(features, str):
+        present = host_features()
+    else:
+        present = frozenset(name for name, on in features.items() if on)
+    for isa, width, rows, strips, needed in INSTRUCTION_SETS:
+        if isa == features or (not isinstance(features, str) and present.issuperset(needed)):
+            fused = isa != "scalar" or "fma" in present or "neon" in present
+            return Target(isa, item, max(width // item, 1), rows, strips, fused, isa.startswith("avx"))
+    raise ValueError(f"unknown instruction set {features!r}; known: {[entry[0] for entry in INSTRUCTION_SETS]}")

@@ -1,0 +1,1 @@
+"""Rewrites of an order before it is lowered."""

@@ -1,0 +1,197 @@
+"""What is known of a value before anything runs: its shape and its element type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphexec.errors import DtypeError, ShapeError
+
+DTYPES: dict[str, str] = {"float32": "f", "float64": "f", "int32": "i", "int64": "i", "bool": "b"}
+"""The element types, each with its kind: floating, integer, boolean."""
+
+KIND_NAMES = {"f": "floating", "i": "integer", "b": "bool"}
+
+
+class Size(int):
+    """The size of an axis that has a name: an integer that remembers the expression it came from.
+
+    A graph is inferred with every named dimension bound to a number. Because sizes stay integers, shape rules need
+    no second version for names; because they carry their expression, ``(batch, 64)`` reshaped to rows reads
+    ``64*batch``, and two axes that happen to be equal for one batch size are still told apart.
+    """
+
+    expression: str
+
+    def __new__(cls, value: int, expression: str) -> Size:
+        size = super().__new__(cls, value)
+        size.expression = expression
+        return size
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Size, (int(self), self.expression)
+
+    def _combine(self, value: int, sign: str, other: int, swapped: bool = False) -> Size:
+        left, right = (_text(other), self.expression) if swapped else (self.expression, _text(other))
+        if sign in "*//":
+            left, right = (f"({t})" if "+" in t or "-" in t else t for t in (left, right))
+        return Size(value, f"{left}{sign}{right}")
+
+    def __add__(self, other: int) -> int:
+        return self if other == 0 else self._combine(int(self) + int(other), "+", other)
+
+    def __radd__(self, other: int) -> int:
+        return self if other == 0 else self._combine(int(other) + int(self), "+", other, swapped=True)
+
+    def __sub__(self, other: int) -> int:
+        return self if other == 0 else self._combine(int(self) - int(other), "-", other)
+
+    def __mul__(self, other: int) -> int:
+        return self if other == 1 else self._combine(int(self) * int(other), "*", other)
+
+    def __rmul__(self, other: int) -> int:
+        return self if other == 1 else self._combine(int(other) * int(self), "*", other, swapped=True)
+
+    def __floordiv__(self, other: int) -> int:
+        return self if other == 1 else self._combine(int(self) // int(other), "//", other)
+
+
+def _text(size: int) -> str:
+    return size.expression if isinstance(size, Size) else str(int(size))
+
+
+def is_one(size: int) -> bool:
+    """Whether an axis has size 1 by declaration, and so broadcasts; a named axis that happens to be 1 does not."""
+    return size == 1 and not isinstance(size, Size)
+
+
+def same_size(a: int, b: int) -> bool:
+    return a == b and (isinstance(a, Size) == isinstance(b, Size))
+
+
+class TensorSpec(NamedTuple):
+    """Shape and element type of a value. Sizes are integers; those of named dimensions are :class:`Size`."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(int(n) for n in self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * itemsize(self.dtype)
+
+    def __str__(self) -> str:
+        return f"{shape_text(self.shape)} {self.dtype}"
+
+
+def itemsize(dtype: str) -> int:
+    return _ITEMSIZE[dtype]
+
+
+_ITEMSIZE = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "bool": 1}
+
+
+def shape_text(shape: Iterable[Any]) -> str:
+    """``(batch, 2)``: names where a size has one; ``(3,)`` for one axis, as Python prints it."""
+    parts = [n if isinstance(n, str) else _text(n) for n in shape]
+    return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"
+
+
+def check_dtype(dtype: Any) -> str:
+    """The name of an element type given as a name, a NumPy dtype or a NumPy scalar type."""
+    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    if name not in DTYPES:
+        raise DtypeError(f"{name!r} is not an element type", todo=f"Use one of {', '.join(DTYPES)}.")
+    return name
+
+
+def check_shape(shape: Any) -> tuple[int | str, ...]:
+    """A declared shape: sizes (integers from 0) and names of dimensions."""
+    if isinstance(shape, (int, str)):
+        shape = (shape,)
+    dims: list[int | str] = []
+    for n in shape:
+        if isinstance(n, Size):
+            dims.append(n.expression)
+        elif isinstance(n, str) and n.isidentifier():
+            dims.append(n)
+        elif isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0:
+            dims.append(int(n))
+        else:
+            raise ShapeError(
+                f"{n!r} is not a size", facts=[f"shape = {shape!r}"],
+                todo="A shape is made of integers from 0 and of names of dimensions.",
+            )
+    return tuple(dims)
+
+
+def promote(dtypes: Sequence[str]) -> str:
+    """The common element type of operands of equal kind, NumPy's for them.
+
+    *Raises* DtypeError when kinds differ: graphexec converts nothing silently.
+    """
+    kinds = {DTYPES[d] for d in dtypes}
+    if len(kinds) > 1:
+        raise DtypeError(
+            "operands of different kinds: " + " and ".join(sorted(KIND_NAMES[k] for k in kinds)),
+            todo="Convert one of them with cast(x, dtype=...).",
+        )
+    return max(dtypes, key=itemsize)
+
+
+def broadcast(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The common shape of operands, by NumPy's rules; a named axis never counts as an axis of size 1.
+
+    *Raises* ShapeError when two axes differ and neither has size 1.
+    """
+    first = shapes[0]
+    if all(s == first for s in shapes[1:]) and not any(isinstance(n, Size) for n in first):
+        return first
+    ndim = max(len(s) for s in shapes)
+    out: list[int] = []
+    for axis in range(-ndim, 0):
+        size: int = 1
+        for shape in shapes:
+            if len(shape) < -axis:
+                continue
+            n = shape[axis]
+            if is_one(size):
+                size = n
+            elif not is_one(n) and n != size:
+                raise ShapeError(
+                    f"shapes do not broadcast: axis {axis} is {_text(size)} and {_text(n)}",
+                    facts=[f"shapes {' and '.join(shape_text(s) for s in shapes)}"],
+                    todo="Axes must be equal or 1, counted from the last; give equal axes the same name.",
+                )
+            elif isinstance(n, Size):
+                size = n
+        out.append(size)
+    return tuple(out)
+
+
+_PROBE_STEP = 720_720  # divisible by 1..16, so that splitting a named axis into equal parts infers
+
+
+class Sizes(dict[str, int]):
+    """Numbers bound to named dimensions. A name that has none yet gets a probe: a large number of its own.
+
+    Probes let a graph be checked before any data is seen: two different names never agree, and a name never
+    agrees with a declared size.
+    """
+
+    def __missing__(self, name: str) -> int:
+        self[name] = _PROBE_STEP * (1_009 + 2 * len(self))
+        return self[name]
+
+    def bind(self, shape: Iterable[int | str]) -> tuple[int, ...]:
+        return tuple(Size(self[n], n) if isinstance(n, str) else n for n in shape)

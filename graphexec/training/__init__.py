@@ -1,0 +1,1 @@
+"""Training: update rules, initializers, data, the loop, checkpoints."""

@@ -1,0 +1,21 @@
+"""Addition of broadcast operands.
+
+    out = x + y
+    d_x = d_y = d_out
+
+Shapes: broadcast, as in NumPy. Dtypes: floating and integer.
+"""
+
+import numpy as np
+
+from graphexec.plugin import elementwise
+
+
+@elementwise(reference=np.add, domain=(-4.0, 4.0), kinds="fi", onnx="Add")
+def add(x, y):
+    return x + y
+
+
+@add.gradient
+def _(d_out):
+    return d_out, d_out

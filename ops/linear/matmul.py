@@ -1,0 +1,23 @@
+"""Matrix product of the last two axes, batched over the leading ones.
+
+    out = a @ b
+    d_a = d_out @ bᵀ
+    d_b = aᵀ @ d_out
+
+Shapes: (..., m, k) and (..., k, n) give (..., m, n); leading axes broadcast. Dtypes: float32, float64.
+Source: Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008, for the kernel.
+"""
+
+import numpy as np
+
+from graphexec.plugin import gemm, kernel, ops
+
+
+@kernel("(m,k),(k,n)->(m,n)", reference=np.matmul, domain=(-2.0, 2.0), onnx="MatMul", strided=("a", "b"), shared=True, scratch=1 << 21)
+def matmul(a, b, out, scratch, piece, pieces):
+    return gemm(a, b, out, scratch, piece, pieces)
+
+
+@matmul.gradient
+def _(d_out, a, b):
+    return d_out @ ops.swap_axes(b), ops.swap_axes(a) @ d_out
