@@ -116,7 +116,8 @@ class Op:
                     f"attribute {key!r} is missing", op=self.name, facts=[f"{self.name} takes {self.signature}"],
                     todo=f"Give {key}=...",
                 )
-            attributes[key] = literal(value, key, self.name)
+            value = literal(value, key, self.name)
+            attributes[key] = float(value) if isinstance(default, float) and type(value) is int else value
         return attributes
 
     @property

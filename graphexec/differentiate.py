@@ -1,0 +1,255 @@
+"""differentiate: writes the backward pass of a graph into the graph.
+
+Reverse mode, as in any textbook: walk the nodes backwards; a node whose output has a delta gives each operand a
+contribution by its op's backward rule; where a value feeds several operands, one sum node adds the contributions in
+the order of the consumers (`dL/dw = δ(2) z(1)ᵀ + δ(1) xᵀ`). Rules are written for operands of equal shape; broadcasting
+is undone here and nowhere else, by summing a contribution back to its value's shape.
+Source: Griewank and Walther, "Evaluating Derivatives", 2008, chapter 3.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from graphexec.builder import OrderBuilder, Traced
+from graphexec.derive import derive_backward
+from graphexec.errors import DifferentiationError, GraphExecError
+from graphexec.graph import Graph
+from graphexec.infer import infer
+from graphexec.op import ElementwiseOp, Op
+from graphexec.order import ABSENT, Node, Order
+from graphexec.registry import registry
+from graphexec.rewrite.expand import expand
+from graphexec.spec import DTYPES, Sizes
+
+
+def differentiate(graph: Graph, of: str, wrt: Iterable[str] | None = None) -> Graph:
+    """A new graph with the backward pass of ``graph`` written in, itself a graph like any other.
+
+    ``of`` names a scalar value; ``wrt`` names values, all trainable parameters when None. The new graph's outputs are
+    the value and then each gradient, and ``dag.graph["gradients"]`` and ``["deltas"]`` map names to the values that
+    hold them.
+
+    *Raises* GraphError for an unknown name; DifferentiationError when ``of`` is no scalar or an op on the way has no
+    backward rule.
+    """
+    order = expand(infer(graph.order(), Sizes()))
+    index = order.value_id(of)
+    names = [leaf.name for leaf in order.of_kind("parameter") if leaf.trainable] if wrt is None else list(wrt)
+    result = differentiate_order(order, index, [order.value_id(name) for name in names])
+    outputs = {of: result.value_id(of)} | {result.names[v]: v for v in result.gradients.values()}
+    return to_graph(result.with_nodes(result.nodes, outputs=outputs))
+
+
+def differentiate_order(order: Order, of: int, wrt: Sequence[int]) -> Order:
+    """The order with backward nodes, ``gradients`` and ``deltas``; see :func:`differentiate`."""
+    spec = order.specs[of]
+    if spec.shape != () or DTYPES[spec.dtype] != "f":
+        raise DifferentiationError(
+            f"gradients are taken of a floating scalar, and {order.names[of]!r} is {spec}", node=order.names[of],
+            todo="Reduce it first, for example with sum() or a loss with reduction='mean'.",
+        )
+    return _Backward(order, of, wrt).run()
+
+
+class _Backward:
+    def __init__(self, order: Order, of: int, wrt: Sequence[int]) -> None:
+        self.order, self.of, self.wrt = order, of, wrt
+        self.builder = OrderBuilder(order)
+        self.builder.nodes = list(order.nodes)
+        self.contributions: dict[int, list[int]] = {}
+        self.deltas: dict[int, int] = {}
+        self.active = _depends_on(order, wrt)
+
+    def run(self) -> Order:
+        for v in self.wrt:
+            if DTYPES[self.order.specs[v].dtype] != "f":
+                raise DifferentiationError(
+                    f"{self.order.names[v]!r} is {self.order.specs[v].dtype}: only floating values have gradients",
+                    node=self.order.names[v], todo="Leave it out of wrt.",
+                )
+        if not self.active[self.of]:
+            names = ", ".join(repr(self.order.names[v]) for v in self.wrt)
+            raise DifferentiationError(
+                f"{self.order.names[self.of]!r} does not depend on {names or 'any parameter'}", node=self.order.names[self.of],
+                todo="Name values that it is computed from.",
+            )
+        spec = self.order.specs[self.of]
+        self.contributions[self.of] = [self.builder.constant(1.0, spec.dtype, name=f"d_{self.order.names[self.of]}")]
+        for node in reversed(self.order.nodes):
+            if any(v in self.contributions for v in node.outputs):
+                self._visit(node)
+        gradients = {self.order.names[v]: self._gradient(v) for v in self.wrt}
+        for leaf in self.order.leaves:
+            self._sum(leaf.value_id, leaf.name, None)
+        names = self.order.names
+        deltas = {names[v]: d for v, d in self.deltas.items()}
+        return self.builder.order(self.order, gradients=gradients, deltas=deltas)
+
+    def _visit(self, node: Node) -> None:
+        for v in node.outputs:
+            self._sum(v, self.order.names[v], node.source)
+        if any(v != ABSENT and self.active[v] for v in node.inputs):
+            self.builder.prefix, self.builder.source = f"{node.name}.backward", node.source
+            self._apply_rule(node)
+            self.builder.prefix, self.builder.source = "", None
+
+    def _sum(self, value: int, name: str, source: str | None) -> int | None:
+        """The delta of a value: its contributions, summed in consumer order."""
+        parts = self.contributions.get(value)
+        if parts is None:
+            return None
+        if value not in self.deltas:
+            parts = parts[::-1]  # they came from the last consumer to the first
+            if len(parts) == 1:
+                self.deltas[value] = parts[0]
+            else:
+                op = registry.get("add_n")
+                node = self.builder.add(op, tuple(parts), op.check_attributes({}), name=f"d_{name}")
+                node.source = source
+                self.deltas[value] = node.outputs[0]
+        return self.deltas[value]
+
+    def _gradient(self, value: int) -> int:
+        found = self._sum(value, self.order.names[value], None)
+        if found is None:
+            op = registry.get("zeros_like")
+            found = self.builder.add(op, (value,), op.check_attributes({}), name=f"d_{self.order.names[value]}").outputs[0]
+        return found
+
+    def _apply_rule(self, node: Node) -> None:
+        op = node.op
+        if op.gradient_rule is not None:
+            given = self._call_gradient(node, op)
+        else:
+            backward = op.backward_op or self._derived(node)
+            given = self._add_backward(node, op, backward)
+        targets = self._targets(node)
+        for slot in reversed(range(len(targets))):  # so that reversing gives operand order
+            value, delta = targets[slot], given[slot]
+            if delta is None or not self.active[value]:
+                continue
+            if self.builder.specs[delta].shape != self.order.specs[value].shape:
+                sum_to = registry.get("sum_to")
+                delta = self.builder.add(sum_to, (delta, value), sum_to.check_attributes({}), f"{node.name}.backward.sum").outputs[0]
+            self.contributions.setdefault(value, []).append(delta)
+
+    def _targets(self, node: Node) -> list[int]:
+        """The operands that a rule gives deltas for."""
+        op = node.op
+        if op.variadic:
+            return list(node.inputs)
+        wanted = set(op.differentiable_inputs)
+        return [v for p, v in zip(op.inputs, node.inputs, strict=False) if p in wanted and v != ABSENT]
+
+    def _named(self, node: Node) -> dict[str, int]:
+        """What a rule may ask for by name."""
+        op = node.op
+        named = dict(zip(op.inputs, node.inputs, strict=False)) if not op.variadic else {}
+        named |= {p: ABSENT for p in op.inputs if p not in named and not op.variadic}
+        named |= {o: v for o, v in zip(op.outputs, node.outputs, strict=True) if o not in named}
+        return named
+
+    def _delta_of(self, node: Node, name: str) -> int:
+        value = node.outputs[node.op.outputs.index(name.removeprefix("d_"))]
+        if value not in self.deltas:
+            op = registry.get("zeros_like")
+            self.deltas[value] = self.builder.add(op, (value,), op.check_attributes({})).outputs[0]
+        return self.deltas[value]
+
+    def _ask(self, node: Node, names: Iterable[str]) -> list[int]:
+        named = self._named(node)
+        return [named[n] if n in named else self._delta_of(node, n) for n in names]
+
+    def _call_gradient(self, node: Node, op: Op) -> list[int | None]:
+        rule = op.gradient_rule
+        assert rule is not None
+        positional, keywords, variadic = [], {}, False
+        for p in inspect.signature(rule).parameters.values():
+            if p.kind is p.KEYWORD_ONLY:
+                keywords[p.name] = node.attributes[p.name]
+            elif p.kind is p.VAR_POSITIONAL:
+                variadic = True
+            else:
+                positional.append(p.name)
+        values = self.builder.values(self._ask(node, positional))
+        if variadic:
+            values += self.builder.values(node.inputs)
+        try:
+            result = rule(*values, **keywords)
+        except GraphExecError as error:
+            raise error.at(node=node.name, op=op.name, source=node.source) from None
+        return self._checked(node, op, result)
+
+    def _checked(self, node: Node, op: Op, result: Any) -> list[int | None]:
+        results = list(result) if isinstance(result, (tuple, list)) else [result]
+        targets = self._targets(node)
+        if len(results) > len(targets) and not op.variadic:  # deltas of optional operands that are not there
+            present = [v != ABSENT for p, v in zip(op.inputs, [*node.inputs, *[ABSENT] * len(op.inputs)], strict=False)
+                       if p in op.differentiable_inputs]  # fmt: skip
+            results = [r for r, there in zip(results, present, strict=False) if there]
+        if len(results) != len(targets) or not all(r is None or isinstance(r, Traced) for r in results):
+            raise DifferentiationError(
+                f"the gradient rule returns {len(results)} deltas for {len(targets)} floating operands", node=node.name, op=op.name,
+                source=node.source, todo="Return one delta for each floating operand, None where there is none.",
+            )
+        return [None if r is None else r.index for r in results]
+
+    def _derived(self, node: Node) -> Op:
+        op = node.op
+        if isinstance(op, ElementwiseOp) and op.differentiable:
+            op.rules["backward"] = derive_backward(op)
+            return op.rules["backward"]  # type: ignore[no-any-return]
+        what = "is not differentiable" if not op.differentiable else "has a kernel for a backward rule, which cannot be differentiated again"
+        if op.forward is None and op.differentiable:
+            what = "has no backward rule"
+        raise DifferentiationError(
+            f"op {op.name!r} {what}", node=node.name, op=op.name, source=node.source,
+            todo="Stop the gradient before it with stop_gradient, or give its op a rule made of ops with @op.gradient.",
+        )
+
+    def _add_backward(self, node: Node, op: Op, backward: Op) -> list[int | None]:
+        attributes = {k: node.attributes[k] for k in backward.attributes}
+        made = self.builder.add(backward, tuple(self._ask(node, backward.inputs)), attributes, f"{node.name}.backward")
+        return list(made.outputs)
+
+
+def _depends_on(order: Order, wrt: Sequence[int]) -> list[bool]:
+    """For each value, whether it is computed from one of ``wrt``."""
+    active = [False] * len(order.names)
+    for v in wrt:
+        active[v] = True
+    for node in order.nodes:
+        if any(v != ABSENT and active[v] for v in node.inputs):
+            for v in node.outputs:
+                active[v] = DTYPES[order.specs[v].dtype] == "f" or active[v]
+    return active
+
+
+def to_graph(order: Order) -> Graph:
+    """An order as a graph again."""
+    graph = Graph(order.name)
+    place: dict[int, tuple[str, int]] = {}
+    for leaf in order.leaves:
+        place[leaf.value_id] = (leaf.name, 0)
+        extra: dict[str, Any] = {} if leaf.value is None else {"value": leaf.value}
+        if leaf.init is not None:
+            extra["init"] = leaf.init
+        if not leaf.trainable:
+            extra["trainable"] = False
+        graph.dag.add_node(leaf.name, op=leaf.kind, shape=leaf.shape, dtype=leaf.dtype, **extra)
+    for node in order.nodes:
+        for k, v in enumerate(node.outputs):
+            place[v] = (node.name, k)
+        operands = [None if v == ABSENT else place[v] for v in node.inputs]
+        extra = {"source": node.source} if node.source else {}
+        graph.add_node(node.name, node.op.name, operands, node.attributes, **extra)
+    graph.dag.graph["outputs"] = list(order.outputs)
+    for key in ("gradients", "deltas"):
+        named = getattr(order, key)
+        if named:
+            graph.dag.graph[key] = {name: order.names[v] for name, v in named.items()}
+    return graph
+

@@ -1,0 +1,243 @@
+"""kernels: the compiled kernel of an op for given element types and layout.
+
+A kernel is compiled once for each (op, attributes that are not numbers, element types, axes, movement along the
+innermost axis), never for a size, and kept on disk. What it does to one element, a scalar function that Numba
+compiles, is kept too: a new loop around known functions needs no Numba.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import struct
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from graphexec import codegen
+from graphexec.codegen import Array, Body, Operand, Reduction, Ref, Step
+from graphexec.errors import GraphExecError, PluginError
+from graphexec.native import cache, fingerprint, library, toolchain
+from graphexec.op import REQUIRED, KernelOp, Op, ReductionOp
+from graphexec.source import specialize
+from graphexec.spec import DTYPES
+
+
+class Kernel(NamedTuple):
+    """A kernel in this process."""
+
+    name: str
+    address: int
+
+
+class Call(NamedTuple):
+    """A scalar function applied to an element: an op, what its attributes are, and where its operands come from."""
+
+    op: Op
+    constants: tuple[tuple[str, Any], ...]
+    dtype: str
+    """The element type in which it works."""
+    arguments: tuple[Ref, ...]
+    """Operands, then the attributes that are numbers."""
+
+
+_LOCK = threading.RLock()
+_kernels: dict[Any, Kernel] = {}
+_scalars: dict[str, tuple[str, tuple[str, ...]]] = {}
+compiled: list[str] = []
+"""Names of the kernels that this process has compiled rather than loaded, in order."""
+
+
+def split_attributes(op: Op, attributes: Mapping[str, Any]) -> tuple[tuple[tuple[str, Any], ...], list[Any]]:
+    """Attributes that are constants of the code, and numbers, which are data of the record."""
+    constants, numbers = [], []
+    for key, value in attributes.items():
+        if _is_number(op, key, value):
+            numbers.append(value)
+        else:
+            constants.append((key, value))
+    return tuple(constants), numbers
+
+
+def _is_number(op: Op, key: str, value: Any) -> bool:
+    default = op.attributes.get(key, REQUIRED)
+    kind = value if default is REQUIRED else default
+    return isinstance(kind, (int, float)) and not isinstance(kind, bool) and isinstance(value, (int, float))
+
+
+def elementwise_kernel(calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...], ndim: int) -> Kernel:
+    """A loop nest of ``ndim`` axes that does ``calls`` to every element."""
+    parts = ("elementwise", calls, loads, stores, words, ndim)
+
+    def make(name: str) -> list[str]:
+        steps = tuple(_step(c) for c in calls)
+        body = Body(loads, steps, stores, words)
+        return [codegen.elementwise_ir(name, body, ndim), *_texts(steps)]
+
+    return _kernel(calls[-1].op.name if len(calls) == 1 else "fused", parts, calls, make)
+
+
+def reduction_kernel(
+    op: ReductionOp, calls: tuple[Call, ...], loads: tuple[Operand, ...], value: Ref, words: tuple[str, ...], out: Operand,
+    dtype: str, kept: int, reduced: int, along: bool,
+) -> Kernel:  # fmt: skip
+    """A reduction over what ``calls`` make of an element, ``value``; see `codegen.reduction_ir`."""
+    combine = Call(op, (), dtype, ())
+    parts = ("reduction", calls, loads, value, words, out, dtype, kept, reduced, along, op.identity)
+
+    def make(name: str) -> list[str]:
+        steps = tuple(_step(c) for c in calls)
+        closing = _step(combine)
+        body = Body(loads, steps, ((out, value),), words)
+        reduction = Reduction(closing, dtype, _constant(op.identity_of(dtype), dtype), kept, reduced, along)
+        return [codegen.reduction_ir(name, body, reduction, out), *_texts((*steps, closing))]
+
+    return _kernel(op.name, parts, (*calls, combine), make)
+
+
+def array_kernel(op: KernelOp, constants: tuple[tuple[str, Any], ...], dtype: str, arrays: tuple[Array, ...], strided: tuple[bool, ...], words: tuple[str, ...], batch: int) -> Kernel:
+    """An array kernel in loops over ``batch`` leading axes."""
+    parts = ("array", constants, dtype, arrays, strided, words, batch, op.scratch, op.shared)
+    call = Call(op, constants, dtype, ())
+
+    def make(name: str) -> list[str]:
+        symbol = toolchain.symbol_name(op.name, "body", fingerprint.environment(), fingerprint.of_function(op.function), repr(parts))
+        text, results = _compiled(op, symbol, lambda frontend: _array_types(op, frontend, arrays, strided, words), constants, dtype, scalar=False)
+        returns = results[0] if results else None
+        loops = codegen.array_kernel_ir(name, symbol, arrays, words, batch, scratch=op.scratch, shared=op.shared, returns=returns)
+        return [loops, text]
+
+    return _kernel(op.name, parts, (call,), make)
+
+
+def _kernel(label: str, parts: tuple[Any, ...], calls: Sequence[Call], make: Callable[[str], list[str]]) -> Kernel:
+    key = (parts, tuple(id(c.op) for c in calls))
+    found = _kernels.get(key)
+    if found is not None:
+        return found
+    with _LOCK:
+        if key not in _kernels:
+            text = repr(_plain(parts))
+            functions = [_function_key(c.op) for c in calls]
+            name = toolchain.symbol_name(label, fingerprint.environment(), text, *functions)
+
+            def build() -> tuple[list[str], str]:
+                compiled.append(name)
+                return make(name), name
+
+            _kernels[key] = Kernel(name, library.obtain(name, build))
+    return _kernels[key]
+
+
+def _plain(part: Any) -> Any:
+    """A key without addresses: ops go by name here, and by their code beside."""
+    if isinstance(part, Op):
+        return part.name
+    if isinstance(part, tuple):
+        return tuple(_plain(p) for p in part)
+    return part
+
+
+@functools.lru_cache(maxsize=None)
+def _function_key(op: Op) -> str:
+    return fingerprint.of_function(op.function)
+
+
+def _texts(steps: Sequence[Step]) -> list[str]:
+    return [_scalars[s][0] for s in dict.fromkeys(step.symbol for step in steps)]
+
+
+def _step(call: Call) -> Step:
+    """The scalar function of a call, compiled or read from the disk."""
+    op, types = call.op, scalar_types(call)
+    symbol = toolchain.symbol_name(
+        op.name, "scalar", fingerprint.environment(), _function_key(op), repr((call.constants, call.dtype, types))
+    )  # fmt: skip
+    _, results = _compiled(op, symbol, lambda frontend: _scalar_arguments(op, frontend, types, len(call.arguments)), call.constants, call.dtype, scalar=True)
+    return Step(symbol, call.arguments, types, results)
+
+
+def scalar_types(call: Call) -> tuple[str, ...]:
+    """Element types that a call's scalar function takes."""
+    op = call.op
+    if isinstance(op, ReductionOp):
+        return (call.dtype, call.dtype)
+    count = len(call.arguments)
+    if op.variadic:
+        numbers = [k for k in op.attributes if k not in dict(call.constants)]
+        operands = [call.dtype] * (count - len(numbers))
+    else:
+        operands = [op.types.get(p, call.dtype) for p in op.inputs]
+        numbers = [k for k in op.attributes if k not in dict(call.constants)]
+    return tuple(operands + [_number_type(op, k, call.dtype) for k in numbers])
+
+
+def _number_type(op: Op, key: str, dtype: str) -> str:
+    default = op.attributes[key]
+    if isinstance(default, int):
+        return "int64"
+    return dtype if DTYPES[dtype] == "f" else "float64"
+
+
+def number_types(op: Op, constants: Sequence[tuple[str, Any]], dtype: str) -> tuple[str, ...]:
+    """Element types of the attributes that are data."""
+    fixed = dict(constants)
+    return tuple(_number_type(op, k, dtype) for k in op.attributes if k not in fixed)
+
+
+def _scalar_arguments(op: Op, frontend: Any, types: Sequence[str], count: int) -> list[Any]:
+    scalars = [frontend.SCALARS[t] for t in types]
+    if not op.variadic:
+        return scalars
+    numbers = len(op.attributes)
+    operands = scalars[: len(scalars) - numbers] if numbers else scalars
+    return [frontend.tuple_of(operands), *scalars[len(operands) :]]
+
+
+def _array_types(op: KernelOp, frontend: Any, arrays: Sequence[Array], strided: Sequence[bool], words: Sequence[str]) -> list[Any]:
+    types = [frontend.array_type(a.dtype, a.ndim, not s) for a, s in zip(arrays, strided, strict=True)]
+    if op.variadic:
+        types = [frontend.tuple_of(types)]
+    extra = [frontend.SCALARS["int64"]] * (bool(op.scratch) + 2 * op.shared)
+    return [*types, *extra, *(frontend.SCALARS[w] for w in words)]
+
+
+def _compiled(
+    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Sequence[tuple[str, Any]], dtype: str, *, scalar: bool
+) -> tuple[str, tuple[str, ...]]:
+    """IR of an op's function and what it returns; from memory, from the disk, or from Numba."""
+    if symbol not in _scalars:
+        payload = cache.read(symbol + ".ll")
+        if payload is not None:
+            head, _, text = payload.decode().partition("\n")
+            _scalars[symbol] = (text, tuple(json.loads(head)))
+        else:
+            made = _compile(op, symbol, arguments, constants, dtype, scalar)
+            cache.write(symbol + ".ll", (json.dumps(made.results) + "\n" + made.ir).encode())
+            _scalars[symbol] = (made.ir, made.results)
+    return _scalars[symbol]
+
+
+def _compile(op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Sequence[tuple[str, Any]], dtype: str, scalar: bool) -> Any:
+    from numba.core.errors import NumbaError
+
+    from graphexec.native import frontend
+
+    try:
+        function = specialize(op.function, dict(constants), frontend.element_type(dtype), scalar=scalar)
+        return frontend.compile_function(function, arguments(frontend), symbol)
+    except (NumbaError, ValueError, NotImplementedError) as error:
+        if isinstance(error, GraphExecError):
+            raise
+        raise PluginError(
+            f"Numba cannot compile it for {dtype}", op=op.name, source=op.file, facts=str(error).strip().splitlines()[:12],
+            todo="A kernel is nopython Numba code: numbers and arrays, loops, graphexec.math.",
+        ) from error
+
+
+def _constant(value: float, dtype: str) -> str:
+    """A number as IR text, exact."""
+    if DTYPES[dtype] != "f":
+        return str(int(value))
+    number = struct.unpack("f", struct.pack("f", value))[0] if dtype == "float32" else float(value)
+    return f"0x{struct.unpack('>Q', struct.pack('>d', number))[0]:016X}"

@@ -1,0 +1,145 @@
+"""lay_out: where each value lies: in which buffer, with which strides; and the copies that this takes.
+
+View ops write nothing: their output is another view of their input's buffer. A kernel that needs contiguous memory
+gets a copy, made once for each value. Update ops write over their parameter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from graphexec.op import KernelOp, ShapeOp, ViewOp
+from graphexec.order import ABSENT, Node, Order
+from graphexec.registry import registry
+from graphexec.spec import TensorSpec
+from graphexec.view import NotAView, View
+
+
+@dataclass
+class Layout:
+    """``views`` and ``storage`` go by value number; ``bytes`` and ``constants`` by storage number.
+
+    The storages of leaves come first and are persistent; the others live in the arena. ``steps`` are the nodes that
+    compute, copies among them.
+    """
+
+    order: Order
+    steps: list[Node] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    specs: list[TensorSpec] = field(default_factory=list)
+    views: list[View] = field(default_factory=list)
+    storage: list[int] = field(default_factory=list)
+    bytes: list[int] = field(default_factory=list)
+    persistent: list[bool] = field(default_factory=list)
+    constants: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def new_storage(self, nbytes: int, persistent: bool = False) -> int:
+        self.bytes.append(nbytes)
+        self.persistent.append(persistent)
+        return len(self.bytes) - 1
+
+
+_NO_VIEW = View((), ())
+
+
+def lay_out(order: Order) -> Layout:
+    """The layout of an inferred order without composite ops."""
+    count = len(order.names)
+    layout = Layout(order, [], list(order.names), list(order.specs), [_NO_VIEW] * count, [-1] * count)
+    for leaf in order.leaves:
+        spec = order.specs[leaf.value_id]
+        _place(layout, leaf.value_id, spec, persistent=True)
+        if leaf.kind == "constant":
+            assert leaf.value is not None
+            layout.constants[layout.storage[leaf.value_id]] = np.ascontiguousarray(leaf.value)
+    copies: dict[int, int] = {}
+    contiguous: dict[tuple[int, ...], View] = {}
+    for node in order.nodes:
+        op = node.op
+        if isinstance(op, ViewOp):
+            _look(layout, node, copies)
+        elif isinstance(op, ShapeOp):
+            _constant(layout, node)
+        else:
+            if isinstance(op, KernelOp):
+                node = _with_contiguous_operands(layout, node, op, copies)
+            for k, value in enumerate(node.outputs):
+                if k < len(op.updates):
+                    target = node.inputs[op.inputs.index(op.updates[k])]
+                    layout.views[value], layout.storage[value] = layout.views[target], layout.storage[target]
+                else:
+                    spec = layout.specs[value]
+                    view = contiguous.get(spec.shape)
+                    if view is None:
+                        view = contiguous[spec.shape] = View.contiguous(spec.shape)
+                    layout.views[value], layout.storage[value] = view, layout.new_storage(spec.nbytes)
+            layout.steps.append(node)
+    return layout
+
+
+def _place(layout: Layout, value: int, spec: TensorSpec, persistent: bool = False) -> None:
+    layout.views[value] = View.contiguous(spec.shape)
+    layout.storage[value] = layout.new_storage(spec.nbytes, persistent)
+
+
+def _constant(layout: Layout, node: Node) -> None:
+    op = node.op
+    assert isinstance(op, ShapeOp)
+    specs = [layout.specs[v] for v in node.inputs if v != ABSENT]
+    value = node.outputs[0]
+    _place(layout, value, layout.specs[value], persistent=True)
+    layout.constants[layout.storage[value]] = np.ascontiguousarray(op.value(specs, node.attributes))
+
+
+def _look(layout: Layout, node: Node, copies: dict[int, int]) -> None:
+    op = node.op
+    assert isinstance(op, ViewOp)
+    source, value = node.inputs[0], node.outputs[0]
+    specs = [None if v == ABSENT else layout.specs[v] for v in node.inputs]
+    try:
+        view = op.view(layout.views[source], specs, node.attributes)
+    except NotAView:
+        source = _copy(layout, source, copies)
+        view = op.view(layout.views[source], specs, node.attributes)
+    layout.views[value], layout.storage[value] = view, layout.storage[source]
+
+
+def _copy(layout: Layout, value: int, copies: dict[int, int]) -> int:
+    """The number of a contiguous copy of a value, made at its first use."""
+    if value not in copies:
+        spec = layout.specs[value]
+        new = len(layout.names)
+        layout.names.append(f"{layout.names[value]}.copy")
+        layout.specs.append(spec)
+        layout.views.append(View.contiguous(spec.shape))
+        layout.storage.append(layout.new_storage(spec.nbytes))
+        layout.steps.append(Node(layout.names[new], registry.get("copy"), (value,), (new,), {}))
+        copies[value] = new
+    return copies[value]
+
+
+def _with_contiguous_operands(layout: Layout, node: Node, op: KernelOp, copies: dict[int, int]) -> Node:
+    inputs = node.inputs
+    for slot, value in enumerate(inputs):
+        parameter = op.inputs[0 if op.variadic else slot]
+        if value == ABSENT or parameter in op.like:
+            continue
+        core = layout.views[value].ndim if op.core is None else len(op.core[slot])
+        if not _readable(layout.views[value], core, parameter in op.strided):
+            inputs = (*inputs[:slot], _copy(layout, value, copies), *inputs[slot + 1 :])
+    if inputs is node.inputs:
+        return node
+    return Node(node.name, op, inputs, node.outputs, node.attributes, node.source)
+
+
+def _readable(view: View, core: int, strided: bool) -> bool:
+    """Whether a kernel can read a view's last ``core`` axes; leading axes may have any strides."""
+    shape, strides = view.shape[view.ndim - core :], view.strides[view.ndim - core :]
+    if View(shape, strides).is_contiguous:
+        return True
+    if not strided:
+        return False
+    moving = [s for n, s in zip(shape, strides, strict=True) if n != 1]
+    return 0 not in moving and (1 in moving or len(moving) < core)

@@ -1,0 +1,74 @@
+"""Native functions that kernels share, by symbol: the matrix product of each element type.
+
+A kernel's object code names them; `require` compiles or loads them before the kernel is linked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable
+
+from graphexec.native import cache, fingerprint, toolchain
+
+PREFIX = "graphexec_native_"
+_NAMES = re.compile(rf"@({PREFIX}\w+)")
+_LOCK = threading.RLock()
+_loaded: dict[str, int] = {}
+
+
+def needs(modules: Iterable[str]) -> list[str]:
+    """The shared functions that IR calls."""
+    return sorted({name for text in modules for name in _NAMES.findall(text)})
+
+
+def pack(code: bytes, needed: list[str], runtime: bool) -> bytes:
+    """Object code with a line before it: what it needs to be linked."""
+    return json.dumps({"needs": needed, "runtime": runtime}).encode() + b"\n" + code
+
+
+def link(payload: bytes, entry: str) -> int:
+    """Loads packed object code, and first what it needs; the address of its entry."""
+    head, _, code = payload.partition(b"\n")
+    facts = json.loads(head)
+    for name in facts["needs"]:
+        require(name)
+    if facts["runtime"]:
+        _numba_runtime()
+    return toolchain.load(code, entry)
+
+
+def obtain(name: str, make: Callable[[], tuple[list[str], str]]) -> int:
+    """The address of a kernel, from the disk or made by ``make``: IR modules, and their entry, which is ``name``."""
+    payload = cache.read(name + ".o")
+    if payload is None:
+        modules, entry = make()
+        code = toolchain.build(modules, entry)
+        payload = pack(code, needs(modules), b"NRT_" in code or b"numba_" in code or b"Py" in code)
+        cache.write(name + ".o", payload)
+    return link(payload, name)
+
+
+def require(name: str) -> None:
+    """Makes a shared function known to code that is linked from now on."""
+    with _LOCK:
+        if name in _loaded:
+            return
+        unique = toolchain.symbol_name(name, fingerprint.environment())
+        _loaded[name] = obtain(unique, lambda: (_compile(name, unique), unique))
+        toolchain.add_symbol(name, _loaded[name])
+
+
+def _compile(name: str, unique: str) -> list[str]:
+    from graphexec.native import product
+
+    return [product.compile_shared(name.removeprefix(PREFIX), unique)]
+
+
+def _numba_runtime() -> None:
+    """Kernels that allocate call Numba's runtime, which must be there."""
+    from numba.core.registry import cpu_target
+    from numba.core.runtime import rtsys
+
+    rtsys.initialize(cpu_target.target_context)

@@ -1,0 +1,120 @@
+"""LLVM: IR text in, native code out.
+
+Kernels are optimised for this host, emitted as object code, and linked into the process by one MCJIT engine. Numba is
+not needed to load object code, so a process whose kernels are cached never imports it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import threading
+from collections.abc import Sequence
+
+import llvmlite.binding as llvm
+
+_LOCK = threading.RLock()
+
+
+@functools.cache
+def host() -> tuple[str, str]:
+    """Name and feature string of this processor."""
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+@functools.cache
+def vector_bytes() -> int:
+    """Width of a vector register."""
+    features = llvm.get_host_cpu_features()
+    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
+
+
+@functools.cache
+def _target_machine() -> llvm.TargetMachine:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    name, features = host()
+    x86 = llvm.get_process_triple().startswith("x86")
+    return target.create_target_machine(
+        cpu=name, features=features, opt=3, reloc="static" if x86 else "default", codemodel="jitdefault", jit=True
+    )
+
+
+def build(modules: Sequence[str], entry: str) -> bytes:
+    """Object code of IR modules linked and optimised together; only ``entry`` stays visible."""
+    with _LOCK:
+        machine = _target_machine()
+        module = llvm.parse_assembly(modules[0])
+        for text in modules[1:]:
+            module.link_in(llvm.parse_assembly(text))
+        _internalize(module, entry)
+        optimize(module)
+        return bytes(machine.emit_object(module))
+
+
+def optimize(module: llvm.ModuleRef) -> None:
+    """LLVM's -O3, vectorisers on."""
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = True
+    builder = llvm.create_pass_builder(_target_machine(), options)
+    builder.getModulePassManager().run(module, builder)
+
+
+def assembly(modules: Sequence[str], entry: str) -> str:
+    """The machine code as text, to be read."""
+    with _LOCK:
+        module = llvm.parse_assembly(modules[0])
+        for text in modules[1:]:
+            module.link_in(llvm.parse_assembly(text))
+        _internalize(module, entry)
+        optimize(module)
+        return str(_target_machine().emit_assembly(module))
+
+
+def isolate(text: str, entry: str, name: str) -> str:
+    """A module of which only ``entry`` is visible, under ``name``: it can be linked with any other."""
+    with _LOCK:
+        module = llvm.parse_assembly(re.sub(r"^target datalayout.*$", "", text, flags=re.M).replace(entry, name))
+        _internalize(module, name)
+        return str(module)
+
+
+def _internalize(module: llvm.ModuleRef, entry: str) -> None:
+    for function in module.functions:
+        if not function.is_declaration and function.name != entry:
+            function.linkage = "internal"
+    for variable in module.global_variables:
+        if not variable.is_declaration:
+            variable.linkage = "internal"
+
+
+@functools.cache
+def _engine() -> llvm.ExecutionEngine:
+    machine = _target_machine()
+    module = llvm.parse_assembly(f'target triple = "{llvm.get_process_triple()}"')
+    return llvm.create_mcjit_compiler(module, machine)
+
+
+def load(code: bytes, entry: str) -> int:
+    """Links object code into the process; the address of ``entry``, whose name must be new."""
+    with _LOCK:
+        engine = _engine()
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.finalize_object()
+        address = int(engine.get_function_address(entry))
+    if address == 0:
+        raise RuntimeError(f"{entry} is not in its object code")
+    return address
+
+
+def add_symbol(name: str, address: int) -> None:
+    """Makes an address known to code that is loaded later."""
+    llvm.add_symbol(name, address)
+
+
+def symbol_name(prefix: str, *parts: str) -> str:
+    """A name made of a prefix and a hash of everything that the code depends on."""
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    return f"{re.sub(r'[^A-Za-z0-9_]', '_', prefix)}_{digest}"

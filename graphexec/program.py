@@ -1,0 +1,458 @@
+"""lower: a planned order becomes a Program: a table of kernels and records, addresses and sizes only.
+
+Nothing in a program points back into Python: an instruction is the address of a kernel and the address of its record.
+Nodes of the same op, attributes and layout share a template, and the records of all of them are filled in at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphexec import kernels
+from graphexec.codegen import SAME, STRIDED, UNIT, Array, Operand, Ref
+from graphexec.errors import GraphExecError
+from graphexec.infer import freeze
+from graphexec.kernels import Call, Kernel
+from graphexec.layout import Layout, lay_out
+from graphexec.memory import ALIGNMENT, MemoryPlan, plan_memory
+from graphexec.op import ElementwiseOp, KernelOp, ReductionOp
+from graphexec.order import ABSENT, Node, Order
+from graphexec.spec import is_one, itemsize, shape_text
+from graphexec.view import View
+
+SERIAL_BELOW = 16_384
+"""Elements below which an instruction stays on one thread: sharing it would cost more than it saves."""
+
+
+class Template(NamedTuple):
+    """What nodes of one op and layout have in common: a kernel, and a record in which the addresses are missing."""
+
+    kernel: Kernel
+    words: np.ndarray
+    slots: tuple[int, ...]
+    """Where in the record the addresses go."""
+    operands: tuple[tuple[bool, int], ...]
+    """What they are the addresses of: (output?, index among the node's inputs or outputs)."""
+    serial: bool
+
+
+class Instruction(NamedTuple):
+    """One line of the listing; what runs is the table."""
+
+    kernel: Kernel
+    node: Node
+    template: Template
+
+
+@dataclass
+class Program:
+    """A lowered order: ``table`` has a row (kernel, record, serial) for each instruction."""
+
+    order: Order
+    layout: Layout
+    memory: MemoryPlan
+    instructions: list[Instruction]
+    table: np.ndarray
+    records: np.ndarray
+    arena: np.ndarray
+    addresses: np.ndarray
+    """Of every storage."""
+    buffers: dict[int, np.ndarray] = field(default_factory=dict)
+    """Persistent arrays by storage: leaves and planned constants."""
+    scratch: np.ndarray | None = None
+
+    def array(self, value: int) -> np.ndarray:
+        """A value's memory as an array, without a copy; meaningful after a run, for values that are kept."""
+        storage, view, spec = self.layout.storage[value], self.layout.views[value], self.layout.specs[value]
+        base = self.buffers.get(storage)
+        if base is None:
+            start = self.memory.offsets[storage]
+            base = self.arena[start : start + self.layout.bytes[storage]].view(spec.dtype)
+        flat = base.reshape(-1)[view.offset :]
+        strides = [s * base.itemsize for s in view.strides]
+        return np.lib.stride_tricks.as_strided(flat, tuple(int(n) for n in view.shape), strides)
+
+    def listing(self) -> str:
+        """The program as numbered text: each kernel with the values it reads and writes, and where they lie."""
+        lines = []
+        for number, instruction in enumerate(self.instructions):
+            node = instruction.node
+            outs = ", ".join(self._operand(v) for v in node.outputs)
+            ins = ", ".join(self._operand(v) for v in node.reads)
+            mark = "" if instruction.template.serial else "  [threads]"
+            lines.append(f"{number:4d}  {node.op.name:<18} {outs} <- {ins}{mark}")
+        kinds = len({i.kernel.name for i in self.instructions})
+        lines.append(
+            f"{len(self.instructions)} instructions, {kinds} kernels, arena {self.memory.arena} bytes "
+            f"({self.memory.without_reuse} without reuse)"
+        )
+        return "\n".join(lines)
+
+    def _operand(self, value: int) -> str:
+        offset = self.memory.offsets[self.layout.storage[value]]
+        place = f"@{offset}" if offset >= 0 else ""
+        return f"{self.layout.names[value]}{shape_text(int(n) for n in self.layout.specs[value].shape)}{place}"
+
+    def __str__(self) -> str:
+        return self.listing()
+
+    def check(self) -> None:
+        """Proves that addresses are inside their buffers and that every operand is written before it is read, and still there.
+
+        *Raises* AssertionError: a failure is a bug of the planner, not of the user's graph.
+        """
+        owner: dict[int, int] = {}
+        for number, instruction in enumerate(self.instructions):
+            node = instruction.node
+            for value in node.reads:
+                self._check_inside(value, number)
+                storage = self.layout.storage[value]
+                if self.memory.offsets[storage] >= 0:
+                    for block in self._blocks(storage):
+                        assert owner.get(block) == storage, f"instruction {number} reads {self.layout.names[value]!r}, which is overwritten"
+            for value in node.outputs:
+                self._check_inside(value, number)
+                storage = self.layout.storage[value]
+                if self.memory.offsets[storage] >= 0:
+                    owner.update(dict.fromkeys(self._blocks(storage), storage))
+
+    def _blocks(self, storage: int) -> range:
+        start = self.memory.offsets[storage] // ALIGNMENT
+        return range(start, start + max(-(-self.layout.bytes[storage] // ALIGNMENT), 1))
+
+    def _check_inside(self, value: int, number: int) -> None:
+        view, spec = self.layout.views[value], self.layout.specs[value]
+        storage = self.layout.storage[value]
+        if spec.size == 0:
+            return
+        reach = [(n - 1) * s for n, s in zip(view.shape, view.strides, strict=True)]
+        low = view.offset + sum(min(r, 0) for r in reach)
+        high = view.offset + sum(max(r, 0) for r in reach)
+        size = self.layout.bytes[storage] // itemsize(spec.dtype)
+        assert 0 <= low <= high < size, f"instruction {number}: {self.layout.names[value]!r} leaves its buffer"
+        offset = self.memory.offsets[storage]
+        assert offset < 0 or offset + self.layout.bytes[storage] <= self.memory.arena, f"instruction {number} leaves the arena"
+
+
+def lower(order: Order, buffers: Mapping[str, np.ndarray], keep: Iterable[int] = (), *, threads: int = 1, reuse: bool = True) -> Program:
+    """Lowers an inferred order without composite ops.
+
+    ``buffers`` holds the arrays of its inputs and parameters by name, which stay where they are; values in ``keep``
+    can be read after a run. *Raises* PluginError when a kernel does not compile.
+    """
+    layout = lay_out(order)
+    memory = plan_memory(layout, keep, reuse=reuse)
+    arena = aligned(memory.arena)
+    held = _held(layout, buffers)
+    addresses = np.array([arena.ctypes.data + o if o >= 0 else 0 for o in memory.offsets] or [0], np.int64)
+    for storage, array in held.items():
+        addresses[storage] = array.ctypes.data
+    program = Program(order, layout, memory, [], np.empty((0, 3), np.int64), np.empty(0, np.int64), arena, addresses, held)
+    _fill(program, threads)
+    return program
+
+
+def aligned(nbytes: int) -> np.ndarray:
+    """Memory that starts on a cache line, zeroed."""
+    raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + nbytes]
+
+
+def aligned_array(array: np.ndarray) -> np.ndarray:
+    """A copy of an array that starts on a cache line, C-contiguous."""
+    new = aligned(array.nbytes).view(array.dtype).reshape(array.shape)
+    new[...] = array
+    return new
+
+
+def _held(layout: Layout, buffers: Mapping[str, np.ndarray]) -> dict[int, np.ndarray]:
+    held = {s: aligned_array(a) for s, a in layout.constants.items()}
+    for leaf in layout.order.leaves:
+        if leaf.kind != "constant":
+            array = buffers[leaf.name]
+            spec = layout.specs[leaf.value_id]
+            assert array.flags.c_contiguous, leaf.name
+            assert array.shape == spec.shape, leaf.name
+            assert array.dtype == spec.dtype, leaf.name
+            held[layout.storage[leaf.value_id]] = array
+    return held
+
+
+def _fill(program: Program, threads: int) -> None:
+    """Makes the templates, and the records and the table from them."""
+    layout = program.layout
+    templates: dict[Any, Template] = {}
+    members: dict[int, list[int]] = {}
+    chosen: list[Template] = []
+    read = _read_values(program)
+    for position, node in enumerate(layout.steps):
+        key = _key(layout, node, read)
+        template = templates.get(key)
+        if template is None:
+            template = templates[key] = _template(layout, node, read)
+        chosen.append(template)
+        members.setdefault(id(template), []).append(position)
+    starts = np.zeros(len(chosen) + 1, np.int64)
+    np.cumsum([t.words.size for t in chosen], out=starts[1:])
+    records = np.zeros(int(starts[-1]) or 1, np.int64)
+    table = np.empty((len(chosen), 3), np.int64)
+    storage, offsets = np.array(layout.storage or [0]), np.array([v.offset for v in layout.views] or [0], np.int64)
+    items = np.array([itemsize(s.dtype) for s in layout.specs] or [1], np.int64)
+    by_value = program.addresses[storage] + offsets * items
+    program.scratch = _scratch(chosen, threads)
+    for template in templates.values():
+        rows = np.array(members[id(template)])
+        at = starts[rows]
+        records[at[:, None] + np.arange(template.words.size)] = template.words
+        for slot, (is_output, which) in zip(template.slots, template.operands, strict=True):
+            if which < 0:
+                assert program.scratch is not None
+                records[at + slot] = program.scratch.ctypes.data
+                continue
+            values = [(layout.steps[r].outputs if is_output else layout.steps[r].inputs)[which] for r in rows]
+            records[at + slot] = by_value[values]
+        table[rows] = (template.kernel.address, 0, template.serial)
+    table[:, 1] = records.ctypes.data + starts[:-1] * 8
+    program.instructions = [Instruction(t.kernel, n, t) for t, n in zip(chosen, layout.steps, strict=True)]
+    program.records, program.table = records, table
+
+
+def _scratch(chosen: Sequence[Template], threads: int) -> np.ndarray | None:
+    need = max((t.words[t.slots[k]] for t in {id(t): t for t in chosen}.values() for k, (_, w) in enumerate(t.operands) if w < 0), default=0)
+    return aligned(int(need) * threads) if need else None
+
+
+def _read_values(program: Program) -> set[int]:
+    """Values of nodes with several outputs that somebody reads, or that are kept: the others are not stored."""
+    layout = program.layout
+    read: set[int] = set(program.order.outputs.values()) | set(program.order.gradients.values()) | set(program.order.deltas.values())
+    for node in layout.order.nodes:
+        read.update(node.inputs)
+    for node in layout.steps:
+        read.update(node.inputs)
+    return read
+
+
+def _key(layout: Layout, node: Node, read: set[int]) -> Any:
+    views, specs = layout.views, layout.specs
+    parts: list[Any] = [node.op]
+    for v in (*node.inputs, *node.outputs):
+        if v == ABSENT:
+            parts.append(None)
+        else:
+            view = views[v]
+            parts += [view.shape, view.strides, specs[v].dtype]
+    if node.attributes:
+        parts.append(freeze(node.attributes))
+    if len(node.outputs) > 1:
+        parts.append(tuple(v in read for v in node.outputs))
+    return tuple(parts)
+
+
+def _template(layout: Layout, node: Node, read: set[int]) -> Template:
+    make: Callable[[Layout, Node, set[int]], Template]
+    if isinstance(node.op, ElementwiseOp):
+        make = _elementwise_template
+    elif isinstance(node.op, ReductionOp):
+        make = _reduction_template
+    else:
+        assert isinstance(node.op, KernelOp), node.op
+        make = _array_template
+    try:
+        return make(layout, node, read)
+    except GraphExecError as error:
+        raise error.at(node=node.name, op=node.op.name, source=node.source) from error.__cause__
+
+
+# -- elementwise
+
+
+def collapse(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
+    """Fewer axes for the same loops: axes of declared size 1 go, neighbours merge where every operand allows it."""
+    sizes: list[int] = []
+    moves: list[list[int]] = [[] for _ in strides]
+    for axis, n in enumerate(shape):
+        if is_one(n):
+            continue
+        if sizes and all(m[-1] == s[axis] * n for m, s in zip(moves, strides, strict=True)):
+            sizes[-1] *= int(n)
+            for m, s in zip(moves, strides, strict=True):
+                m[-1] = s[axis]
+        else:
+            sizes.append(int(n))
+            for m, s in zip(moves, strides, strict=True):
+                m.append(s[axis])
+    if not sizes:
+        return [1], [[1] for _ in strides]
+    return sizes, moves
+
+
+def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Template:
+    op = node.op
+    inputs = [k for k, v in enumerate(node.inputs) if v != ABSENT]
+    shape = layout.specs[node.outputs[0]].shape
+    kept = [k for k, v in enumerate(node.outputs) if len(node.outputs) == 1 or v in read or k < len(op.updates)]
+    in_views = [layout.views[node.inputs[k]].broadcast(shape) for k in inputs]
+    views = in_views + [layout.views[node.outputs[k]] for k in kept]
+    dtypes = [layout.specs[node.inputs[k]].dtype for k in inputs] + [layout.specs[node.outputs[k]].dtype for k in kept]
+    sizes, strides = collapse(shape, [v.strides for v in views])
+    operands = [Operand(d, _movement(s[-1])) for d, s in zip(dtypes, strides, strict=True)]
+    constants, numbers = kernels.split_attributes(op, node.attributes)
+    dtype = op.promoted([None if v == ABSENT else layout.specs[v] for v in node.inputs])
+    words = kernels.number_types(op, constants, dtype)
+    arguments = tuple(Ref("load", k) for k in range(len(inputs))) + tuple(Ref("word", k) for k in range(len(numbers)))
+    loads, stores = operands[: len(inputs)], operands[len(inputs) :]
+    targets = tuple((o, Ref("step", 0, k)) for o, k in zip(stores, kept, strict=True))
+    kernel = kernels.elementwise_kernel((Call(op, constants, dtype, arguments),), tuple(loads), targets, words, len(sizes))
+    record = _Record(sizes)
+    for operand, moves, who in zip(operands, strides, [(False, k) for k in inputs] + [(True, k) for k in kept], strict=True):
+        record.operand(who, [m * itemsize(operand.dtype) for m in moves], operand)
+    record.numbers(numbers, words)
+    return record.template(kernel, serial=_product(sizes) < SERIAL_BELOW)
+
+
+def _movement(stride: int) -> str:
+    return UNIT if stride == 1 else SAME if stride == 0 else STRIDED
+
+
+def _product(sizes: Iterable[int]) -> int:
+    total = 1
+    for n in sizes:
+        total *= int(n)
+    return total
+
+
+class _Record:
+    """A record while its words are put down."""
+
+    def __init__(self, sizes: Iterable[int]) -> None:
+        self.words: list[int] = [int(n) for n in sizes]
+        self.slots: list[int] = []
+        self.operands: list[tuple[bool, int]] = []
+
+    def address(self, who: tuple[bool, int], word: int = 0) -> None:
+        self.slots.append(len(self.words))
+        self.operands.append(who)
+        self.words.append(word)
+
+    def operand(self, who: tuple[bool, int], moves: Sequence[int], operand: Operand) -> None:
+        self.address(who)
+        self.words += [int(m) for m in moves[:-1]]
+        if operand.inner == STRIDED:
+            self.words.append(int(moves[-1]))
+
+    def numbers(self, values: Sequence[float], types: Sequence[str]) -> None:
+        for value, dtype in zip(values, types, strict=True):
+            as_float = dtype[0] == "f"
+            self.words.append(int(np.float64(value).view(np.int64)) if as_float else int(value))
+
+    def template(self, kernel: Kernel, *, serial: bool) -> Template:
+        return Template(kernel, np.array(self.words, np.int64), tuple(self.slots), tuple(self.operands), serial)
+
+
+# -- reductions
+
+
+def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
+    op = node.op
+    assert isinstance(op, ReductionOp)
+    specs = [None if v == ABSENT else layout.specs[v] for v in node.inputs]
+    x, out = layout.views[node.inputs[0]], layout.views[node.outputs[0]]
+    axes = op.axes(specs, node.attributes)
+    kept, reduced = _reduction_axes(x, out, axes, keepdims=len(out.shape) == len(x.shape))
+    along = not kept or bool(reduced) and abs(reduced[-1][1]) <= abs(kept[-1][1])
+    order = kept + reduced if along else kept[:-1] + reduced + kept[-1:]
+    if along and not reduced:
+        order = [*kept, (1, 0, 0)]
+    dtype = layout.specs[node.outputs[0]].dtype
+    load = Operand(layout.specs[node.inputs[0]].dtype, _movement(order[-1][1]))
+    store = Operand(dtype, _movement(order[-1][2]))
+    count_reduced = len(reduced) or int(along)
+    count_kept = len(kept) - (not along)
+    kernel = kernels.reduction_kernel(op, (), (load,), Ref("load", 0), (), store, dtype, count_kept, count_reduced, along)
+    record = _Record(n for n, _, _ in order)
+    record.operand((False, 0), [s * itemsize(load.dtype) for _, s, _ in order], load)
+    record.operand((True, 0), [s * itemsize(dtype) for _, _, s in order], store)
+    return record.template(kernel, serial=not kept or _product(n for n, _, _ in order) < SERIAL_BELOW)
+
+
+_Axis = tuple[int, int, int]
+"""Size, stride in x, stride in out."""
+
+
+def _reduction_axes(x: View, out: View, axes: Sequence[int], *, keepdims: bool) -> tuple[list[_Axis], list[_Axis]]:
+    """Axes that stay and axes that go, neighbours merged."""
+    kept: list[_Axis] = []
+    reduced: list[_Axis] = []
+    stay = iter(range(out.ndim - (x.ndim - len(axes)), out.ndim)) if not keepdims else None
+    for axis, n in enumerate(x.shape):
+        gone = axis in axes
+        at = None if gone else axis if stay is None else next(stay)
+        if is_one(n):
+            continue
+        group, move = (reduced, 0) if gone else (kept, out.strides[at])  # type: ignore[index]
+        stride = x.strides[axis]
+        if group and group[-1][1] == stride * n and group[-1][2] == move * n:
+            group[-1] = (group[-1][0] * int(n), stride, move)
+        else:
+            group.append((int(n), stride, move))
+    return kept, reduced
+
+
+# -- array kernels
+
+
+def _array_template(layout: Layout, node: Node, read: set[int]) -> Template:
+    op = node.op
+    assert isinstance(op, KernelOp)
+    wanted = [k for k, v in enumerate(node.inputs) if v != ABSENT and (op.variadic or op.inputs[k] not in op.like)]
+    who = [(False, k) for k in wanted] + [(True, k) for k in range(len(node.outputs))]
+    values = [node.inputs[k] for k in wanted] + list(node.outputs)
+    cores = _cores(layout, op, wanted, values)
+    batch_shape: tuple[int, ...] = ()
+    if op.core is not None:
+        out = layout.specs[node.outputs[0]].shape
+        batch_shape = out[: len(out) - cores[len(wanted)]]
+    lead = [_lead_strides(layout.views[v], c, batch_shape) for v, c in zip(values, cores, strict=True)]
+    sizes, moves = collapse(batch_shape, lead) if batch_shape else ([], [[] for _ in values])
+    if sizes == [1] and not any(n != 1 for n in batch_shape) and all(is_one(n) for n in batch_shape):
+        sizes, moves = [], [[] for _ in values]
+    constants, numbers = kernels.split_attributes(op, node.attributes)
+    dtype = op.promoted([None if v == ABSENT else layout.specs[v] for v in node.inputs])
+    words = kernels.number_types(op, constants, dtype)
+    arrays = tuple(Array(layout.specs[v].dtype, c) for v, c in zip(values, cores, strict=True))
+    names = [op.inputs[0 if op.variadic else k] for k in wanted] + list(op.outputs)
+    strided = tuple(n in op.strided for n in names)
+    kernel = kernels.array_kernel(op, constants, dtype, arrays, strided, words, len(sizes))
+    record = _Record(sizes)
+    for value, core, move, which in zip(values, cores, moves, who, strict=True):
+        view, item = layout.views[value], itemsize(layout.specs[value].dtype)
+        record.address(which)
+        record.words += [int(m) * item for m in move]
+        shape, strides = view.shape[view.ndim - core :], view.strides[view.ndim - core :]
+        if View(shape, strides).is_contiguous:
+            strides = View.contiguous(shape).strides  # an axis of size 1 may carry any stride
+        record.words += [int(n) for n in shape] + [int(s) * item for s in strides]
+    record.numbers(numbers, words)
+    if op.scratch:
+        record.address((False, -1), op.scratch)
+    work = max(layout.specs[v].size for v in values)
+    return record.template(kernel, serial=work < SERIAL_BELOW or (not op.shared and not sizes))
+
+
+def _cores(layout: Layout, op: KernelOp, wanted: Sequence[int], values: Sequence[int]) -> list[int]:
+    if op.core is None:
+        return [layout.views[v].ndim for v in values]
+    picked = [op.core[k] for k in wanted] + list(op.core[len(op.inputs) :])
+    return [len(c) for c in picked]
+
+
+def _lead_strides(view: View, core: int, batch: tuple[int, ...]) -> list[int]:
+    lead = View(view.shape[: view.ndim - core], view.strides[: view.ndim - core])
+    return list(lead.broadcast(batch).strides)
+

@@ -1,0 +1,215 @@
+"""Rewrites the source of an op's function into one that compiles for given attributes and one element type.
+
+Three things stand between plain Python and good native code, and are mended here:
+- attributes are keyword-only, which Numba does not take: numbers become positional arguments, others constants, and
+  branches on constants are resolved;
+- `1 - x` with a float32 x would be computed in float64: literals get the element type, as NumPy's do;
+- a function must keep its globals and line numbers, so that errors point to the author's file.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import textwrap
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_LITERAL = "_literal"
+_INTEGER_CALLS = {"range", "int", "len", "round", "divmod", "enumerate", "float", "bool"}
+
+
+def specialize(function: Callable[..., Any], constants: Mapping[str, Any], element: Any, *, scalar: bool) -> Callable[..., Any]:
+    """The function with ``constants`` put in for those parameters, others positional, literals of type ``element``.
+
+    ``scalar`` functions get integer literals of the element type too; in array kernels integers are indices. Without
+    source text (a function typed at a prompt) literals keep their own types.
+    """
+    tree = parse(function)
+    if tree is None:
+        return _without_source(function, constants)
+    node = tree.body[0]
+    assert isinstance(node, ast.FunctionDef)
+    node.decorator_list = []
+    keywords = [a for a in node.args.kwonlyargs if a.arg not in constants]
+    many = [] if node.args.vararg is None else [node.args.vararg]  # any number of operands arrive as one tuple
+    node.args.args = [a for a in node.args.args if a.arg not in constants] + many + keywords
+    node.args.vararg = None
+    node.args.kwonlyargs, node.args.kw_defaults, node.args.defaults = [], [], []
+    for argument in [*node.args.args, *node.args.posonlyargs]:
+        argument.annotation = None
+    node.returns = None
+    tree = _Constants(dict(constants)).visit(tree)
+    tree = _Literals(scalar).visit(tree)
+    ast.fix_missing_locations(tree)
+    namespace = dict(function.__globals__)
+    namespace.update(inspect.getclosurevars(function).nonlocals)
+    namespace[_LITERAL] = element
+    node.name = "".join(c if c.isalnum() else "_" for c in node.name)
+    exec(compile(tree, function.__code__.co_filename, "exec"), namespace)  # the author's own code, loaded already
+    result: Callable[..., Any] = namespace[node.name]
+    return result
+
+
+@functools.lru_cache(maxsize=4096)
+def _text(function: Callable[..., Any]) -> tuple[str, int] | None:
+    try:
+        lines, first = inspect.getsourcelines(function)
+    except (OSError, TypeError):
+        return None
+    return textwrap.dedent("".join(lines)), first
+
+
+def parse(function: Callable[..., Any]) -> ast.Module | None:
+    """The function's syntax tree at its place in its file; None where there is no source text of a plain `def`."""
+    found = _text(function)
+    if found is None:
+        return None
+    try:
+        tree = ast.parse(found[0])
+    except SyntaxError:
+        return None
+    if len(tree.body) != 1 or not isinstance(tree.body[0], ast.FunctionDef):
+        return None
+    return ast.increment_lineno(tree, found[1] - 1)
+
+
+def _without_source(function: Callable[..., Any], constants: Mapping[str, Any]) -> Callable[..., Any]:
+    code = function.__code__
+    keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    if any(k in constants for k in keywords):
+        raise ValueError("attributes that are not numbers need the function's source text: put the op into a file")
+    positional = code.replace(co_argcount=code.co_argcount + len(keywords), co_kwonlyargcount=0)
+    return types.FunctionType(positional, function.__globals__, function.__name__, None, function.__closure__)
+
+
+class _Constants(ast.NodeTransformer):
+    """Puts constants in and resolves what then depends on constants alone."""
+
+    def __init__(self, constants: dict[str, Any]) -> None:
+        self.constants = constants
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802
+        if isinstance(node.ctx, ast.Load) and node.id in self.constants:
+            return ast.copy_location(ast.parse(repr(self.constants[node.id]), mode="eval").body, node)
+        return node
+
+    def visit_If(self, node: ast.If) -> Any:  # noqa: N802
+        node.test = self.visit(node.test)
+        known = _known(node.test)
+        if known is None:
+            node.body = self._block(node.body)
+            node.orelse = self._block(node.orelse)
+            return node
+        return self._block(node.body if known[0] else node.orelse) or ast.copy_location(ast.Pass(), node)
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:  # noqa: N802
+        node.test = self.visit(node.test)
+        known = _known(node.test)
+        if known is not None:
+            chosen: ast.AST = self.visit(node.body if known[0] else node.orelse)
+            return chosen
+        node.body, node.orelse = self.visit(node.body), self.visit(node.orelse)
+        return node
+
+    def _block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
+        out: list[ast.stmt] = []
+        for statement in statements:
+            new = self.visit(statement)
+            out.extend(new if isinstance(new, list) else [new])
+        return out
+
+
+def _known(test: ast.expr) -> tuple[bool] | None:
+    """The truth of a test made of constants, as a 1-tuple; None where it is not one."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = _known(test.operand)
+        return None if inner is None else (not inner[0],)
+    if isinstance(test, ast.Compare) and len(test.ops) == 1:
+        sides = [_value(test.left), _value(test.comparators[0])]
+        if None in sides:
+            return None
+        left, right = sides[0][0], sides[1][0]  # type: ignore[index]
+        outcome = {
+            ast.Eq: lambda: left == right, ast.NotEq: lambda: left != right, ast.Is: lambda: left is right,
+            ast.IsNot: lambda: left is not right, ast.In: lambda: left in right, ast.NotIn: lambda: left not in right,
+        }.get(type(test.ops[0]))  # fmt: skip
+        return None if outcome is None else (bool(outcome()),)
+    if isinstance(test, ast.BoolOp):
+        parts = [_known(v) for v in test.values]
+        decisive = isinstance(test.op, ast.Or)
+        if any(p == (decisive,) for p in parts):
+            return (decisive,)
+        return (not decisive,) if all(p is not None for p in parts) else None
+    value = _value(test)
+    return None if value is None else (bool(value[0]),)
+
+
+def _value(node: ast.expr) -> tuple[Any] | None:
+    try:
+        return (ast.literal_eval(node),)
+    except ValueError:
+        return None
+
+
+class _Literals(ast.NodeTransformer):
+    """Wraps numbers where they meet elements: `1 - x` becomes `_literal(1) - x`."""
+
+    def __init__(self, scalar: bool) -> None:
+        self.scalar = scalar
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:  # noqa: N802
+        return _wrapped(node) if isinstance(node.value, float) else node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:  # noqa: N802
+        if isinstance(node.op, (ast.Add, ast.Sub, ast.Mult, ast.Div)):
+            node.left, node.right = self._element(node.left), self._element(node.right)
+        elif isinstance(node.op, ast.Pow):
+            node.left, node.right = self._element(node.left), self._exponent(node.right)
+        else:
+            self.generic_visit(node)
+        return node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:  # noqa: N802
+        node.left = self._element(node.left)
+        node.comparators = [self._element(c) for c in node.comparators]
+        return node
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:  # noqa: N802
+        node.test = self.visit(node.test)
+        node.body, node.orelse = self._element(node.body), self._element(node.orelse)
+        return node
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:  # noqa: N802
+        if isinstance(node.value, ast.Tuple):
+            node.value.elts = [self._element(e) for e in node.value.elts]
+        elif node.value is not None:
+            node.value = self._element(node.value)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
+        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        if name in _INTEGER_CALLS:
+            return node
+        node.args = [self._element(a) for a in node.args]
+        return node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:  # noqa: N802
+        node.value = self.visit(node.value)
+        return node  # an index keeps its integers
+
+    def _exponent(self, node: ast.expr) -> Any:
+        """`x ** 2` keeps its integer: Numba multiplies instead of calling pow."""
+        return node if isinstance(node, ast.Constant) and isinstance(node.value, int) else self.visit(node)
+
+    def _element(self, node: ast.expr) -> Any:
+        inner = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else node
+        if self.scalar and isinstance(inner, ast.Constant) and type(inner.value) is int:
+            return _wrapped(node)
+        return self.visit(node)
+
+
+def _wrapped(node: ast.expr) -> ast.expr:
+    return ast.copy_location(ast.Call(ast.Name(_LITERAL, ast.Load()), [node], []), node)
