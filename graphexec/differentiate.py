@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from graphexec.builder import OrderBuilder, Traced
-from graphexec.derive import derive_backward
 from graphexec.errors import DifferentiationError, GraphExecError
 from graphexec.graph import Graph
 from graphexec.infer import infer
@@ -200,6 +199,8 @@ class _Backward:
     def _derived(self, node: Node) -> Op:
         op = node.op
         if isinstance(op, ElementwiseOp) and op.differentiable:
+            from graphexec.derive import derive_backward  # seldom needed: most ops bring their rule
+
             op.rules["backward"] = derive_backward(op)
             return op.rules["backward"]  # type: ignore[no-any-return]
         what = "is not differentiable" if not op.differentiable else "has a kernel for a backward rule, which cannot be differentiated again"

@@ -212,18 +212,18 @@ class ElementwiseOp(Op):
         if self.reference is not None:
             result = self.reference(*arrays, **attributes)
         else:
-            result = self.call_plain(arrays, attributes)
+            result = self.call_plain(arrays, attributes, outputs)
         results = result if len(self.outputs) > 1 else (result,)
         return [np.broadcast_to(r, s.shape) for r, s in zip(results, outputs, strict=True)]
 
-    def call_plain(self, arrays: Sequence[Any], attributes: Attributes) -> Any:
+    def call_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec] | None = None) -> Any:
         """The scalar function, un-jitted, on whole arrays, or element by element where it branches."""
+        specs = outputs or self.infer([array_spec(a) for a in arrays], attributes)
         with np.errstate(all="ignore"):
             try:
                 return self.function(*arrays, **attributes)
             except (ValueError, TypeError):  # "the truth value of an array is ambiguous"
-                types = None if len(self.outputs) > 1 else [np.result_type(*arrays)]
-                lifted = np.vectorize(lambda *scalars: self.function(*scalars, **attributes), otypes=types)
+                lifted = np.vectorize(lambda *scalars: self.function(*scalars, **attributes), otypes=[s.dtype for s in specs])
                 return lifted(*arrays)
 
 

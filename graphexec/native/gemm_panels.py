@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from graphexec.native.gemm_ir import I32, I64, Emitter, counted, shuffle
+from llvmlite import ir
+
+from graphexec.native.gemm_ir import ADD_BIAS, ADD_C, I32, I64, Emitter, counted, shuffle
 
 
 class Panels(Emitter):
@@ -12,13 +14,13 @@ class Panels(Emitter):
         """out[kk*distance + i] = x[kk*step + i] for i < width (to the vector's end: 0), kk < k."""
 
         def body(builder: Any, out: Any, distance: Any, x: Any, step: Any, width: Any, k: Any) -> None:
-            source, target = self.at(builder, x), self.at(builder, out)
+            element, source, target = self.element, self.at(builder, x), self.at(builder, out)
             partial = self.mask(builder, width)
             full = builder.icmp_signed(">=", width, I64(self.target.lanes))
             with builder.if_else(full) as branches:
                 for mask, branch in zip((None, partial), branches, strict=True):
                     with branch, counted(builder, k) as loop:
-                        to, of = loop.pointer(target, distance), loop.pointer(source, step)
+                        to, of = loop.pointer(target, distance, element), loop.pointer(source, step, element)
                         self.store(builder, self.load(builder, of, mask), to)
 
         return self.function("copy", 6, body)
@@ -33,7 +35,7 @@ class Panels(Emitter):
         quad = min(lanes, 16 // self.target.item)
 
         def body(builder: Any, out: Any, distance: Any, x: Any, step: Any, width: Any, k: Any) -> None:
-            source, target = self.at(builder, x), self.at(builder, out)
+            element, source, target = self.element, self.at(builder, x), self.at(builder, out)
             last = builder.sub(width, I64(1))
             starts = []
             for i in range(lanes):
@@ -53,11 +55,29 @@ class Panels(Emitter):
                         for kk, column in enumerate(self._columns(builder, rows, quad)):
                             self.store(builder, column, self.at(builder, target, to, builder.mul(distance, I64(kk))))
                 with few, counted(builder, k) as loop:
-                    to, of = loop.pointer(target, distance), loop.pointer(source, I64(1))
+                    to, of = loop.pointer(target, distance, element), loop.pointer(source, I64(1), element)
                     for i, start in enumerate(starts):
-                        builder.store(builder.load(self.at(builder, of, start)), self.at(builder, to, i))
+                        builder.store(builder.load(self.at(builder, of, start), typ=element), self.at(builder, to, i))
 
         return self.function("transpose", 6, body)
+
+    def finish(self) -> Any:
+        """C[i, j] = sums[i, j] (+ C) (+ bias) for i < m, j < n; a row of `sums` is one vector long."""
+
+        def body(builder: Any, c: Any, ldc: Any, sums: Any, n: Any, m: Any, flags: Any, bias: Any) -> None:
+            element, live = self.element, self.mask(builder, n)
+            nothing = ir.Constant(live.type, [False] * self.target.lanes)
+            wanted = [builder.select(builder.icmp_signed("!=", builder.and_(flags, I64(bit)), I64(0)), live, nothing)
+                      for bit in (ADD_C, ADD_BIAS)]
+            row = self.load(builder, self.at(builder, bias), wanted[1])
+            c_start, sums_start = self.at(builder, c), self.at(builder, sums)
+            with counted(builder, m) as loop:
+                to = loop.pointer(c_start, ldc, element)
+                of = loop.pointer(sums_start, I64(self.target.lanes), element)
+                value = builder.fadd(self.load(builder, of), self.load(builder, to, wanted[0]))
+                self.store(builder, builder.fadd(value, row), to, live)
+
+        return self.function("finish", 7, body)
 
     def _columns(self, builder: Any, rows: list[Any], quad: int) -> list[Any]:
         """The `quad` columns of `lanes` rows of `quad` elements each."""
@@ -82,11 +102,13 @@ class Panels(Emitter):
             groups, width = swapped, 2 * width
         return groups
 
-    def dots(self, rows: int = 4, chains: int = 2) -> Any:
+    def dots(self) -> Any:
         """out[i*distance] (+)= sum over kk of x[kk] * y[i*step + kk], for i < width <= 4.
 
         Each row has two chains of vector sums; the tail of k is masked. A row's order of operations is its own.
         """
+
+        rows, chains = self.target.dot_chains
 
         def body(builder: Any, out: Any, distance: Any, x: Any, y: Any, step: Any, width: Any, k: Any,
                  flags: Any) -> None:
@@ -111,12 +133,12 @@ class Panels(Emitter):
                     phi.add_incoming(sums[i][u], before)
                     phi.add_incoming(tail[i][u], inside)
                     tail[i][u] = phi
-            totals = [self._total(builder, builder.fadd(row[0], row[1])) for row in tail]
+            totals = [self._total(builder, builder.fadd(row[0], row[1]) if chains==2 else row[0]) for row in tail]
             for i, total in enumerate(totals):
                 with builder.if_then(builder.icmp_signed("<", I64(i), width)):
                     pointer = self.at(builder, out, builder.mul(distance, I64(i)))
                     add = builder.icmp_signed("!=", flags, I64(0))
-                    old = builder.load(pointer)
+                    old = builder.load(pointer, typ=self.element)
                     builder.store(builder.select(add, builder.fadd(old, total), total), pointer)
 
         return self.function("dots", 8, body)
@@ -130,7 +152,7 @@ class Panels(Emitter):
             stride = I64(self.target.lanes * chains)
             x_start, y_start = self.at(builder, x), self.at(builder, y)
             with counted(builder, steps) as loop:
-                x_now, y_now = loop.pointer(x_start, stride), loop.pointer(y_start, stride)
+                x_now, y_now = loop.pointer(x_start, stride, self.element), loop.pointer(y_start, stride, self.element)
                 sums = [[loop.phi(zero) for zero in row] for row in zeros]
                 new = self._dot_step(builder, x_now, y_now, starts, [None] * chains, sums)
                 for old_row, new_row in zip(sums, new, strict=True):

@@ -6,18 +6,22 @@ One frozen record per (dtype, instruction set); everything else in `gemm*.py` re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from zlib import crc32
 
 import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import DTypeLike
 
-#: (name, bytes in a vector, rows of the register tile, (rows, vectors) of the strips, host features that all must be
-#: there), best first. The sizes are what fits the registers: 32, 16, 32 and, for the scalar one, 16.
-INSTRUCTION_SETS: tuple[tuple[str, int, int, tuple[tuple[int, int], ...], tuple[str, ...]], ...] = (
-    ("avx512", 64, 14, ((1, 8), (2, 8), (4, 4), (6, 4)), ("avx512f", "avx512vl")),
-    ("avx2", 32, 6, ((1, 6), (2, 4)), ("avx2", "fma")),
-    ("neon", 16, 12, ((1, 8), (2, 8), (4, 4)), ("neon",)),
-    ("scalar", 0, 4, ((1, 4), (2, 4)), ()),
+Heights, Strips = tuple[int, ...], tuple[tuple[int, int], ...]
+
+#: (name, bytes in a vector, rows of the tile variants, (rows, vectors) of the strips, host features that all must be
+#: there), best first. The largest tile and strips are what fits the vector registers: 32, 16, 32 and, for the scalar
+#: one, 16.
+INSTRUCTION_SETS: tuple[tuple[str, int, Heights, Strips, tuple[str, ...]], ...] = (
+    ("avx512", 64, (4, 8, 10, 12, 14), ((1, 8), (2, 8), (6, 4)), ("avx512f", "avx512vl")),
+    ("avx2", 32, (4, 6), ((1, 6), (2, 4)), ("avx2", "fma")),
+    ("neon", 16, (4, 8, 10, 12), ((1, 8), (2, 8), (4, 4)), ("neon",)),
+    ("scalar", 0, (4,), ((1, 4), (2, 4)), ()),
 )
 
 
@@ -28,23 +32,45 @@ class Target:
     isa: str
     item: int  #: bytes of an element
     lanes: int  #: elements of a vector
-    rows: int  #: rows of the register tile; even
-    strips: tuple[tuple[int, int], ...]  #: (rows, vectors) of the kernels for few rows
+    heights: Heights  #: rows of the tile variants, each good for that many rows and fewer
+    strips: Strips  #: (rows, vectors) of the kernels for few rows
     fma: bool  #: whether the machine multiplies and adds with one rounding
     masks: bool  #: whether it loads part of a vector at the price of a whole one
-    depth: int = 384  #: most of k in one pass (kc)
-    row_block: int = 168  #: rows of the packed block of A (mc)
-    column_block: int = 768  #: columns of the packed block of B (nc)
+    depth: int = 512  #: most of k in one pass (kc)
+    row_block: int = 84  #: rows of the packed block of A (mc)
+    block_width: int = 2048  #: bytes of a row of the packed block of B (nc)
     dot_depth: int = 4096  #: most of k in one pass of the dot product kernel
 
+    strip_depth: int = 512
+    sp: int = 0
+    dot_chains: tuple[int, int] = (4, 2)
+    narrow_rows: int = 512  #: rows of a product of few columns computed at a time; a multiple of the lanes
+    ahead: int = 8  #: how many steps of k ahead of its use an operand is fetched
     dot_rows: int = 2  #: most rows by a transposed B done as dot products
     a_columns: int = 96  #: fewest columns of C for which A is packed
-    b_rows: int = 64  #: fewest rows of C for which a B by rows is packed
+    a_bytes: int = 1 << 19  #: largest A by columns read in place
+    b_rows: int = 256  #: fewest rows of C for which a B by rows is packed
+    b_bytes: int = 1 << 20  #: largest B by rows read in place whatever C's rows
+
+    @property
+    def tag(self) -> str:
+        """Names this target in symbols: one process may hold code of several."""
+        return f"{self.isa}_f{self.item * 8}_{crc32(repr(self).encode()):08x}"
+
+    @property
+    def rows(self) -> int:
+        """Most rows of the register tile."""
+        return self.heights[-1]
 
     @property
     def columns(self) -> int:
         """Columns of the register tile: two vectors."""
         return 2 * self.lanes
+
+    @property
+    def column_block(self) -> int:
+        """Columns of the packed block of B."""
+        return max(self.block_width // self.item // self.columns, 1) * self.columns
 
     @property
     def packed_rows(self) -> int:
@@ -63,8 +89,9 @@ class Target:
 
     @property
     def work_bytes(self) -> int:
-        """Scratch of one thread: a block of A, then a block of B."""
-        return self.block_bytes + self.column_block * self.depth * self.item
+        """Scratch of one thread: a block of A, a block of B, a narrow product and its transpose."""
+        narrow = 2 * self.narrow_rows * self.lanes * self.item
+        return self.block_bytes + self.column_block * self.depth * self.item + narrow
 
 
 @lru_cache(None)
@@ -90,8 +117,8 @@ def target_for(dtype: DTypeLike, features: Mapping[str, bool] | str | None = Non
         present = host_features()
     else:
         present = frozenset(name for name, on in features.items() if on)
-    for isa, width, rows, strips, needed in INSTRUCTION_SETS:
+    for isa, width, heights, strips, needed in INSTRUCTION_SETS:
         if isa == features or (not isinstance(features, str) and present.issuperset(needed)):
             fused = isa != "scalar" or "fma" in present or "neon" in present
-            return Target(isa, item, max(width // item, 1), rows, strips, fused, isa.startswith("avx"))
+            return Target(isa, item, max(width // item, 1), heights, strips, fused, isa.startswith("avx"))
     raise ValueError(f"unknown instruction set {features!r}; known: {[entry[0] for entry in INSTRUCTION_SETS]}")

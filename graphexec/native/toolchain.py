@@ -77,17 +77,15 @@ def isolate(text: str, entry: str, name: str) -> str:
     """A module of which only ``entry`` is visible, under ``name``: it can be linked with any other."""
     with _LOCK:
         module = llvm.parse_assembly(re.sub(r"^target datalayout.*$", "", text, flags=re.M).replace(entry, name))
-        _internalize(module, name)
+        _internalize(module, name, shared="linkonce_odr")
         return str(module)
 
 
-def _internalize(module: llvm.ModuleRef, entry: str) -> None:
-    for function in module.functions:
-        if not function.is_declaration and function.name != entry:
-            function.linkage = "internal"
-    for variable in module.global_variables:
-        if not variable.is_declaration:
-            variable.linkage = "internal"
+def _internalize(module: llvm.ModuleRef, entry: str, *, shared: str = "internal") -> None:
+    """Hides all but the entry. Functions that LLVM finds by their name (vector variants) keep it until all is linked."""
+    for thing in [*module.functions, *module.global_variables]:
+        if not thing.is_declaration and thing.name != entry and not thing.name.startswith("llvm."):
+            thing.linkage = shared if thing.name.startswith("graphexec_shared_") else "internal"
 
 
 @functools.cache

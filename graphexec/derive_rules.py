@@ -1,0 +1,199 @@
+"""Derivatives of the functions that an elementwise op may call, and the algebra that tangents are written with.
+
+A rule is an expression in ``x`` (and ``y``), the result ``out``, and ``d``, the tangent of the argument that the rule
+stands for; functions in it are those of `graphexec.math`. At kinks it follows the built-in ops: 0 for abs at 0, half
+for either of two equal arguments of max and min. Source: DLMF, sections 4 and 7.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import math as _libm
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import graphexec.math as gx
+
+RULES: dict[str, tuple[str, ...]] = {
+    "exp": ("d * out",),
+    "exp2": ("d * (0.6931471805599453 * out)",),  # log 2
+    "expm1": ("d * (out + 1)",),
+    "log": ("d / x",),
+    "log2": ("d / (0.6931471805599453 * x)",),
+    "log10": ("d / (2.302585092994046 * x)",),  # log 10
+    "log1p": ("d / (1 + x)",),
+    "sqrt": ("0.5 * d / out",),
+    "rsqrt": ("-0.5 * d * out * out * out",),
+    "cbrt": ("d / (3 * out * out)",),
+    "square": ("2 * d * x",),
+    "reciprocal": ("-d * out * out",),
+    "tanh": ("d * (1 - out * out)",),
+    "sigmoid": ("d * (out * (1 - out))",),
+    "softplus": ("d * sigmoid(x)",),
+    "erf": ("1.1283791670955126 * d * exp(-x * x)",),  # 2 / sqrt(pi)
+    "erfc": ("-1.1283791670955126 * d * exp(-x * x)",),
+    "sin": ("d * cos(x)",),
+    "cos": ("-d * sin(x)",),
+    "tan": ("d * (1 + out * out)",),
+    "atan": ("d / (1 + x * x)",),
+    "asin": ("d / sqrt((1 - x) * (1 + x))",),
+    "acos": ("-d / sqrt((1 - x) * (1 + x))",),
+    "sinh": ("d * cosh(x)",),
+    "cosh": ("d * sinh(x)",),
+    "asinh": ("d / sqrt(1 + x * x)",),
+    "acosh": ("d / sqrt((x - 1) * (x + 1))",),
+    "atanh": ("d / ((1 - x) * (1 + x))",),
+    "atan2": ("d * y / (x * x + y * y)", "-d * x / (x * x + y * y)"),
+    "hypot": ("d * x / out", "d * y / out"),
+    "abs": ("d * (1.0 if x > 0 else -1.0 if x < 0 else 0.0 * x)",),
+    "negative": ("-d",),
+    "float": ("d",),
+    "add": ("d", "d"),
+    "subtract": ("d", "-d"),
+    "multiply": ("d * y", "d * x"),
+    "divide": ("d / y", "-d * out / y"),
+}
+"""By function, one rule for each argument."""
+
+SLOPE = "0.0 if y == 0 else y * pow(x, y - 1)"
+"""The derivative of x**y by x."""
+
+GROWTH = "0.0 if x == 0 and y >= 0 else out * log(x)"
+"""The derivative of x**y by y; both as in ops/elementwise/power.py."""
+
+_ALIASES = {
+    "arctan": "atan", "arcsin": "asin", "arccos": "acos", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh",
+    "arctanh": "atanh", "absolute": "abs", "fabs": "abs", "power": "pow", "float32": "float", "float64": "float",
+    "true_divide": "divide", "maximum": "max", "minimum": "min", "where": "where", "positive": "float",
+}  # fmt: skip
+_FLAT = (
+    "floor", "ceil", "trunc", "rint", "round", "sign", "isnan", "isinf", "isfinite", "signbit", "int", "bool", "int32",
+    "int64", "range", "len", "logical_and", "logical_or", "logical_not", "greater", "greater_equal", "less", "less_equal",
+    "equal", "not_equal", "floor_divide",
+)  # fmt: skip
+
+
+def _known_functions() -> dict[Any, str]:
+    names = {**{n: n for n in (*RULES, "pow")}, **_ALIASES, **dict.fromkeys(_FLAT, "flat")}
+    known = {}
+    for module in (np, _libm, gx):
+        for name, rule in names.items():
+            if callable(getattr(module, name, None)):
+                known[getattr(module, name)] = rule
+    for name in ("abs", "float", "pow", "min", "max", "int", "bool", "round", "range", "len"):
+        known[getattr(builtins, name)] = names.get(name, name)
+    return known
+
+
+KNOWN = _known_functions()
+"""By function object: a name in RULES, or "pow", "max", "min", "where", or "flat" where the derivative is 0."""
+
+
+def rule_of(function: Any) -> str | None:
+    try:
+        return KNOWN.get(function)
+    except TypeError:  # not hashable
+        return None
+
+
+# -- expressions
+
+
+def number(value: float) -> ast.expr:
+    text: ast.expr = ast.Constant(abs(value))
+    return ast.UnaryOp(ast.USub(), text) if value < 0 else text
+
+
+def load(name: str) -> ast.Name:
+    return ast.Name(name, ast.Load())
+
+
+def assign(names: list[str], values: list[ast.expr]) -> ast.stmt:
+    targets: list[ast.expr] = [ast.Name(n, ast.Store()) for n in names]
+    target = targets[0] if len(targets) == 1 else ast.Tuple(targets, ast.Store())
+    value = values[0] if len(values) == 1 else ast.Tuple(values, ast.Load())
+    return ast.Assign([target], value, lineno=0)
+
+
+def is_number(node: ast.expr, value: float | None = None) -> bool:
+    """Whether it is a float literal, and this one."""
+    return isinstance(node, ast.Constant) and isinstance(node.value, float) and value in (None, node.value)
+
+
+def multiply(a: ast.expr, b: ast.expr) -> ast.expr:
+    """a * b without factors 1; a choice between constants is chosen first, so that 0 times inf does not come up."""
+    if is_number(a, 1.0) or is_number(b, 0.0):
+        return b
+    if is_number(b, 1.0) or is_number(a, 0.0):
+        return a
+    if isinstance(b, ast.IfExp) and isinstance(a, ast.Name) and (is_number(b.body) or is_number(b.orelse)):
+        return ast.IfExp(b.test, multiply(a, b.body), multiply(a, b.orelse))
+    if isinstance(b, ast.UnaryOp) and isinstance(b.op, ast.USub):
+        return negative(multiply(a, b.operand))
+    return ast.BinOp(a, ast.Mult(), b)
+
+
+def negative(a: ast.expr) -> ast.expr:
+    if isinstance(a, ast.UnaryOp) and isinstance(a.op, ast.USub):
+        return a.operand
+    return a if is_number(a, 0.0) else ast.UnaryOp(ast.USub(), a)
+
+
+def add(a: ast.expr | None, b: ast.expr | None) -> ast.expr | None:
+    """a + b, where None is 0."""
+    if a is None or b is None or is_number(a, 0.0) or is_number(b, 0.0):
+        return b if a is None or is_number(a, 0.0) else a
+    if isinstance(b, ast.UnaryOp) and isinstance(b.op, ast.USub):
+        return ast.BinOp(a, ast.Sub(), b.operand)
+    return ast.BinOp(a, ast.Add(), b)
+
+
+def divide(a: ast.expr, b: ast.expr) -> ast.expr:
+    if isinstance(a, ast.UnaryOp) and isinstance(a.op, ast.USub):
+        return negative(divide(a.operand, b))
+    return ast.BinOp(a, ast.Div(), b)
+
+
+@functools.cache
+def _parsed(rule: str) -> ast.expr:
+    return ast.parse(rule, mode="eval").body
+
+
+def mentions(rule: str, name: str) -> bool:
+    return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(_parsed(rule)))
+
+
+def write(rule: str, module: str, **parts: ast.expr) -> ast.expr:
+    """The rule with expressions in the place of x, y, out and d, its functions those of a module of that name."""
+    return _Write(module, parts).put(_parsed(rule))
+
+
+class _Write:
+    def __init__(self, module: str, parts: Mapping[str, ast.expr]) -> None:
+        self.module, self.parts = module, parts
+
+    def put(self, node: ast.expr) -> ast.expr:
+        match node:
+            case ast.Name(id=name):
+                return self.parts[name]
+            case ast.Call(func=ast.Name(id=name), args=args):
+                return ast.Call(ast.Attribute(load(self.module), name, ast.Load()), [self.put(a) for a in args], [])
+            case ast.BinOp(left=left, op=ast.Mult(), right=right):
+                return multiply(self.put(left), self.put(right))
+            case ast.BinOp(left=left, op=ast.Div(), right=right):
+                return divide(self.put(left), self.put(right))
+            case ast.BinOp(left=left, op=op, right=right):
+                return ast.BinOp(self.put(left), op, self.put(right))
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return negative(self.put(operand))
+            case ast.Compare(left=left, ops=ops, comparators=others):
+                return ast.Compare(self.put(left), ops, [self.put(c) for c in others])
+            case ast.BoolOp(op=op, values=values):
+                return ast.BoolOp(op, [self.put(v) for v in values])
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                return ast.IfExp(self.put(test), self.put(body), self.put(orelse))
+        return node

@@ -1,0 +1,319 @@
+"""Executable: a graph made ready to run: forward, gradients and whole training steps, each one native call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from graphexec import pipeline
+from graphexec.errors import DataError, GraphExecError, KernelError, did_you_mean
+from graphexec.execute import PROGRESS_WORDS, loop
+from graphexec.graph import Graph
+from graphexec.order import Leaf, Order
+from graphexec.program import Program, aligned, aligned_array
+from graphexec.spec import shape_text
+from graphexec.training.initializers import initial_value
+from graphexec.training.optimizers import Optimizer
+
+
+class Parameters(MutableMapping[str, np.ndarray]):
+    """Parameters by name: arrays that the programs read and write. Assigning copies into them."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        self._arrays = arrays
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._arrays:
+            raise unknown("parameter", name, self._arrays)
+        return self._arrays[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        array, value = self[name], np.asarray(value)
+        if value.shape != array.shape or not np.can_cast(value.dtype, array.dtype, "same_kind"):
+            raise DataError(
+                f"parameter {name!r} does not take this array", facts=[f"parameter {shape_text(array.shape)} {array.dtype}",
+                f"given {shape_text(value.shape)} {value.dtype}"], todo="Shapes must be equal.",
+            )  # fmt: skip
+        array[...] = value
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("parameters belong to the graph")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __repr__(self) -> str:
+        return f"<parameters {', '.join(f'{n} {a.shape} {a.dtype}' for n, a in self._arrays.items())}>"
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> DataError:
+    known = list(known)
+    hint = did_you_mean(name, known)
+    return DataError(
+        f"there is no {what} {name!r}" + (f"; {hint}" if hint else ""), todo=f"The {what}s are: {', '.join(known) or 'none'}."
+    )
+
+
+@dataclass
+class Runner:
+    """A program bound to its input arrays, ready to be called again and again."""
+
+    program: Program
+    order: Order
+    inputs: dict[str, np.ndarray]
+    progress: np.ndarray = field(default_factory=lambda: np.zeros(PROGRESS_WORDS, np.int64))
+
+    def __post_init__(self) -> None:
+        self._loop = loop()
+        self._table = self.program.table.ctypes.data
+        self._count = len(self.program.table)
+        self._progress = self.progress.ctypes.data
+        self._arrays: dict[int, np.ndarray] = {}
+
+    def run(self, times: int = 1) -> None:
+        """*Raises* KernelError naming the node, when a kernel reports an error."""
+        status = self._loop(self._table, self._count, times, self._progress)
+        if status:
+            self.fail(status)
+
+    def fail(self, status: int) -> None:
+        node = self.program.instructions[int(self.progress[2])].node
+        message = node.op.errors.get(status) or f"the kernel failed with status {status}"
+        facts = [f"{p} = {self.order.names[v]!r}   {self.order.specs[v]}" for p, v in zip(node.op.inputs, node.inputs, strict=False)
+                 if 0 <= v < len(self.order.specs)]  # fmt: skip
+        raise KernelError(message, node=node.name, op=node.op.name, source=node.source, facts=facts, todo="Check the values of its operands.")
+
+    def array(self, value: int) -> np.ndarray:
+        """The memory of a value that is kept."""
+        if value not in self._arrays:
+            self._arrays[value] = self.program.array(value)
+        return self._arrays[value]
+
+
+class Executable:
+    """What `compile` gives. Programs are lowered at their first use, and again, in milliseconds, for other sizes."""
+
+    def __init__(
+        self, graph: Graph, *, loss: str | None, optimizer: Optimizer | None, wrt: list[str] | None, seed: int, threads: int | None,
+        keep_deltas: bool, optimize: bool,
+    ) -> None:  # fmt: skip
+        self.graph, self.loss, self.optimizer, self.seed = graph, loss, optimizer, seed
+        self.threads = 1 if threads is None else threads
+        self._keep_deltas, self._optimize = keep_deltas, optimize
+        self._orders = pipeline.Orders(graph, loss, wrt, optimizer, keep_deltas=keep_deltas, optimize=optimize)
+        self._state: dict[str, np.ndarray] = {}
+        for leaf in self._orders.forward.of_kind("parameter"):
+            self._state[leaf.name] = aligned_array(self._first_value(leaf))
+        self.parameters = Parameters({leaf.name: self._state[leaf.name] for leaf in self._orders.forward.of_kind("parameter")})
+        self._inputs: dict[str, Leaf] = {leaf.name: leaf for leaf in self._orders.forward.of_kind("input")}
+        self._buffers: dict[tuple[Any, ...], dict[str, np.ndarray]] = {}
+        self._runners: dict[tuple[Any, ...], Runner] = {}
+        self._last: Runner | None = None
+        self._last_sizes: tuple[Any, ...] | None = None
+        self.deltas: Mapping[str, np.ndarray] = {}
+
+    def __repr__(self) -> str:
+        return f"<Executable of {self.graph!r}, loss={self.loss!r}, optimizer={self.optimizer!r}>"
+
+    def _first_value(self, leaf: Leaf) -> np.ndarray:
+        if leaf.value is not None:
+            return np.asarray(leaf.value)
+        try:
+            return initial_value(leaf.name, leaf.init, tuple(int(n) for n in leaf.shape), leaf.dtype, self.seed)
+        except GraphExecError as error:
+            raise error.at(node=leaf.name, source=leaf.source) from None
+
+    # -- running
+
+    def __call__(self, **inputs: Any) -> dict[str, np.ndarray]:
+        """The forward pass: the graph's outputs by name.
+
+        Inputs are arrays by name; without any, those of the last call are used again. *Raises* DataError for a missing,
+        unknown or ill-fitting input, KernelError when a kernel reports an error.
+        """
+        runner = self._bound("forward", inputs)
+        runner.run()
+        return {name: runner.array(v).copy() for name, v in runner.order.outputs.items()}
+
+    def gradients(self, **inputs: Any) -> tuple[float, dict[str, np.ndarray]]:
+        """The loss, and its gradient with respect to each of ``wrt``, by name."""
+        runner = self._bound("gradients", inputs)
+        runner.run()
+        order = runner.order
+        assert self.loss is not None
+        self.deltas = Deltas(runner) if self._keep_deltas else {}
+        return runner.array(order.outputs[self.loss]).item(), {n: runner.array(v).copy() for n, v in order.gradients.items()}
+
+    def step(self, **inputs: Any) -> float:
+        """One training step, forward, backward and update, in one native call; the loss before the update."""
+        runner = self._bound("step", inputs)
+        runner.run()
+        assert self.loss is not None
+        loss: float = runner.array(runner.order.outputs[self.loss]).item()
+        return loss
+
+    @property
+    def program(self) -> Program:
+        """The program that ran last; before any ran, that of a training step, of gradients, or of the forward pass."""
+        if self._last is None:
+            kind = "step" if self.optimizer else "gradients" if self.loss else "forward"
+            if any(isinstance(n, str) for leaf in self._inputs.values() for n in leaf.shape):
+                raise DataError("the program depends on sizes that are not known yet", todo="Run it once on data, or declare sizes as numbers.")
+            self._last = self._runner(kind, ())
+        return self._last.program
+
+    def values(self) -> dict[str, np.ndarray]:
+        """Inputs as they were given last, by name."""
+        return dict(self._last.inputs) if self._last else {}
+
+    def _bound(self, kind: str, inputs: Mapping[str, Any]) -> Runner:
+        """The runner of a kind of program for inputs of these sizes, with the inputs copied in."""
+        last = self._last
+        if inputs or last is None or not self._inputs:
+            sizes = self.bind(inputs) if inputs or self._inputs else ()
+        else:
+            assert self._last_sizes is not None
+            sizes = self._last_sizes
+        runner = self._runners.get((kind, sizes)) or self._runner(kind, sizes)
+        for name, array in inputs.items():
+            runner.inputs[name][...] = array
+        self._last, self._last_sizes = runner, sizes
+        return runner
+
+    def bind(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The sizes of named dimensions that arrays imply. *Raises* DataError when they do not fit the graph."""
+        sizes: dict[str, tuple[int, str]] = {}
+        for name in inputs:
+            if name not in self._inputs:
+                raise unknown("input", name, self._inputs)
+        for name, leaf in self._inputs.items():
+            if name not in inputs:
+                raise DataError(f"input {name!r} is missing", facts=[f"{name}: {leaf.dtype}{shape_text(leaf.shape)}"], todo=f"Give {name}=array.")
+            check_fits(leaf, np.asarray(inputs[name]), sizes)
+        return tuple((n, v) for n, (v, _) in sizes.items())
+
+    def _runner(self, kind: str, sizes: tuple[Any, ...]) -> Runner:
+        order = self._orders.sized(kind, dict(sizes))
+        buffers = self._buffers.setdefault(sizes, {})
+        for leaf in order.of_kind("input"):
+            if leaf.name not in buffers:
+                spec = order.specs[leaf.value_id]
+                buffers[leaf.name] = aligned(spec.nbytes).view(spec.dtype).reshape(spec.shape)
+        for leaf in order.of_kind("parameter"):
+            if leaf.name not in self._state:
+                self._state[leaf.name] = aligned_array(np.zeros(tuple(int(n) for n in leaf.shape), leaf.dtype))
+        program = pipeline.lowered(order, self._state | buffers, self._keep_deltas, self.threads, self._optimize)
+        runner = self._runners[kind, sizes] = Runner(program, order, {n: buffers[n] for n in self._inputs})
+        return runner
+
+    # -- state
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Every array that training changes: parameters, and the optimizer's state as ``<parameter>.<name>``."""
+        return {n: a for n, a in self._state.items() if not n.startswith("epoch.")}
+
+    def save(self, path: str | PathLike[str], *, optimizer: bool = False) -> None:
+        """Writes the parameters as safetensors; with ``optimizer=True`` its state too."""
+        from graphexec.training.checkpoint import save_arrays
+
+        save_arrays(path, self.state() if optimizer else dict(self.parameters))
+
+    def load(self, path: str | PathLike[str]) -> None:
+        """Reads parameters, and optimizer state where there is some. *Raises* DataError when names or shapes differ."""
+        from graphexec.training.checkpoint import load_arrays
+
+        arrays = load_arrays(path)
+        missing = [n for n in self.parameters if n not in arrays]
+        if missing:
+            raise DataError(f"the file has no parameter {missing[0]!r}", source=str(path), todo="Was it saved from another graph?")
+        if self.optimizer is not None:
+            self._orders.sized("step", {})  # makes the names of its state known
+        for name in arrays:
+            if name not in self._state and name not in self._orders.state_names():
+                raise unknown("parameter", name, self._state).at(source=str(path))
+        for name, array in arrays.items():
+            if name in self.parameters:
+                try:
+                    self.parameters[name] = array
+                except DataError as error:
+                    raise error.at(source=str(path)) from None
+            else:
+                self._state.setdefault(name, aligned_array(np.zeros_like(array)))[...] = array
+
+    def fit(self, data: Mapping[str, Any], *, epochs: int = 1, batch_size: int | None = None, shuffle: bool = True, **options: Any) -> Any:
+        """Trains on arrays; see `graphexec.training.loop.fit`."""
+        from graphexec.training.loop import fit
+
+        return fit(self, data, epochs=epochs, batch_size=batch_size, shuffle=shuffle, **options)
+
+    def evaluate(self, data: Mapping[str, Any], metrics: Iterable[str] = (), *, batch_size: int | None = None) -> dict[str, float]:
+        """Means of the loss and of metrics over a data set, weighted by rows; see `graphexec.training.loop.evaluate`."""
+        from graphexec.training.loop import evaluate
+
+        return evaluate(self, data, metrics, batch_size=batch_size)
+
+
+class Deltas(Mapping[str, np.ndarray]):
+    """δ at each value that the loss depends on, after gradients()."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._runner.order.deltas:
+            raise KeyError(f"no delta reaches {name!r}")
+        return self._runner.array(self._runner.order.deltas[name]).copy()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._runner.order.deltas)
+
+    def __len__(self) -> int:
+        return len(self._runner.order.deltas)
+
+
+def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]]) -> None:
+    """*Raises* DataError unless an array fits an input; binds the sizes of its named dimensions."""
+    facts = [f"declared {leaf.dtype}{shape_text(leaf.shape)}", f"given    {array.dtype}{shape_text(array.shape)}"]
+    if array.ndim != len(leaf.shape):
+        raise DataError(f"input {leaf.name!r} has {array.ndim} axes, not {len(leaf.shape)}", facts=facts, todo="Reshape the array.", source=leaf.source)
+    for axis, (n, size) in enumerate(zip(leaf.shape, array.shape, strict=True)):
+        if isinstance(n, str):
+            known, owner = sizes.setdefault(n, (size, leaf.name))
+            if known != size:
+                raise DataError(
+                    f"dimension {n!r} is {known} in {owner!r} and {size} in {leaf.name!r}", facts=facts, source=leaf.source,
+                    todo="Inputs that share a dimension must agree.",
+                )
+        elif n != size:
+            raise DataError(f"input {leaf.name!r} has size {size} on axis {axis}, not {n}", facts=facts, todo="Check the array.", source=leaf.source)
+    if not np.can_cast(array.dtype, leaf.dtype, "same_kind"):
+        raise DataError(f"input {leaf.name!r} is {array.dtype}, not {leaf.dtype}", facts=facts, todo=f"Convert it with .astype({leaf.dtype!r}).", source=leaf.source)
+
+
+def compile(  # noqa: A001 - the name users expect beside gx.differentiate
+    graph: Graph, *, loss: Any = None, optimizer: Optimizer | str | None = None, wrt: Iterable[Any] | None = None, seed: int = 0,
+    threads: int | None = None, keep_deltas: bool = False, optimize: bool = True,
+) -> Executable:  # fmt: skip
+    """Makes a graph ready to run.
+
+    ``loss`` names a scalar value to differentiate; ``wrt`` what by (default: all trainable parameters);
+    ``optimizer`` the update rule, `gx.SGD(lr=0.1)` or ``"sgd(lr=0.1)"``. ``seed`` sets the first values of parameters
+    and the order of mini-batches. ``keep_deltas`` keeps δ at every value. ``optimize=False`` lowers the graph as it
+    stands, for debugging.
+
+    *Raises* GraphError, ShapeError, DtypeError, OpError, DifferentiationError before anything runs.
+    """
+    names = None if wrt is None else [w if isinstance(w, str) else w.name for w in wrt]
+    loss = loss if loss is None or isinstance(loss, str) else loss.name
+    if isinstance(optimizer, str):
+        optimizer = Optimizer.parse(optimizer)
+    if optimizer is not None and loss is None:
+        raise DataError("an optimizer needs a loss", todo="Give loss=, the name of a scalar value.")
+    return Executable(graph, loss=loss, optimizer=optimizer, wrt=names, seed=seed, threads=threads, keep_deltas=keep_deltas, optimize=optimize)

@@ -1,0 +1,255 @@
+"""The loops around the kernels of the matrix product: which path a shape takes, blocks, packing, sharing.
+
+Written to LLVM IR as well, with `Int` for Python's integers: Numba takes longer to type such loops than LLVM to compile
+the kernels. Arguments of every function are int64; addresses are plain integers, counted in bytes.
+"""
+
+from typing import Any
+
+from graphexec.native.gemm_ir import ADD_BIAS, ADD_C, I64, Int
+from graphexec.native.gemm_kernels import Outer
+from graphexec.native.gemm_panels import Panels
+
+PAGE = 4096  #: rows this many bytes apart fall on the same lines of a first-level cache
+
+
+class Driver(Outer, Panels):
+    """Everything of one target's product that is not a kernel."""
+
+    def loops(self, name: str, arguments: int, body: Any) -> Any:
+        """The function `name`, whose `body` takes `Int`s."""
+        return self.function(name, arguments, lambda builder, *values: body(*(Int(builder, v) for v in values)))
+
+    def do(self, function: Any, *arguments: Int | int) -> None:
+        """Calls one of this driver's functions, or a kernel that picks its variant (`tile`, `strip`)."""
+        builder = next(x.builder for x in arguments if isinstance(x, Int))
+        values = [x.value if isinstance(x, Int) else I64(x) for x in arguments]
+        if callable(function):
+            function(builder, values)
+        else:
+            builder.call(function, values)
+
+    def scalar(self, address: Int) -> Any:
+        return address.builder.load(self.at(address.builder, address.value), typ=self.element)
+
+    def add_scalar(self, condition: Int, value: Any, address: Int) -> Any:
+        """Value plus the element at `address` where `condition` holds."""
+        builder = address.builder
+        before = builder.block
+        with condition.holds():
+            added = builder.fadd(value, self.scalar(address))
+            inside = builder.block
+        phi = builder.phi(value.type)
+        phi.add_incoming(value, before)
+        phi.add_incoming(added, inside)
+        return phi
+
+    def put(self, value: Any, address: Int) -> None:
+        address.builder.store(value, self.at(address.builder, address.value))
+
+    # --- entry --------------------------------------------------------------------------------------------------
+
+    def gemm(self) -> Any:
+        """The whole product; see `graphexec.native.gemm`."""
+        target = self.target
+
+        def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, m: Int, n: Int, k: Int,
+                 accumulate: Int, bias: Int, work: Int, piece: Int, pieces: Int) -> None:
+            flags = accumulate.differs(0).pick(ADD_C, 0) | bias.differs(0).pick(ADD_BIAS, 0)
+            by_rows = csb.equals(1) | n.equals(1)
+            one_tile = by_rows & ((n > 1) | (k <= target.lanes)) & ((n <= target.lanes) | n.equals(target.columns)) & (m <= target.rows) & (k <= target.depth)
+            one_tile = one_tile & (k > 0) & (m > 0) & int(target.masks)
+            narrow = csa.differs(1) & (k > 1) & (n <= target.lanes) & (m >= 2 * target.lanes)
+            along = (k > 1).pick(csa, 1)  # the stride of a dimension of size 1 may be anything
+            with one_tile.either() as (tile, other):
+                with tile, piece.equals(0).holds():
+                    self.do(self.tile, a, rsa, csa, b, rsb, c, ldc, k, m, n, flags, bias)
+                with other, ((m > 0) & (n > 0)).holds(), (k > 0).either() as (work_left, nothing):
+                    with nothing:
+                        self.do(self.empty(), c, ldc, m, n, flags, bias, piece, pieces)
+                    with work_left, (n.equals(1) | narrow).either() as (slim, wider):
+                        with slim:
+                            self.do(self.narrow(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias, work,
+                                    piece, pieces)
+                        with wider, (by_rows & (m <= target.strips[-1][0])).either() as (strips, taller):
+                            with strips:
+                                self.do(self.strips(), c, ldc, a, rsa, csa, b, rsb, m, n, k, flags, bias, piece,
+                                        pieces)
+                            with taller, ((m <= target.dot_rows) & csb.differs(1)).either() as (dots, general):
+                                with dots, (m - m).to(m) as i:
+                                    self.do(self.row_of_dots(), c + i * ldc * target.item, 1,
+                                            a + i * rsa * target.item, csa, b, csb, n, k, flags, bias, 1, work,
+                                            piece, pieces)
+                                with general:
+                                    self.do(self.blocks(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias,
+                                            work, piece, pieces)
+
+        return self.loops("gemm", 16, body)
+
+    # --- special shapes -----------------------------------------------------------------------------------------
+
+    def empty(self) -> Any:
+        """No products to sum: zeros, what was there, the bias."""
+        item = self.target.item
+
+        def body(c: Int, ldc: Int, m: Int, n: Int, flags: Int, bias: Int, piece: Int, pieces: Int) -> None:
+            with (m * piece // pieces).to(m * (piece + 1) // pieces) as i, (m - m).to(n) as j:
+                out = c + (i * ldc + j) * item
+                value = self.add_scalar((flags & ADD_C).differs(0), self.element(0.0), out)
+                self.put(self.add_scalar((flags & ADD_BIAS).differs(0), value, bias + j * item), out)
+
+        return self.loops("empty", 8, body)
+
+    def strips(self) -> Any:
+        """Few rows, B by rows: B streams past once."""
+        item, lanes = self.target.item, self.target.lanes
+
+        def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, ldb: Int, m: Int, n: Int, k: Int, flags: Int,
+                 bias: Int, piece: Int, pieces: Int) -> None:
+            width = m - m
+            for rows, vectors in reversed(self.target.strips):
+                width = (m <= rows).pick(vectors * lanes, width)
+            count = (n + width - 1) // width
+            first = count * piece // pieces * width
+            last = (count * (piece + 1) // pieces * width).at_most(n)
+            passes = k.up(self.target.strip_depth)
+            with (m - m).to(passes) as p:
+                k0, k1 = k * p // passes, k * (p + 1) // passes
+                with first.to(last, width) as j:
+                    self.do(self.strip, a + k0 * csa * item, rsa, csa, b + (k0 * ldb + j) * item, ldb, c + j * item,
+                            ldc, k1 - k0, m, width.at_most(last - j), p.equals(0).pick(flags, ADD_C), bias + j * item)
+
+        return self.loops("strips", 14, body)
+
+    def row_of_dots(self) -> Any:
+        """One row by a transposed B: dot products of x and the rows of y, a bounded block of k at a time."""
+        item = self.target.item
+
+        def body(out: Int, distance: Int, x: Int, step: Int, y: Int, ldy: Int, n: Int, k: Int, flags: Int, bias: Int,
+                 bias_step: Int, work: Int, piece: Int, pieces: Int) -> None:
+            rows = self.target.dot_chains[0]
+            groups = n.up(rows)
+            first, last = groups * piece // pieces * rows, (groups * (piece + 1) // pieces * rows).at_most(n)
+            passes = k.up(self.target.dot_depth)
+            with (n - n).to(passes) as p:
+                k0, k1 = k * p // passes, k * (p + 1) // passes
+                part = x + k0 * step * item
+                with step.differs(1).holds(), (n - n).to(k1 - k0) as kk:
+                    self.put(self.scalar(part + kk * step * item), work + kk * item)
+                with first.to(last, rows) as j:
+                    self.do(self.dots(), out + j * distance * item, distance, step.equals(1).pick(part, work),
+                            y + (j * ldy + k0) * item, ldy, (last - j).at_most(rows), k1 - k0,
+                            p.equals(0).pick(flags & ADD_C, 1))
+            with (flags & ADD_BIAS).differs(0).holds(), first.to(last) as j:
+                at = out + j * distance * item
+                builder = at.builder
+                self.put(builder.fadd(self.scalar(at), self.scalar(bias + j * bias_step * item)), at)
+
+        return self.loops("row_of_dots", 14, body)
+
+    def narrow(self) -> Any:
+        """One vector of columns at most: dot products for one column of an A by rows, else the transposed product.
+
+        C^T = B^T A^T has A's long contiguous columns in the lanes. It is computed a chunk at a time in scratch, which
+        is transposed, and then added to C.
+        """
+        target, item = self.target, self.target.item
+        chunk, place = target.narrow_rows, target.block_bytes + target.column_block * target.depth * target.item
+
+        def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, m: Int, n: Int, k: Int,
+                 flags: Int, bias: Int, work: Int, piece: Int, pieces: Int) -> None:
+            with csa.equals(1).either() as (dots, transposed):
+                with dots:
+                    self.do(self.row_of_dots(), c, ldc, b, rsb, a, rsa, m, k, flags, bias, 0, work, piece, pieces)
+                with transposed:
+                    groups = m.up(target.lanes)
+                    last = (groups * (piece + 1) // pieces * target.lanes).at_most(m)
+                    sums, lines = work + place, work + (place + chunk * target.lanes * item)
+                    with (groups * piece // pieces * target.lanes).to(last, chunk) as i:
+                        rows, a_now = (last - i).at_most(chunk), a + i * item
+                        with (n <= target.strips[-1][0]).either() as (strips, blocks):
+                            with strips:
+                                self.do(self.strips(), sums, chunk, b, csb, rsb, a_now, csa, n, rows, k, 0, 0, 0, 1)
+                            with blocks:
+                                self.do(self.blocks(), sums, chunk, b, csb, rsb, a_now, csa, 1, n, rows, k, 0, 0,
+                                        work, 0, 1)
+                        self.do(self.pack_transpose(), lines, target.lanes, sums, chunk, n, rows)
+                        self.do(self.finish(), c + i * ldc * item, ldc, lines, n, rows, flags, bias)
+
+        return self.loops("narrow", 16, body)
+
+    # --- the general product ------------------------------------------------------------------------------------
+
+    def pack(self) -> Any:
+        """A panel of `width` lines of x, `across` apart, whose elements are `along` apart."""
+        item, lanes = self.target.item, self.target.lanes
+
+        def body(out: Int, distance: Int, x: Int, across: Int, along: Int, width: Int, k: Int) -> None:
+            with (width - width).to(width, lanes) as i:
+                live = (width - i).at_most(lanes)
+                with along.equals(1).either() as (transpose, copy):
+                    with transpose:
+                        self.do(self.pack_transpose(), out + i * item, distance, x + i * across * item, across, live, k)
+                    with copy:
+                        self.do(self.pack_copy(), out + i * item, distance, x + i * item, along, live, k)
+
+        return self.loops("pack", 7, body)
+
+    def share(self, m: Int, n: Int, piece: Int, pieces: Int) -> tuple[Int, Int, Int, Int]:
+        """The rectangle of C that is `piece`'s: whole tiles of a grid, as square as its tiles allow."""
+        tall, wide = self.target.rows, self.target.columns
+        tiles, panels = m.up(tall), n.up(wide)
+        down = pieces.equals(0).pick(1, 1)
+        for rows in (2, 4, 8, 16):
+            taller = (pieces % rows).equals(0) & (tiles >= down * 2) & (tiles * 2 > panels * pieces // (down * down))
+            down = (taller & down.equals(rows // 2)).pick(rows, down)
+        down = (panels < pieces // down).pick((tiles >= pieces).pick(pieces, down), down)
+        across = pieces // down
+        i, j = piece // across, piece % across
+        return ((tiles * i // down * tall).at_most(m), (tiles * (i + 1) // down * tall).at_most(m),
+                (panels * j // across * wide).at_most(n), (panels * (j + 1) // across * wide).at_most(n))
+
+    def blocks(self) -> Any:
+        """Blocks of columns, of k, of rows, then register tiles."""
+        target = self.target
+        item = target.item
+
+        def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, m: Int, n: Int, k: Int,
+                 flags: Int, bias: Int, work: Int, piece: Int, pieces: Int) -> None:
+            top, bottom, left, right = self.share(m, n, piece, pieces)
+            large_a = csa.differs(1) & (m * k * item > target.a_bytes)
+            clashing_a = (rsa * item % PAGE).equals(0) & (k >= target.depth)
+            pack_a = (right - left >= target.a_columns) & (large_a | clashing_a)
+            pack_b = csb.differs(1) | (bottom - top >= target.b_rows) & (k * n * item > target.b_bytes)
+            passes = k.up(target.depth)
+            with left.to(right, target.column_block) as j0, (m - m).to(passes) as p:
+                j1 = (j0 + target.column_block).at_most(right)
+                k0 = k * p // passes
+                kb = k * (p + 1) // passes - k0
+                now = p.equals(0).pick(flags, ADD_C)
+                whole = (j1 - j0) // target.columns
+                with top.to(bottom, target.row_block) as i0, (m - m).to(whole + (j1 - j0 - whole * target.columns).up(target.lanes)) as q:
+                    extra = (q < whole).pick(0, q - whole)
+                    j = j0 + (q - extra) * target.columns + extra * target.lanes
+                    width = (q < whole).pick(target.columns, target.lanes)
+                    cols = (j1 - j).at_most(width)
+                    b_now = b + (k0 * rsb + j * csb) * item
+                    panel = work + target.block_bytes + (j - j0) * kb * item
+                    packed = pack_b if target.masks else pack_b | (cols < width)
+                    with (packed & i0.equals(top)).holds():
+                        self.do(self.pack(), panel, width, b_now, csb, rsb, cols, kb)
+                    pairs = (bottom - i0).at_most(target.row_block).up(2)
+                    tiles = (pairs * 2).up(target.rows)
+                    with (m - m).to(tiles) as t:
+                        i = i0 + pairs * t // tiles * 2
+                        rows = (i0 + pairs * (t + 1) // tiles * 2).at_most(bottom) - i
+                        a_now = a + (i * rsa + k0 * csa) * item
+                        a_panel = work + t * target.panel_bytes
+                        with (pack_a & j.equals(j0)).holds():
+                            self.do(self.pack(), a_panel, target.packed_rows, a_now, rsa, csa, rows, kb)
+                        self.do(self.tile, pack_a.pick(a_panel, a_now), pack_a.pick(1, rsa),
+                                pack_a.pick(target.packed_rows, csa), packed.pick(panel, b_now),
+                                packed.pick(width, rsb), c + (i * ldc + j) * item, ldc, kb, rows, cols, now,
+                                bias + j * item)
+
+        return self.loops("blocks", 16, body)

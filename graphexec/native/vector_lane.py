@@ -1,0 +1,246 @@
+"""The language of the vector functions: scalars whose Python operators emit LLVM instructions, and error-free sums."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+
+
+class Lane:
+    """An LLVM scalar; operators on it emit instructions, and Python numbers take its type."""
+
+    __slots__ = ("builder", "value")
+
+    def __init__(self, builder: Any, value: Any) -> None:
+        self.builder, self.value = builder, value
+
+    @property
+    def type(self) -> Any:
+        return self.value.type
+
+    @property
+    def width(self) -> int:
+        """Bits: 32 or 64."""
+        if isinstance(self.type, ir.IntType):
+            return int(self.type.width)
+        return 64 if isinstance(self.type, ir.DoubleType) else 32
+
+    def like(self, other: Lane | float) -> Lane:
+        """A constant of this lane's type, or the other lane itself."""
+        return other if isinstance(other, Lane) else Lane(self.builder, ir.Constant(self.type, other))
+
+    def _emit(self, integer: str, real: str, other: Lane | float, swap: bool = False) -> Lane:
+        a, b = (self.like(other), self) if swap else (self, self.like(other))
+        name = integer if isinstance(self.type, ir.IntType) else real
+        return Lane(self.builder, getattr(self.builder, name)(a.value, b.value))
+
+    def __add__(self, other: Lane | float) -> Lane:
+        return self._emit("add", "fadd", other)
+
+    def __radd__(self, other: float) -> Lane:
+        return self._emit("add", "fadd", other, swap=True)
+
+    def __sub__(self, other: Lane | float) -> Lane:
+        return self._emit("sub", "fsub", other)
+
+    def __rsub__(self, other: float) -> Lane:
+        return self._emit("sub", "fsub", other, swap=True)
+
+    def __mul__(self, other: Lane | float) -> Lane:
+        return self._emit("mul", "fmul", other)
+
+    def __rmul__(self, other: float) -> Lane:
+        return self._emit("mul", "fmul", other, swap=True)
+
+    def __truediv__(self, other: Lane | float) -> Lane:
+        return self._emit("", "fdiv", other)
+
+    def __rtruediv__(self, other: float) -> Lane:
+        return self._emit("", "fdiv", other, swap=True)
+
+    def __and__(self, other: Lane | int) -> Lane:
+        return self._emit("and_", "", other)
+
+    def __or__(self, other: Lane | int) -> Lane:
+        return self._emit("or_", "", other)
+
+    def __xor__(self, other: Lane | int) -> Lane:
+        return self._emit("xor", "", other)
+
+    def __lshift__(self, other: int) -> Lane:
+        return self._emit("shl", "", other)
+
+    def __rshift__(self, other: int) -> Lane:
+        """Logical shift: zeros come in from the left."""
+        return self._emit("lshr", "", other)
+
+    def __neg__(self) -> Lane:
+        return Lane(self.builder, self.builder.fneg(self.value))
+
+    def _compare(self, relation: str, other: Lane | float) -> Lane:
+        integer = isinstance(self.type, ir.IntType)
+        compare = self.builder.icmp_signed if integer else self.builder.fcmp_ordered
+        return Lane(self.builder, compare(relation, self.value, self.like(other).value))
+
+    def __lt__(self, other: Lane | float) -> Lane:
+        return self._compare("<", other)
+
+    def __gt__(self, other: Lane | float) -> Lane:
+        return self._compare(">", other)
+
+    def __ge__(self, other: Lane | float) -> Lane:
+        return self._compare(">=", other)
+
+    def equals(self, other: Lane | float) -> Lane:
+        """Comparison; `==` keeps its Python meaning."""
+        return self._compare("==", other)
+
+    def bits(self) -> Lane:
+        """The float's bit pattern as an integer."""
+        return Lane(self.builder, self.builder.bitcast(self.value, ir.IntType(self.width)))
+
+    def real(self) -> Lane:
+        """The float with this bit pattern."""
+        return Lane(self.builder, self.builder.bitcast(self.value, _REAL[self.width]))
+
+    def call(self, name: str, *others: Lane | float) -> Lane:
+        """An LLVM intrinsic of lanes of this type."""
+        args = [self.value, *(self.like(other).value for other in others)]
+        signature = ir.FunctionType(self.type, [self.type] * len(args))
+        function = self.builder.module.declare_intrinsic(name, [self.type], signature)
+        return Lane(self.builder, self.builder.call(function, args))
+
+
+_REAL = {32: ir.FloatType(), 64: ir.DoubleType()}
+
+
+def fma(a: Lane, b: Lane | float, c: Lane | float) -> Lane:
+    """a * b + c, rounded once."""
+    return a.call("llvm.fma", b, c)
+
+
+def rint(x: Lane) -> Lane:
+    return x.call("llvm.rint")
+
+
+def fabs(x: Lane) -> Lane:
+    return x.call("llvm.fabs")
+
+
+def sqrt(x: Lane) -> Lane:
+    return x.call("llvm.sqrt")
+
+
+def copysign(magnitude: Lane, sign: Lane) -> Lane:
+    return magnitude.call("llvm.copysign", sign)
+
+
+def select(condition: Lane, a: Lane | float, b: Lane | float) -> Lane:
+    """a where the condition holds, else b; one of them at least is a lane."""
+    if not isinstance(a, Lane):
+        assert isinstance(b, Lane)
+        a = b.like(a)
+    return Lane(a.builder, a.builder.select(condition.value, a.value, a.like(b).value))
+
+
+def clamp(x: Lane, low: float, high: float) -> Lane:
+    """x held to [low, high]; NaN stays NaN."""
+    x = select(x > high, high, x)
+    return select(x < low, low, x)
+
+
+def widen(x: Lane) -> Lane:
+    """float32 to float64."""
+    return Lane(x.builder, x.builder.fpext(x.value, _REAL[64]))
+
+
+def narrow(x: Lane) -> Lane:
+    """float64 to float32, rounded."""
+    return Lane(x.builder, x.builder.fptrunc(x.value, _REAL[32]))
+
+
+def polynomial(x: Lane, coefficients: tuple[float, ...]) -> Lane:
+    """Horner's scheme, lowest power first."""
+    total = x.like(coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        total = fma(total, x, coefficient)
+    return total
+
+
+def two_sum(a: Lane, b: Lane) -> tuple[Lane, Lane]:
+    """a + b and its rounding error (Knuth)."""
+    total = a + b
+    other = total - a
+    return total, (a - (total - other)) + (b - other)
+
+
+def fast_two_sum(a: Lane, b: Lane) -> tuple[Lane, Lane]:
+    """a + b and its rounding error where |a| >= |b| or a = 0 (Dekker)."""
+    total = a + b
+    return total, (a - total) + b
+
+
+def two_product(a: Lane, b: Lane | float) -> tuple[Lane, Lane]:
+    """a * b and its rounding error."""
+    product = a * b
+    return product, fma(a, b, -product)
+
+
+def divide(a: Lane, a_low: Lane | float, b: Lane, b_low: Lane | float) -> Lane:
+    """(a + a_low) / (b + b_low): the quotient of the first parts, refined once by its remainder."""
+    inverse = 1 / b
+    q = a * inverse
+    return fma(fma(-q, b, a) + fma(-q, b_low, a_low), inverse, q)
+
+
+class Format(NamedTuple):
+    """What the functions need to know about IEEE binary32 or binary64."""
+
+    digits: int  # stored bits of the significand
+    bias: int  # of the exponent
+    exp_range: tuple[float, float]  # outside, e**x has certainly reached 0 or infinity
+    exp2_range: tuple[float, float]
+    expm1_low: float  # below, e**x - 1 is -1
+
+    @property
+    def magic(self) -> float:
+        """Adding and subtracting it rounds to an integer, which stands in the low bits of the sum."""
+        return 1.5 * 2.0**self.digits
+
+    @property
+    def smallest(self) -> float:
+        """The smallest normal number."""
+        return 2.0 ** (1 - self.bias)
+
+
+_FORMAT = {
+    32: Format(23, 127, (-104.0, 92.0), (-151.0, 130.0), -18.0),
+    64: Format(52, 1023, (-746.0, 712.0), (-1076.0, 1026.0), -40.0),
+}
+INF, NAN = float("inf"), float("nan")
+
+
+def format_of(x: Lane) -> Format:
+    return _FORMAT[x.width]
+
+
+Pair = tuple[float, float]  # a constant to twice the precision of float64: its nearest double, and the rest
+LN2: Pair = (0.6931471805599453, 2.3190468138462996e-17)
+LOG2_E: Pair = (1.4426950408889634, 2.0355273740931033e-17)
+LOG10_E: Pair = (0.4342944819032518, 1.098319650216765e-17)
+LOG10_2: Pair = (0.3010299956639812, -2.8037281277851704e-18)
+PI: Pair = (3.141592653589793, 1.2246467991473532e-16)
+HALF_PI = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)
+TWO_LOG2_E: Pair = (2.8853900817779268, 4.0710547481862066e-17)
+TWO_THIRDS_LOG2_E: Pair = (0.9617966939259756, 5.0577616648125907e-17)
+
+
+def split(pair: Pair, width: int, scale: float = 1.0) -> Pair:
+    """The constant as a sum of two numbers of the width."""
+    high, low = pair[0] * scale, pair[1] * scale
+    if width == 64:
+        return high, low
+    rounded = float(np.float32(high))
+    return rounded, float(np.float32(high - rounded + low))

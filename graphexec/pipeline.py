@@ -1,0 +1,201 @@
+"""pipeline: the one module that knows the order of the stages.
+
+    Graph -> order -> infer -> expand -> differentiate -> (updates) -> optimize -> lower -> Program
+
+Everything up to `optimize` is done once for a graph, with named dimensions unbound; for given sizes only shapes are
+inferred again, memory planned and addresses filled in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphexec.builder import OrderBuilder
+from graphexec.differentiate import differentiate_order
+from graphexec.errors import DataError, GraphError
+from graphexec.graph import Graph
+from graphexec.infer import infer
+from graphexec.op import Attributes, Op
+from graphexec.order import Leaf, Node, Order
+from graphexec.program import Program, aligned_array, lower
+from graphexec.registry import registry
+from graphexec.rewrite import optimize as rewrite
+from graphexec.rewrite.expand import expand
+from graphexec.spec import Sizes, TensorSpec
+from graphexec.training.optimizers import Optimizer
+
+
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    """Python's cyclic collector walks every node again and again while a large graph is compiled; nothing is garbage yet."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class Orders:
+    """The orders of a graph: ``forward``, ``gradients`` and ``step``, each made when first asked for."""
+
+    def __init__(
+        self, graph: Graph, loss: str | None, wrt: Sequence[str] | None, optimizer: Optimizer | None, *, keep_deltas: bool, optimize: bool
+    ) -> None:
+        self.optimizer, self.loss, self.wrt = optimizer, loss, wrt
+        self._keep_deltas, self._optimize = keep_deltas, optimize
+        with without_collector():
+            self.forward = expand(infer(graph.order(), Sizes()))
+        if loss is not None:
+            self.forward.value_id(loss)
+        self._made: dict[str, Order] = {}
+        if optimizer is not None:
+            self.of("step")
+
+    def of(self, kind: str) -> Order:
+        """The order of a kind, with unbound sizes. *Raises* DifferentiationError, DataError."""
+        if kind not in self._made:
+            with without_collector():
+                self._made[kind] = self._finish(self._make(kind))
+        return self._made[kind]
+
+    def _make(self, kind: str) -> Order:
+        order = self.forward
+        if kind == "forward":
+            return order
+        if self.loss is None:
+            raise DataError("there is no loss to differentiate", todo="Give gx.compile(graph, loss=...) the name of a scalar value.")
+        if kind == "gradients":
+            return self._differentiated(self.wrt)
+        if self.optimizer is None:
+            raise DataError("there is no optimizer", todo="Give gx.compile(graph, loss=..., optimizer=gx.SGD(lr=0.1)).")
+        names = [leaf.name for leaf in order.of_kind("parameter")]
+        for name in self.wrt or ():
+            if name not in names:
+                raise DataError(f"{name!r} is no parameter: only parameters are updated", todo="Leave it out of wrt, or the optimizer.")
+        return with_updates(self._differentiated(self.wrt), self.optimizer)
+
+    def _differentiated(self, wrt: Sequence[str] | None) -> Order:
+        order = self.forward
+        assert self.loss is not None
+        if wrt is None:
+            wrt = [leaf.name for leaf in order.of_kind("parameter") if leaf.trainable]
+        if not wrt:
+            raise GraphError("the graph has no trainable parameter", todo="Name what to differentiate by with wrt=[...].")
+        index = {name: k for k, name in enumerate(order.names)}
+        for name in wrt:
+            if name not in index:
+                order.value_id(name)
+        result = differentiate_order(order, index[self.loss], [index[n] for n in wrt])
+        return result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]})
+
+    def _finish(self, order: Order) -> Order:
+        return rewrite(order, self._kept(order)) if self._optimize else rewrite(order, range(len(order.names)))
+
+    def _kept(self, order: Order) -> list[int]:
+        return kept_values(order, self._keep_deltas)
+
+    def state_names(self) -> set[str]:
+        return {leaf.name for order in self._made.values() for leaf in order.of_kind("parameter")}
+
+    def sized(self, kind: str, sizes: Mapping[str, int]) -> Order:
+        """The order of a kind with its shapes inferred for given sizes."""
+        order = self.of(kind)
+        with without_collector():
+            return infer(order, Sizes(sizes))
+
+
+def kept_values(order: Order, keep_deltas: bool) -> list[int]:
+    """Values that can be read after a run."""
+    kept = [*order.outputs.values(), *order.gradients.values()]
+    return kept + list(order.deltas.values()) if keep_deltas else kept
+
+
+def lowered(order: Order, buffers: Mapping[str, np.ndarray], keep_deltas: bool, threads: int, optimize: bool) -> Program:
+    """The program of a sized order."""
+    with without_collector():
+        keep = kept_values(order, keep_deltas)
+        if order.gradients and any(node.op.updates for node in order.nodes):
+            keep = list(order.outputs.values())
+        return lower(order, buffers, keep, threads=threads, reuse=optimize)
+
+
+def with_updates(order: Order, optimizer: Optimizer) -> Order:
+    """The order with an update node for each gradient, and leaves for the optimizer's state."""
+    builder = OrderBuilder(order)
+    builder.nodes = list(order.nodes)
+    step: int | None = None
+    if "step" in optimizer.op.inputs:
+        counter = _state_leaf(builder, "optimizer.step", (), "int64")
+        step = builder.add(registry.get("increment"), (counter,), {}, "optimizer.count").outputs[0]
+    for name, gradient in order.gradients.items():
+        parameter = order.leaf(name)
+        operands = [parameter.value_id, gradient]
+        spec = order.specs[parameter.value_id]
+        for state in optimizer.op.inputs[2:]:
+            if state == "step":
+                assert step is not None
+                operands.append(step)
+            else:
+                operands.append(_state_leaf(builder, f"{name}.{state}", spec.shape, spec.dtype))
+        builder.add(optimizer.op, tuple(operands), dict(optimizer.attributes), f"{name}.update")
+    return builder.order(order, gradients={}, deltas={})
+
+
+def _state_leaf(builder: OrderBuilder, name: str, shape: tuple[int, ...], dtype: str) -> int:
+    index = len(builder.names)
+    name = builder.fresh(name)
+    builder.leaves.append(Leaf(name, "parameter", index, shape, dtype, trainable=False))
+    builder.names.append(name)
+    builder.specs.append(TensorSpec(shape, dtype))
+    return index
+
+
+def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:
+    """An op on arrays, by its native kernels: what calling it on NumPy arrays does."""
+    arrays = [None if o is None else np.asarray(o) for o in _converted(op, operands)]
+    leaves, names, inputs, buffers = [], [], [], {}
+    for slot, array in enumerate(arrays):
+        inputs.append(-1 if array is None else len(names))
+        if array is not None:
+            name = op.input_name(slot)
+            leaves.append(Leaf(name, "input", len(names), array.shape, array.dtype.name))
+            buffers[name] = aligned_array(array)
+            names.append(name)
+    first = len(names)
+    names += [op.name, *(f"{op.name}:{k}" for k in range(1, len(op.outputs)))]
+    results = tuple(range(first, len(names)))
+    node = Node(op.name, op, tuple(inputs), results, dict(attributes))
+    order = Order(op.name, leaves, [node], names, {names[v]: v for v in results})
+    order = rewrite(expand(infer(order, {})))
+    program = lower(order, buffers, order.outputs.values())
+    run_once(program, order)
+    arrays_out = tuple(program.array(v).copy() for v in order.outputs.values())
+    return arrays_out if len(arrays_out) > 1 else arrays_out[0]
+
+
+def run_once(program: Program, order: Order) -> None:
+    """Runs a program. *Raises* KernelError."""
+    from graphexec.executable import Runner
+
+    Runner(program, order, {}).run()
+
+
+def _converted(op: Op, operands: Sequence[Any]) -> list[Any]:
+    """Python numbers take the type of the arrays they meet."""
+    from graphexec.graph import _number_dtype
+
+    dtypes = [np.asarray(o).dtype.name for o in operands if isinstance(o, (np.ndarray, np.generic))]
+    converted = []
+    for slot, operand in enumerate(operands):
+        if operand is not None and not isinstance(operand, (np.ndarray, np.generic)):
+            fixed = op.types.get(op.input_name(slot).partition("[")[0])
+            operand = np.asarray(operand, dtype=fixed or _number_dtype(operand, dtypes))
+        converted.append(operand)
+    return converted

@@ -1,0 +1,22 @@
+"""Limits values to a range, element by element.
+
+    out = min(max(x, low), high)
+    d_x = d_out where low <= x <= high, else 0
+
+Shapes: any. Dtypes: float32, float64. NaN stays NaN and passes its delta. Where low > high, out is high, as in NumPy.
+"""
+
+import numpy as np
+
+from graphexec.plugin import elementwise
+
+
+@elementwise(reference=lambda x, *, low, high: np.clip(x, low, high), domain=(-4.0, 4.0), onnx="Clip")
+def clip(x, *, low=-np.inf, high=np.inf):
+    raised = low if x < low else x
+    return high if raised > high else raised
+
+
+@clip.backward
+def _(d_out, x, *, low, high):  # not from out: at x = low the delta passes
+    return 0.0 if x < low else 0.0 if x > high else d_out

@@ -1,0 +1,21 @@
+"""The same values in memory of their own, contiguous whatever x's strides are.
+
+    out = x
+    d_x = d_out
+
+Shapes: any. Dtypes: any.
+"""
+
+import numpy as np
+
+from graphexec.plugin import elementwise
+
+
+@elementwise(reference=np.array, domain=(-4.0, 4.0), kinds="fib", onnx="Identity")
+def copy(x):
+    return x
+
+
+@copy.gradient
+def _(d_out):
+    return d_out

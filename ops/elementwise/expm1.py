@@ -1,0 +1,23 @@
+"""e**x - 1, accurate near 0, element by element.
+
+    out = e**x - 1
+    d_x = d_out * (out + 1)
+
+Shapes: any. Dtypes: float32, float64. Error: that of `graphexec.math.expm1`. expm1(-inf) = -1. The derivative is computed from out,
+so for very negative x it is right to the last place of 1, not of itself.
+"""
+
+import numpy as np
+
+from graphexec import math
+from graphexec.plugin import elementwise
+
+
+@elementwise(reference=np.errstate(all="ignore")(np.expm1), domain=(-3.0, 3.0))
+def expm1(x):
+    return math.expm1(x)
+
+
+@expm1.backward
+def _(d_out, out):
+    return d_out * (out + 1)

@@ -1,0 +1,23 @@
+"""The smaller of broadcast operands.
+
+    out = min(x, y)
+    d_x = d_out where x < y, d_out / 2 where x = y, 0 where x > y;  d_y alike
+
+Shapes: broadcast, as in NumPy. Dtypes: floating and integer. NaN in either operand gives NaN. At a tie each operand gets half of
+the delta, as in JAX and PyTorch; beside a NaN both get all of it, as in PyTorch.
+"""
+
+import numpy as np
+
+from graphexec.plugin import elementwise
+
+
+@elementwise(reference=np.minimum, domain=(-4.0, 4.0), kinds="fi", onnx="Min")
+def minimum(x, y):
+    return x if x <= y or x != x else y  # x != x: x is NaN
+
+
+@minimum.backward
+def _(d_out, x, y):
+    rest = 0.5 * d_out if x == y else d_out
+    return 0.0 if x > y else rest, 0.0 if x < y else rest

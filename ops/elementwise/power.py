@@ -1,0 +1,29 @@
+"""Power of broadcast operands.
+
+    out = x**y
+    d_x = d_out * y * x**(y - 1)
+    d_y = d_out * out * log(x)
+
+Shapes: broadcast, as in NumPy. Dtypes: float32, float64. Error: that of `graphexec.math.pow`, whose special values are C99's:
+x**0 = 1 and 1**y = 1 even for NaN; x < 0 needs an integer y, otherwise NaN. Both deltas are finite where x = 0 and y >= 1;
+d_x = 0 where y = 0, and d_y = 0 where x = 0 and y >= 0. Where x < 0, d_y is NaN: out is no smooth function of y there.
+"""
+
+import numpy as np
+
+from graphexec import math
+from graphexec.plugin import elementwise
+
+
+@elementwise(
+    reference=np.errstate(all="ignore")(np.power), domain={"x": (0.2, 3.0), "y": (-2.0, 2.0)}, onnx="Pow",
+)  # fmt: skip
+def power(x, y):
+    return math.pow(x, y)
+
+
+@power.backward
+def _(d_out, x, y, out):
+    d_x = d_out * y * math.pow(x, y - 1)
+    d_y = d_out * out * math.log(x)
+    return 0.0 if y == 0 else d_x, (0.0 if y >= 0 else d_y) if x == 0 else d_y

@@ -1,0 +1,21 @@
+"""Sign, element by element: -1, 0 or 1.
+
+    out = x / |x|, and 0 at 0
+    d_x = 0: no delta flows back
+
+Shapes: any. Dtypes: floating and integer. NaN gives NaN.
+"""
+
+import numpy as np
+
+from graphexec.plugin import elementwise
+
+
+@elementwise(reference=np.errstate(all="ignore")(np.sign), domain=(-4.0, 4.0), kinds="fi", onnx="Sign")
+def sign(x):
+    return 1 if x > 0 else -1 if x < 0 else x
+
+
+@sign.gradient
+def _(d_out):
+    return None

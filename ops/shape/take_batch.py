@@ -1,0 +1,35 @@
+"""The rows of the next mini-batch: rows `order[cursor], order[cursor + 1], ...` of a data array.
+
+    out[i] = data[order[cursor + i]]
+
+Shapes: data (rows, ...), order (rows,) int64, cursor () int64, out (batch, ...). Dtypes: any.
+"""
+
+import numpy as np
+
+from graphexec.plugin import kernel
+
+
+def _shape(data, order, cursor, *, batch):
+    return (batch, *data.shape[1:])
+
+
+def _reference(data, order, cursor, *, batch):
+    return np.asarray(data)[np.asarray(order)[int(cursor) : int(cursor) + batch]]
+
+
+@kernel(shape=_shape, reference=_reference, kinds="fib", types={"order": "int64", "cursor": "int64"}, differentiable=False,
+        errors={1: "the batch reaches past the end of the data"})  # fmt: skip
+def take_batch(data, order, cursor, out, *, batch):
+    first = cursor.item()
+    if first < 0 or first + batch > order.size:
+        return 1
+    count = data.size // max(data.shape[0], 1)
+    rows, taken = data.reshape(data.shape[0], count), out.reshape(batch, count)
+    for i in range(batch):
+        source = order[first + i]
+        if source < 0 or source >= data.shape[0]:
+            return 1
+        for j in range(count):
+            taken[i, j] = rows[source, j]
+    return 0

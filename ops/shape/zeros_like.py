@@ -1,0 +1,15 @@
+"""Zeros of the shape and type of a value.
+
+    out = 0
+
+Shapes: that of `like`, any. The engine uses it for the gradient of a value that the loss does not depend on.
+"""
+
+import numpy as np
+
+from graphexec.plugin import shape_value
+
+
+@shape_value
+def zeros_like(like):
+    return np.zeros(like.shape, like.dtype)

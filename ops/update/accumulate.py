@@ -1,0 +1,16 @@
+"""Adds a weighted number to a running total, in place: how an epoch sums its losses and metrics.
+
+    total = total + weight * x
+
+Shapes: alike. Dtypes: the total is float64, x any floating type.
+"""
+
+from graphexec.plugin import elementwise
+
+
+@elementwise(
+    reference=lambda total, x, *, weight=1.0: total + weight * x, outputs=("total",), updates=("total",), types={"total": "float64"},
+    differentiable=False,
+)
+def accumulate(total, x, *, weight=1.0):
+    return total + weight * x
