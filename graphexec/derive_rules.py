@@ -124,16 +124,27 @@ def is_number(node: ast.expr, value: float | None = None) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, float) and value in (None, node.value)
 
 
+def real(node: ast.expr) -> ast.expr:
+    """An integer literal as a floating one: a variable that is assigned either keeps one type."""
+    return number(float(node.value)) if isinstance(node, ast.Constant) and type(node.value) is int else node
+
+
 def multiply(a: ast.expr, b: ast.expr) -> ast.expr:
     """a * b without factors 1; a choice between constants is chosen first, so that 0 times inf does not come up."""
+    a, b = real(a), real(b)
     if is_number(a, 1.0) or is_number(b, 0.0):
         return b
     if is_number(b, 1.0) or is_number(a, 0.0):
         return a
-    if isinstance(b, ast.IfExp) and isinstance(a, ast.Name) and (is_number(b.body) or is_number(b.orelse)):
-        return ast.IfExp(b.test, multiply(a, b.body), multiply(a, b.orelse))
-    if isinstance(b, ast.UnaryOp) and isinstance(b.op, ast.USub):
-        return negative(multiply(a, b.operand))
+    match a, b:
+        case ast.UnaryOp(op=ast.USub(), operand=inner), _:
+            return negative(multiply(inner, b))
+        case _, ast.UnaryOp(op=ast.USub(), operand=inner):
+            return negative(multiply(a, inner))
+        case ast.Name(), ast.IfExp(test=test, body=body, orelse=orelse) if is_number(body) or is_number(orelse):
+            return ast.IfExp(test, multiply(a, body), multiply(a, orelse))
+        case _, ast.BinOp(left=top, op=ast.Div(), right=bottom) if is_number(top):
+            return ast.BinOp(multiply(a, top), ast.Div(), bottom)
     return ast.BinOp(a, ast.Mult(), b)
 
 

@@ -7,6 +7,7 @@
     ├── DtypeError            element types that do not fit together
     ├── OpError               unknown op or attribute, wrong number of operands
     ├── DifferentiationError  a value that no gradient reaches, an op without a backward rule
+    ├── GradientMismatch      a gradient that differs from central differences
     ├── PluginError           an op declaration or plugin file that is refused
     ├── GraphFileError        a graph file that cannot be read; carries file and line
     ├── DataError             input arrays that are missing, of the wrong size, or unreadable
@@ -91,6 +92,10 @@ class OpError(GraphExecError):
 
 class DifferentiationError(GraphExecError):
     """A gradient that cannot be written."""
+
+
+class GradientMismatch(GraphExecError):  # noqa: N818 - what it is, not that it is one
+    """A gradient that differs from central differences."""
 
 
 class PluginError(GraphExecError):

@@ -21,7 +21,11 @@ _NONFINITE = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
 def mapping(page: Page, item: Item, what: str, keys: Iterable[str] | None = None, need: Iterable[str] = ()) -> Mapping:
     """The item as a mapping with known keys. *Raises* GraphFileError for another kind, or an unknown or missing key."""
     if not isinstance(item, Mapping):
-        page.fail(item.line, f"{what} must be a mapping, not {kind_name(page, item)}", todo="Leave it out, or write {}." if _nothing(item) else None)
+        page.fail(
+            item.line,
+            f"{what} must be a mapping, not {kind_name(page, item)}",
+            todo="Leave it out, or write {}." if _nothing(item) else None,
+        )
     if keys is not None:
         for key, line in item.lines.items():
             if key not in keys:
@@ -45,7 +49,11 @@ def sequence(page: Page, item: Item, what: str) -> list[Item]:
 def text(page: Page, item: Item, what: str) -> str:
     value = resolve(page, item) if isinstance(item, Scalar) else None
     if not isinstance(value, str):
-        page.fail(item.line, f"{what} must be a text, not {kind_name(page, item)}", todo="Write a name, in quotes where it looks like a number.")
+        page.fail(
+            item.line,
+            f"{what} must be a text, not {kind_name(page, item)}",
+            todo="Write a name, in quotes where it looks like a number.",
+        )
     return value
 
 
@@ -80,7 +88,8 @@ def _size(page: Page, part: str, line: int, what: str) -> int | str:
         return int(part)
     if not part.isidentifier():
         page.fail(
-            line, f"{what}: {shorten(part)!r} is not a size",
+            line,
+            f"{what}: {shorten(part)!r} is not a size",
             todo="Sizes are whole numbers from 0 (to 15 digits) and names of dimensions.",
         )
     return part
@@ -119,7 +128,9 @@ def _flatten(page: Page, item: Item, dtype: str, shape: tuple[Any, ...], values:
         return
     if not isinstance(item, Sequence) or len(item.items) != shape[0]:
         found = f"a list of {len(item.items)}" if isinstance(item, Sequence) else kind_name(page, item)
-        page.fail(item.line, f"{what}: expected a list of {shape[0]}, found {found}", todo="The value must have the shape of the type.")
+        page.fail(
+            item.line, f"{what}: expected a list of {shape[0]}, found {found}", todo="The value must have the shape of the type."
+        )
     for inner in item.items:
         _flatten(page, inner, dtype, shape[1:], values, what)
 

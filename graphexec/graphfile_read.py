@@ -1,287 +1,20 @@
-"""A graph file's tree to a Graph: leaves, then nodes, then the edges between them, so that the order in the file is free.
-
-A nested call becomes a node of its own, and a number that stands for an operand a constant; both are named after the
-node in whose text they stand: ``loss.1``, ``loss.2``, ... in the order in which the calls close, leaving out names
-that the file uses itself.
-"""
+"""A graph file's tree to a checked Graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import networkx as nx
-import numpy as np
-
-from graphexec.errors import CycleError, GraphExecError
-from graphexec.graph import LEAVES, Graph, _number_dtype
-from graphexec.graphfile_call import Call, Expression, Literal, Name, read_call
-from graphexec.graphfile_fields import (
-    boolean,
-    literals,
-    mapping,
-    misfit,
-    read_array,
-    read_init,
-    read_type,
-    sequence,
-    text,
-)
-from graphexec.graphfile_tree import Item, Mapping, Page, Scalar, Sequence, kind_name, resolve
-from graphexec.infer import infer
-from graphexec.op import Op
-from graphexec.order import ABSENT, Order
+from graphexec.graph import LEAVES, Graph
+from graphexec.graphfile_build import GraphBuilder
+from graphexec.graphfile_check import check_graph
+from graphexec.graphfile_fields import sequence, text
 from graphexec.graphfile_train import Train, read_train
-from graphexec.registry import registry
-from graphexec.spec import Sizes, TensorSpec
+from graphexec.graphfile_tree import Item, Mapping, Page, Scalar, kind_name, resolve
 
 VERSION = 1
-KEYS = ("graphexec", "name", "inputs", "parameters", "constants", "nodes", "outputs", "unused", "train")
-_CYCLE_SHOWN = 20
-
-
-class GraphBuilder:
-    """Writes what the file says into a Graph, and remembers where each name stands."""
-
-    def __init__(self, page: Page, graph: Graph) -> None:
-        self.page, self.graph, self.dag = page, graph, graph.dag
-        self.lines: dict[str, int] = {}
-        self.edges: list[tuple[str, int, str, int]] = []
-        self.numbers: dict[str, tuple[int | float | bool, int]] = {}
-        self.counts: dict[str, int] = {}
-
-    # -- names
-
-    def declare(self, name: str, line: int) -> None:
-        """*Raises* GraphFileError when the name is taken, or is none."""
-        if name in self.lines:
-            self.page.fail(line, f"the name {name!r} is given twice", facts=[f"first in line {self.lines[name]}"], todo="Rename one of them.")
-        if not name or ":" in name:
-            self.page.fail(line, f"{name!r} is not a name", todo="Names are texts without ':', which tells the outputs of a node apart.")
-        self.lines[name] = line
-
-    def fresh(self, node: str, line: int) -> str:
-        while True:
-            self.counts[node] = count = self.counts.get(node, 0) + 1
-            name = f"{node}.{count}"
-            if name not in self.lines:
-                self.lines[name] = line
-                return name
-
-    def resolve(self, name: str, line: int, node: str | None = None, what: str = "there is no value named") -> tuple[str, int]:
-        """The node and the number of the output that a name refers to. *Raises* GraphFileError, with the nearest name."""
-        if name in self.dag:
-            return name, 0
-        base, _, output = name.rpartition(":")
-        if base in self.dag and output.isascii() and output.isdigit() and len(output) < 10:
-            return base, int(output)
-        self.page.unknown(line, what, name, self.dag, node=node, todo="Declare it, or correct the name.")
-
-    def known_output(self, name: str, line: int, node: str | None = None) -> tuple[str, int]:
-        """As `resolve`, and the node has that many outputs. *Raises* GraphFileError."""
-        source, output = self.resolve(name, line, node)
-        op = self.dag.nodes[source]["op"]
-        count = 1 if op in LEAVES else len(registry.get(op).outputs)
-        if output >= count:
-            self.page.fail(line, f"{name!r}: {source!r} has {count} output{'s' * (count > 1)}", node=node, todo="Outputs count from 0.")
-        return source, output
-
-    # -- leaves
-
-    def leaves(self, root: Mapping) -> None:
-        for section, add in (("inputs", self.add_input), ("parameters", self.add_parameter), ("constants", self.add_constant)):
-            for name, item, line in self.entries(root, section):
-                self.declare(name, line)
-                self.guarded(lambda add=add, name=name, item=item: add(name, item), name, line)  # type: ignore[misc]
-                self.dag.nodes[name]["source"] = self.page.place(line)
-
-    def entries(self, root: Mapping, section: str) -> Iterator[tuple[str, Item, int]]:
-        if section in root.items:
-            found = mapping(self.page, root.items[section], section)
-            for name, item in found.items.items():
-                yield name, item, found.lines[name]
-
-    def guarded(self, step: Callable[[], Any], node: str, line: int) -> Any:
-        """Adds node and line to the errors of the levels below."""
-        try:
-            return step()
-        except GraphExecError as error:
-            raise error.at(node=node, source=self.page.place(line)) from None
-
-    def add_input(self, name: str, item: Item) -> None:
-        dtype, shape = read_type(self.page, item, f"input {name!r}")
-        self.graph.input(name, shape, dtype)
-
-    def add_parameter(self, name: str, item: Item) -> None:
-        what = f"parameter {name!r}"
-        if isinstance(item, Scalar):
-            dtype, shape = read_type(self.page, item, what)
-            self.graph.parameter(name, shape, dtype)
-            return
-        fields = mapping(self.page, item, what, ("type", "init", "value", "trainable"), ("type",)).items
-        dtype, shape = read_type(self.page, fields["type"], what)
-        init = read_init(self.page, fields["init"], what) if "init" in fields else None
-        trainable = "trainable" not in fields or boolean(self.page, fields["trainable"], f"trainable of {what}")
-        value = read_array(self.page, fields["value"], dtype, shape, what) if "value" in fields else None
-        self.graph.parameter(name, shape, dtype, init=init, value=value, trainable=trainable)
-        if init is not None:
-            self.dag.nodes[name]["init"] = init
-
-    def add_constant(self, name: str, item: Item) -> None:
-        what = f"constant {name!r}"
-        if isinstance(item, Mapping):
-            fields = mapping(self.page, item, what, ("type", "value"), ("type", "value")).items
-            dtype, shape = read_type(self.page, fields["type"], what)
-            self.graph.constant(read_array(self.page, fields["value"], dtype, shape, what), name)
-            return
-        value = resolve(self.page, item) if isinstance(item, Scalar) else None
-        if not isinstance(value, (bool, int, float)):
-            todo = 'Write a number, or {type: "float32[2]", value: [1, 2]}.'
-            self.page.fail(item.line, f"{what} must be a number or a mapping, not {kind_name(self.page, item)}", todo=todo)
-        self.graph.constant(value, name)
-
-    # -- nodes
-
-    def nodes(self, root: Mapping) -> None:
-        entries = list(self.entries(root, "nodes"))
-        for name, _, line in entries:
-            self.declare(name, line)
-        for name, item, line in entries:
-            if isinstance(item, Scalar):
-                self.call_node(name, self.read_node_call(name, item), name)
-            else:
-                self.mapping_node(name, item, line)
-        self.connect()
-
-    def read_node_call(self, name: str, item: Scalar) -> Call:
-        if not isinstance(resolve(self.page, item), str):
-            self.page.fail(item.line, f"node {name!r} must be a call or a mapping, not {kind_name(self.page, item)}", todo="Write op(x, y).")
-        return read_call(self.page, item)
-
-    def call_node(self, base: str, call: Call, name: str | None = None) -> str:
-        """Adds the node of a call and those nested in it; one without a name is named after ``base`` when it closes."""
-        op = self.op(call.op, base, call.line)
-        operands: dict[int, tuple[str, int]] = {}
-        attributes: dict[str, Any] = {}
-        named = False
-        for position, (keyword, argument) in enumerate(call.arguments):
-            if named and keyword is None:
-                self.page.fail(argument.line, "an operand without a name follows a named one", node=base)
-            named = keyword is not None
-            if keyword is None or (keyword in op.inputs and not op.variadic):
-                slot = position if keyword is None else op.inputs.index(keyword)
-                self.set_operand(operands, slot, self.operand(base, argument), argument.line, op, base)
-            elif keyword in attributes:
-                self.page.fail(argument.line, f"attribute {keyword!r} is given twice", node=base)
-            else:
-                attributes[keyword] = self.attribute(keyword, argument, op, base)
-        line = call.line if name is None else self.lines[name]
-        name = name or self.fresh(base, line)
-        self.add(name, op, operands, attributes, line)
-        return name
-
-    def op(self, name: str, node: str, line: int) -> Op:
-        return self.guarded(lambda: registry.get(name), node, line)  # type: ignore[no-any-return]
-
-    def operand(self, base: str, argument: Expression) -> str | None:
-        """The name of the value that an argument stands for; None for an operand that is left out."""
-        if isinstance(argument, Name):
-            return argument.text
-        if isinstance(argument, Call):
-            return self.call_node(base, argument)
-        value = argument.value
-        if value is None:
-            return None
-        if not isinstance(value, (bool, int, float)):
-            self.page.fail(argument.line, f"{value!r} is no operand", node=base, todo="Operands are values and numbers; attributes are named.")
-        name = self.fresh(base, argument.line)
-        self.add_number(name, value, argument.line)
-        return name
-
-    def add_number(self, name: str, value: bool | int | float, line: int) -> None:
-        """A constant whose element type is settled when those of its neighbours are known."""
-        self.graph.constant(value, name)
-        self.dag.nodes[name]["source"] = self.page.place(line)
-        if not isinstance(value, bool):
-            self.numbers[name] = (value, line)
-
-    def set_operand(self, operands: dict[int, tuple[str, int]], slot: int, name: str | None, line: int, op: Op, node: str) -> None:
-        if slot in operands:
-            self.page.fail(line, f"operand {op.input_name(slot)!r} is given twice", node=node)
-        if name is not None:
-            operands[slot] = (name, line)
-
-    def attribute(self, key: str, argument: Expression, op: Op, node: str) -> Any:
-        self.known_keyword(key, argument.line, op, node)
-        if not isinstance(argument, Literal):
-            word = argument.text if isinstance(argument, Name) else f"{argument.op}(...)"
-            todo = f"Write {key}='{word}' for a text." if isinstance(argument, Name) else "Attributes are literals."
-            self.page.fail(argument.line, f"attribute {key!r} cannot be the value {word!r}", node=node, todo=todo)
-        return argument.value
-
-    def known_keyword(self, key: str, line: int, op: Op, node: str) -> None:
-        if key not in op.attributes:
-            known = [*op.attributes, *(() if op.variadic else op.inputs)]
-            self.page.unknown(line, f"{op.name} takes no", key, known, node=node, facts=[f"{op.name} takes {op.signature}"])
-
-    def mapping_node(self, name: str, item: Item, line: int) -> None:
-        fields = mapping(self.page, item, f"node {name!r}", ("op", "inputs", "attributes"), ("op",)).items
-        op = self.op(text(self.page, fields["op"], f"op of {name!r}"), name, fields["op"].line)
-        operands: dict[int, tuple[str, int]] = {}
-        for slot, given in self.mapping_inputs(fields.get("inputs"), op, name):
-            self.set_operand(operands, slot, self.mapping_operand(given, name), given.line, op, name)
-        attributes = {}
-        if "attributes" in fields:
-            found = mapping(self.page, fields["attributes"], f"attributes of {name!r}")
-            for key, value in found.items.items():
-                self.known_keyword(key, found.lines[key], op, name)
-                attributes[key] = literals(self.page, value, f"attribute {key!r}")
-        self.add(name, op, operands, attributes, line)
-
-    def mapping_inputs(self, item: Item | None, op: Op, name: str) -> Iterator[tuple[int, Item]]:
-        if item is None:
-            return
-        if isinstance(item, Mapping) and not op.variadic:
-            for key, given in item.items.items():
-                if key not in op.inputs:
-                    self.page.unknown(item.lines[key], f"{op.name} has no operand", key, op.inputs, node=name)
-                yield op.inputs.index(key), given
-        else:
-            yield from enumerate(sequence(self.page, item, f"inputs of {name!r}"))
-
-    def mapping_operand(self, item: Item, node: str) -> str | None:
-        value = resolve(self.page, item) if isinstance(item, Scalar) else ()
-        if value is None or isinstance(value, str):
-            return value
-        if isinstance(value, tuple):
-            self.page.fail(item.line, f"an operand must be a name or a number, not {kind_name(self.page, item)}", node=node)
-        name = self.fresh(node, item.line)
-        self.add_number(name, value, item.line)
-        return name
-
-    def add(self, name: str, op: Op, operands: dict[int, tuple[str, int]], attributes: dict[str, Any], line: int) -> None:
-        """Writes the node; its edges follow when all nodes are there, so that they keep the order of the file."""
-        if attributes:
-            attributes = non_defaults(op, self.guarded(lambda: op.check_attributes(attributes), name, line))
-        self.graph.add_node(name, op.name, (), attributes, source=self.page.place(line))
-        self.edges.extend((name, slot, operand, at) for slot, (operand, at) in operands.items())
-
-    def connect(self) -> None:
-        dag = self.dag
-        for node, slot, reference, line in self.edges:
-            source, output = (reference, 0) if reference in dag else self.resolve(reference, line, node)
-            if output:
-                dag.add_edge(source, node, key=slot, output=output)
-            else:
-                dag.add_edge(source, node, key=slot)
-        self.edges.clear()
-
-
-# -- as a whole
+KEYS = ("graphexec", "name", "inputs", "parameters", "constants", "nodes", "outputs", "unused", "gradients", "deltas", "train")
 
 
 def read_graph(page: Page, root: Item, directory: str) -> Graph:
-    """The graph of a file's tree, checked. *Raises* GraphFileError, CycleError, OpError, ShapeError and the like with file and line."""
+    """The graph of a file's tree, checked. *Raises* GraphFileError, CycleError, OpError, ShapeError, with file and line."""
     fields = _top(page, root)
     graph = Graph(text(page, fields.items["name"], "name")) if "name" in fields.items else Graph()
     builder = GraphBuilder(page, graph)
@@ -290,7 +23,8 @@ def read_graph(page: Page, root: Item, directory: str) -> Graph:
     graph.dag.graph["directory"] = directory
     train = read_train(page, fields.items["train"], builder) if "train" in fields.items else None
     _outputs(page, fields, builder)
-    order = _checked(builder)
+    _derivatives(page, fields, builder)
+    order = check_graph(builder)
     _refuse_unused(page, fields, builder, train)
     if train is not None:
         graph.dag.graph["train"] = train.settings
@@ -309,7 +43,11 @@ def _top(page: Page, root: Item) -> Mapping:
     item = root.items["graphexec"]
     version = resolve(page, item) if isinstance(item, Scalar) else None
     if not isinstance(version, int) or isinstance(version, bool) or version != VERSION:
-        page.fail(item.line, f"this is no graph file of version {VERSION}: graphexec is {kind_name(page, item)}", todo=f"Write graphexec: {VERSION}, or update graphexec.")
+        page.fail(
+            item.line,
+            f"this is no graph file of version {VERSION}: graphexec is {kind_name(page, item)}",
+            todo=f"Write graphexec: {VERSION}, or update graphexec.",
+        )
     for key in root.items:
         if key not in KEYS and key != "$schema":
             _unknown_key(page, root, key)
@@ -338,82 +76,33 @@ def _outputs(page: Page, fields: Mapping, builder: GraphBuilder) -> None:
     dag.graph["outputs"] = names
 
 
+def _derivatives(page: Page, fields: Mapping, builder: GraphBuilder) -> None:
+    """Which value holds the derivative of which, in a graph that `differentiate` gave."""
+    for section in ("gradients", "deltas"):
+        named: dict[str, str] = {}
+        for name, item, line in builder.entries(fields, section):
+            builder.known_output(name, line)
+            named[name] = text(page, item, f"{section} of {name!r}")
+            builder.known_output(named[name], item.line)
+        if section in fields.items:
+            builder.dag.graph[section] = named
+
+
 def _refuse_unused(page: Page, fields: Mapping, builder: GraphBuilder, train: Train | None) -> None:
     """What nothing reads is a mistake more often than not; what is meant to be there is listed under ``unused``."""
     dag, read = builder.dag, set(train.reads) if train else set()
     for item in sequence(page, fields.items["unused"], "unused") if "unused" in fields.items else ():
         name = text(page, item, "an unused name")
         read.add(builder.resolve(name, item.line, what="unused: there is no value named")[0])
-    for name in dag.graph["outputs"]:
+    for name in (*dag.graph["outputs"], *dag.graph.get("gradients", {}).values(), *dag.graph.get("deltas", {}).values()):
         read.add(builder.resolve(name, 0)[0])
     for name, succ in dag._succ.items():
         if not succ and name not in read:
             kind = dag.nodes[name]["op"]
             kind = kind if kind in ("input", "parameter", "constant") else "node"
             page.fail(
-                builder.lines[name], f"nothing reads the {kind} {name!r}", node=name if kind == "node" else None,
+                builder.lines[name],
+                f"nothing reads the {kind} {name!r}",
+                node=name if kind == "node" else None,
                 todo="Remove it, make it an output, or list it under unused: [...].",
             )
-
-
-def _checked(builder: GraphBuilder) -> Order:
-    """The order with shapes inferred. *Raises* CycleError with lines, and what `infer` raises."""
-    try:
-        order: Order = builder.graph.order()
-    except CycleError:
-        raise _cycle(builder) from None
-    if builder.numbers:
-        settle_numbers(builder, order)
-        order = builder.graph.order()
-    return infer(order, Sizes())
-
-
-def _cycle(builder: GraphBuilder) -> CycleError:
-    names = [str(edge[0]) for edge in nx.find_cycle(builder.dag)]
-    # from the line that comes first in the file, which is where a reader begins
-    first = min(range(len(names)), key=lambda k: builder.lines[names[k]])
-    names = [*names[first:], *names[:first]]
-    facts = [f"{name!r} (line {builder.lines[name]}) is read by" for name in names[:_CYCLE_SHOWN]]
-    facts += [f"... and {len(names) - _CYCLE_SHOWN} more, the last read by"] if len(names) > _CYCLE_SHOWN else []
-    return CycleError(
-        "the graph has a cycle", node=names[0], source=builder.page.place(builder.lines[names[0]]),
-        facts=[*facts, f"{names[0]!r} again"], todo="Remove one of these edges.",
-    )
-
-
-def settle_numbers(builder: GraphBuilder, order: Order) -> None:
-    """Gives each number in a call the element type of the operands it meets, as a Python number has in `Graph.apply`.
-
-    *Raises* GraphFileError for a number that its operand's type cannot hold.
-    """
-    sizes = Sizes()
-    specs = {leaf.value_id: TensorSpec(sizes.bind(leaf.shape), leaf.dtype) for leaf in order.leaves}
-    numbers = {leaf.value_id: leaf.name for leaf in order.leaves if leaf.name in builder.numbers}
-    for node in order.nodes:
-        dtypes = [specs[v].dtype for v in node.inputs if v != ABSENT and v not in numbers]
-        for slot, value in enumerate(node.inputs):
-            if value in numbers:
-                specs[value] = _settle(builder, numbers[value], node.op, slot, dtypes, node.name)
-        try:
-            found = node.op.infer([None if v == ABSENT else specs[v] for v in node.inputs], node.attributes)
-        except GraphExecError:
-            return  # infer says it again, with the operands
-        specs.update(zip(node.outputs, found, strict=True))
-
-
-def _settle(builder: GraphBuilder, name: str, op: Op, slot: int, dtypes: list[str], node: str) -> TensorSpec:
-    number, line = builder.numbers[name]
-    data = builder.dag.nodes[name]
-    dtype = op.types.get(op.input_name(slot).partition("[")[0]) or _number_dtype(number, dtypes) or data["dtype"]
-    problem = misfit(number, dtype)
-    if problem:
-        builder.page.fail(line, f"operand {op.input_name(slot)!r}: the number {number} {problem}", node=node)
-    value = np.asarray(number, dtype=dtype)
-    value.flags.writeable = False
-    data["dtype"], data["value"] = dtype, value
-    return TensorSpec((), dtype)
-
-
-def non_defaults(op: Op, attributes: dict[str, Any]) -> dict[str, Any]:
-    """The attributes that differ from their defaults; by their text, which tells 1 from 1.0 and True, and -0.0 from 0.0."""
-    return {k: v for k, v in attributes.items() if repr(v) != repr(op.attributes[k])}

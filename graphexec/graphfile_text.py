@@ -42,7 +42,9 @@ def _read_yaml(page: Page) -> Item | None:
 def _take(page: Page, builder: TreeBuilder, event: Any) -> None:
     kind = type(event)
     if kind is yaml.AliasEvent or getattr(event, "anchor", None) is not None:
-        page.fail(_line(event), "YAML anchors and aliases (& and *) are not allowed", todo="Write the value out, or quote the text.")
+        page.fail(
+            _line(event), "YAML anchors and aliases (& and *) are not allowed", todo="Write the value out, or quote the text."
+        )
     if kind is yaml.ScalarEvent:
         if event.tag is not None:
             _fail_tag(page, event)
@@ -166,4 +168,6 @@ def _fail_json(page: Page, line: int, text: str, begin: int, allowed: str) -> st
     rest = text[begin : begin + 30].split("\n")[0]
     expected = {"value": "a value", "value or ]": "a value or ']'", "key": 'a "key"', "key or }": "a \"key\" or '}'",
                 "',' or ]": "',' or ']'", "',' or }": "',' or '}'", "end": "the end of the file"}.get(allowed, allowed)  # fmt: skip
-    page.fail(line, f"invalid JSON: expected {expected}, found {rest!r}" if rest else f"invalid JSON: expected {expected}, found the end")
+    page.fail(
+        line, f"invalid JSON: expected {expected}, found {rest!r}" if rest else f"invalid JSON: expected {expected}, found the end"
+    )

@@ -71,7 +71,9 @@ class Page:
     def place(self, line: int | None) -> str:
         return f"{self.name}:{line}" if line else self.name
 
-    def fail(self, line: int | None, what: str, *, todo: str | None = None, facts: Iterable[str] = (), node: str | None = None) -> NoReturn:
+    def fail(
+        self, line: int | None, what: str, *, todo: str | None = None, facts: Iterable[str] = (), node: str | None = None
+    ) -> NoReturn:
         """*Raises* GraphFileError at a line."""
         raise GraphFileError(what, source=self.place(line), todo=todo, facts=facts, node=node)
 
@@ -141,7 +143,9 @@ class TreeBuilder:
         top = self.stack[-1]
         assert isinstance(top, Mapping)
         if key in top.lines:
-            self.page.fail(line, f"the key {key!r} is given twice", facts=[f"first in line {top.lines[key]}"], todo="Remove one of them.")
+            self.page.fail(
+                line, f"the key {key!r} is given twice", facts=[f"first in line {top.lines[key]}"], todo="Remove one of them."
+            )
         top.lines[key] = line
         self.key = key
 
@@ -179,7 +183,9 @@ def number(page: Page, text: str, line: int) -> Any:
         return text
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        page.fail(line, f"the number {shorten(text)} does not fit in 64 bits", todo="For infinity write .inf in YAML, inf in a call.")
+        page.fail(
+            line, f"the number {shorten(text)} does not fit in 64 bits", todo="For infinity write .inf in YAML, inf in a call."
+        )
     return value
 
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphexec.errors import DtypeError, OpError, ShapeError, did_you_mean
-from graphexec.spec import DTYPES, KIND_NAMES, TensorSpec, broadcast, check_dtype, promote, shape_text
+from graphexec.spec import DTYPES, KIND_NAMES, Size, TensorSpec, broadcast, check_dtype, promote, shape_text
 from graphexec.view import View
 
 REQUIRED: Any = inspect.Parameter.empty
@@ -476,6 +476,22 @@ def normalize_axes(axis: Any, ndim: int, op: str) -> tuple[int, ...]:
     if len(set(axes)) != len(axes):
         raise ShapeError(f"an axis is named twice in {axis}", op=op)
     return tuple(sorted(axes))
+
+
+def resolve_names(shape: Any, known: Sequence[int], op: str) -> tuple[int, ...]:
+    """A shape given as an attribute, its names of dimensions replaced by the sizes in ``known`` that bear them.
+
+    *Raises* ShapeError for a name that no axis of ``known`` has.
+    """
+    given = (shape,) if isinstance(shape, (int, str)) else shape
+    named = {n.expression: n for n in known if isinstance(n, Size)}
+    for n in given:
+        if isinstance(n, str) and n not in named:
+            raise ShapeError(
+                f"no axis is named {n!r}" + _hint(n, named), op=op, facts=[f"shape {shape_text(known)}, asked for {shape_text(given)}"],
+                todo="Name a dimension of the operand, or give the size as a number.",
+            )
+    return tuple(named[n] if isinstance(n, str) else n for n in given)
 
 
 def literal(value: Any, key: str, op: str) -> Any:

@@ -124,7 +124,7 @@ def order_of(graph: Graph) -> Order:
         names.extend(value_name(name, k) for k in range(1, len(op.outputs)))
         given = attributes.get("attributes")
         try:
-            checked = op.check_attributes(given) if given or op.attributes else {}
+            checked = op.check_attributes(given or {}) if given or op.attributes else {}
         except GraphExecError as error:
             raise error.at(node=name, op=op.name, source=attributes.get("source")) from None
         nodes.append(Node(name, op, inputs, tuple(range(begin, len(names))), checked, attributes.get("source")))

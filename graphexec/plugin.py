@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from graphexec.errors import PluginError, did_you_mean
+from graphexec.errors import DtypeError, OpError, PluginError, ShapeError, did_you_mean
 from graphexec.op import (
     CompositeOp,
     ElementwiseOp,
@@ -32,12 +32,17 @@ from graphexec.op import (
     ShapeOp,
     ViewOp,
     literal,
+    normalize_axes,
+    resolve_names,
 )
 from graphexec.spec import DTYPES, Size, TensorSpec, broadcast, promote
 from graphexec.view import NotAView, View, resolve_reshape
 
 __all__ = [
+    "DtypeError",
     "NotAView",
+    "OpError",
+    "ShapeError",
     "Size",
     "TensorSpec",
     "View",
@@ -46,9 +51,11 @@ __all__ = [
     "elementwise",
     "gemm",
     "kernel",
+    "normalize_axes",
     "ops",
     "promote",
     "reduction",
+    "resolve_names",
     "resolve_reshape",
     "shape_value",
     "view",

@@ -202,7 +202,7 @@ def _fill(program: Program, threads: int) -> None:
     records = np.zeros(int(starts[-1]) or 1, np.int64)
     table = np.empty((len(chosen), 3), np.int64)
     storage, offsets = np.array(layout.storage or [0]), np.array([v.offset for v in layout.views] or [0], np.int64)
-    items = np.array([itemsize(s.dtype) for s in layout.specs] or [1], np.int64)
+    items = np.array([1 if s is None else itemsize(s.dtype) for s in layout.specs] or [1], np.int64)  # None: pruned
     by_value = program.addresses[storage] + offsets * items
     program.scratch = _scratch(chosen, threads)
     for template in templates.values():

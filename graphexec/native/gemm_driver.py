@@ -58,7 +58,7 @@ class Driver(Outer, Panels):
             flags = accumulate.differs(0).pick(ADD_C, 0) | bias.differs(0).pick(ADD_BIAS, 0)
             by_rows = csb.equals(1) | n.equals(1)
             one_tile = by_rows & ((n > 1) | (k <= target.lanes)) & ((n <= target.lanes) | n.equals(target.columns)) & (m <= target.rows) & (k <= target.depth)
-            one_tile = one_tile & (k > 0) & (m > 0) & int(target.masks)
+            one_tile = one_tile & (m > 0) & (n > 0) & (k > 0) & int(target.masks)
             narrow = csa.differs(1) & (k > 1) & (n <= target.lanes) & (m >= 2 * target.lanes)
             along = (k > 1).pick(csa, 1)  # the stride of a dimension of size 1 may be anything
             with one_tile.either() as (tile, other):
@@ -109,15 +109,17 @@ class Driver(Outer, Panels):
             width = m - m
             for rows, vectors in reversed(self.target.strips):
                 width = (m <= rows).pick(vectors * lanes, width)
-            count = (n + width - 1) // width
-            first = count * piece // pieces * width
-            last = (count * (piece + 1) // pieces * width).at_most(n)
+            # start short of a whole strip, so that the others begin where B's rows are aligned
+            short = ((ldb % lanes).equals(0) & (n > width)).pick(b // item % lanes, 0)
+            count = (n + short + width - 1) // width
             passes = k.up(self.target.strip_depth)
             with (m - m).to(passes) as p:
                 k0, k1 = k * p // passes, k * (p + 1) // passes
-                with first.to(last, width) as j:
+                with (count * piece // pieces).to(count * (piece + 1) // pieces) as t:
+                    j = t.equals(0).pick(0, t * width - short)
                     self.do(self.strip, a + k0 * csa * item, rsa, csa, b + (k0 * ldb + j) * item, ldb, c + j * item,
-                            ldc, k1 - k0, m, width.at_most(last - j), p.equals(0).pick(flags, ADD_C), bias + j * item)
+                            ldc, k1 - k0, m, ((t + 1) * width - short).at_most(n) - j,
+                            p.equals(0).pick(flags, ADD_C), bias + j * item)
 
         return self.loops("strips", 14, body)
 
@@ -158,10 +160,13 @@ class Driver(Outer, Panels):
 
         def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, m: Int, n: Int, k: Int,
                  flags: Int, bias: Int, work: Int, piece: Int, pieces: Int) -> None:
-            with csa.equals(1).either() as (dots, transposed):
-                with dots:
-                    self.do(self.row_of_dots(), c, ldc, b, rsb, a, rsa, m, k, flags, bias, 0, work, piece, pieces)
-                with transposed:
+            vector = n.equals(1) & ldc.equals(1) & (flags & ADD_BIAS).equals(0)
+            with csa.equals(1).holds():
+                self.do(self.row_of_dots(), c, ldc, b, rsb, a, rsa, m, k, flags, bias, 0, work, piece, pieces)
+            with csa.differs(1).holds(), vector.either() as (line, scattered):
+                with line:
+                    self.do(self.strips(), c, m, b, csb, rsb, a, csa, 1, m, k, flags, 0, piece, pieces)
+                with scattered:
                     groups = m.up(target.lanes)
                     last = (groups * (piece + 1) // pieces * target.lanes).at_most(m)
                     sums, lines = work + place, work + (place + chunk * target.lanes * item)

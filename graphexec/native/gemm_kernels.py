@@ -121,7 +121,7 @@ class Outer(Emitter):
             row = [self.load(builder, self.at(builder, b_now, j * self.target.lanes), mask)
                    for j, mask in enumerate(masks)]
             self.prefetch(builder, self.at(builder, a_now[0], ahead[0]))
-            for j in range(len(masks) if len(masks)<3 or self.target.sp else 0):
+            for j in range(len(masks) if len(steps) > 1 else 0):  # one row only streams: fetching is all it does
                 self.prefetch(builder, self.at(builder, b_now, ahead[1], j * self.target.lanes))
             new = []
             for i, step in enumerate(steps):

@@ -41,12 +41,11 @@ class Target:
     block_width: int = 2048  #: bytes of a row of the packed block of B (nc)
     dot_depth: int = 4096  #: most of k in one pass of the dot product kernel
 
-    strip_depth: int = 512
-    sp: int = 0
-    dot_chains: tuple[int, int] = (4, 2)
+    strip_depth: int = 64  #: most of k in one pass of a strip
+    dot_chains: tuple[int, int] = (8, 2)  #: rows and, for each, independent sums of the dot product kernel
     narrow_rows: int = 512  #: rows of a product of few columns computed at a time; a multiple of the lanes
     ahead: int = 8  #: how many steps of k ahead of its use an operand is fetched
-    dot_rows: int = 2  #: most rows by a transposed B done as dot products
+    dot_rows: int = 4  #: most rows by a transposed B done as dot products
     a_columns: int = 96  #: fewest columns of C for which A is packed
     a_bytes: int = 1 << 19  #: largest A by columns read in place
     b_rows: int = 256  #: fewest rows of C for which a B by rows is packed

@@ -55,7 +55,7 @@ def require(name: str) -> None:
     with _LOCK:
         if name in _loaded:
             return
-        unique = toolchain.symbol_name(name, fingerprint.environment())
+        unique = toolchain.symbol_name(name.removeprefix(PREFIX), fingerprint.environment())
         _loaded[name] = obtain(unique, lambda: (_compile(name, unique), unique))
         toolchain.add_symbol(name, _loaded[name])
 

@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from graphexec import plugin
-from graphexec.native import frontend
+from graphexec.native import frontend, toolchain
 from graphexec.native.gemm import gemm_function
 from graphexec.native.library import PREFIX
 
@@ -49,6 +49,8 @@ def _call(dtype: str) -> Any:
 @functools.cache
 def register() -> None:
     """Teaches Numba what `plugin.gemm` is."""
+    for dtype in ("float32", "float64"):
+        toolchain.reserve_symbol(f"{PREFIX}gemm_{dtype}")
 
     @overload(plugin.gemm)
     def gemm(a, b, out, scratch, piece, pieces, accumulate=False):  # type: ignore[no-untyped-def]

@@ -116,3 +116,9 @@ def symbol_name(prefix: str, *parts: str) -> str:
     """A name made of a prefix and a hash of everything that the code depends on."""
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     return f"{re.sub(r'[^A-Za-z0-9_]', '_', prefix)}_{digest}"
+
+
+def reserve_symbol(name: str) -> None:
+    """Gives a symbol some address until it gets its own: Numba links what it compiles for us, although nobody runs that."""
+    if llvm.address_of_symbol(name) is None:
+        llvm.add_symbol(name, 1)

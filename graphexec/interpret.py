@@ -1,0 +1,266 @@
+"""interpret: the slow path, and the meaning of a graph.
+
+Walks a graph forward with NumPy references and back with un-jitted backward rules, one array after the other: no
+kernels, no planned memory, nothing shared with `differentiate`. Every optimization is judged against it, and a bug
+report starts with "does `--interpret` agree?"
+
+    values = interpret(graph, {"x": X})
+    values, gradients, deltas = interpret_gradients(graph, of="loss", wrt=["w"], inputs={"x": X})
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from graphexec.arithmetic import Arithmetic
+from graphexec.builder import call_composite
+from graphexec.derive import derive_backward
+from graphexec.errors import DataError, DifferentiationError, GraphExecError, ShapeError, did_you_mean
+from graphexec.graph import Graph, _number_dtype
+from graphexec.infer import infer
+from graphexec.op import Attributes, CompositeOp, ElementwiseOp, Op, array_spec
+from graphexec.order import ABSENT, Leaf, Node, Order
+from graphexec.rewrite.expand import expand
+from graphexec.spec import DTYPES, Sizes, TensorSpec, shape_text
+
+Array = np.ndarray
+Arrays = Mapping[str, Any]
+
+
+class Plain(Arithmetic):
+    """An array to which ops apply at once, by the slow path: what a rule made of ops is run on."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Any) -> None:
+        self.array = np.asarray(array)
+
+    @property
+    def spec(self) -> TensorSpec:
+        return array_spec(self.array)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.array.dtype.name
+
+    @property
+    def ndim(self) -> int:  # type: ignore[override]
+        return self.array.ndim
+
+    @staticmethod
+    def apply_op(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any], name: str | None) -> Any:
+        dtypes = [o.dtype for o in operands if isinstance(o, Plain)]
+        arrays: list[Array | None] = []
+        for slot, operand in enumerate(operands):
+            if operand is None or isinstance(operand, Plain):
+                arrays.append(None if operand is None else operand.array)
+            else:
+                fixed = op.types.get(op.input_name(slot).partition("[")[0])
+                dtype = fixed or _number_dtype(operand, dtypes)
+                arrays.append(np.asarray(operand, dtype=dtype or ("float32" if isinstance(operand, float) else None)))
+        results = tuple(Plain(a) for a in evaluate(op, arrays, attributes))
+        return results if len(results) > 1 else results[0]
+
+
+def interpret(graph: Graph | Order, inputs: Arrays | None = None, parameters: Arrays | None = None, *, dtype: str | None = None) -> dict[str, Array]:
+    """Every value of a graph by its name. Parameters that are not given have their ``value`` or their ``init``.
+
+    ``dtype="float64"`` runs the whole graph in float64, whatever it declares. *Raises* DataError for arrays that are
+    missing, unknown or of the wrong shape, and what the ops raise.
+    """
+    order, leaves = prepare(graph, inputs, parameters, dtype)
+    values = forward(order, leaves)
+    return {name: values[v] for v, name in enumerate(order.names) if v in values}
+
+
+def interpret_gradients(
+    graph: Graph | Order, of: str, wrt: Iterable[str] | None = None, inputs: Arrays | None = None, parameters: Arrays | None = None,
+    *, dtype: str | None = None,
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:  # fmt: skip
+    """Values, gradients of the scalar ``of`` by ``wrt`` (default: the trainable parameters), and all deltas on the way.
+
+    *Raises* DifferentiationError where an op on the way has no backward rule; otherwise as :func:`interpret`.
+    """
+    order, leaves = prepare(graph, inputs, parameters, dtype)
+    order = expand(order)
+    chosen = [leaf.name for leaf in order.of_kind("parameter") if leaf.trainable] if wrt is None else list(wrt)
+    values = forward(order, leaves)
+    deltas = reverse(order, values, order.value_id(of), [order.value_id(name) for name in chosen])
+    gradients = {name: deltas.get(order.value_id(name), np.zeros_like(values[order.value_id(name)])) for name in chosen}
+    named = {order.names[v]: array for v, array in deltas.items()}
+    return {order.names[v]: array for v, array in values.items()}, gradients, named
+
+
+def evaluate(op: Op, arrays: Sequence[Any], attributes: Attributes) -> tuple[Array, ...]:
+    """The outputs of one op by the slow path. A composite without a reference is its function, run on plain arrays."""
+    if isinstance(op, CompositeOp) and op.reference is None:
+        return tuple(evaluate_composite(op, arrays, attributes))
+    return op.evaluate(arrays, attributes)
+
+
+def evaluate_composite(op: Op, arrays: Sequence[Any], attributes: Attributes) -> list[Array]:
+    """The outputs of a composite op: its function, run on plain arrays."""
+    results = call_composite(op, [None if a is None else Plain(a) for a in arrays], attributes)
+    return [r.array for r in results]
+
+
+# -- leaves
+
+
+def prepare(
+    graph: Graph | Order, inputs: Arrays | None, parameters: Arrays | None, dtype: str | None
+) -> tuple[Order, dict[int, Array]]:
+    """The order, inferred for the sizes of the arrays that are given, and the array of each leaf."""
+    order = graph.order() if isinstance(graph, Graph) else graph
+    given = {**(inputs or {}), **(parameters or {})}
+    known = [leaf.name for leaf in order.leaves if leaf.kind != "constant"]
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise DataError(f"there is no input or parameter named {name!r}" + (f"; {hint}" if hint else ""), todo=f"Give: {', '.join(known)}.")
+    if dtype is not None:
+        order = _in_dtype(order, dtype)
+    leaves = {leaf.value_id: _array(leaf, given) for leaf in order.leaves}
+    sizes = Sizes({n: size for leaf in order.leaves for n, size in _named_sizes(leaf, leaves[leaf.value_id])})
+    for leaf in order.leaves:
+        expected = tuple(sizes[n] if isinstance(n, str) else n for n in leaf.shape)
+        if leaves[leaf.value_id].shape != expected:
+            raise ShapeError(
+                f"{leaf.kind} {leaf.name!r} has shape {shape_text(leaves[leaf.value_id].shape)}", node=leaf.name, source=leaf.source,
+                facts=[f"declared {shape_text(leaf.shape)}", f"expected {shape_text(expected)}"], todo="Give arrays whose sizes agree.",
+            )
+    order = infer(order, sizes)
+    return (infer(_in_dtype(expand(order), dtype), sizes) if dtype is not None else order), leaves
+
+
+def _named_sizes(leaf: Leaf, array: Array) -> Iterator[tuple[str, int]]:
+    return ((n, size) for n, size in zip(leaf.shape, array.shape, strict=False) if isinstance(n, str))
+
+
+def _array(leaf: Leaf, given: Arrays) -> Array:
+    if leaf.name in given:
+        return np.array(given[leaf.name], dtype=leaf.dtype)
+    if leaf.value is not None:
+        return np.array(leaf.value, dtype=leaf.dtype)
+    if leaf.kind != "parameter":
+        raise DataError(f"input {leaf.name!r} is missing", node=leaf.name, source=leaf.source, todo=f"Give {leaf.name}=array.")
+    from graphexec.training.initializers import initial_value  # parameters are rarely left out here
+
+    return initial_value(leaf.name, leaf.init, tuple(int(n) for n in leaf.shape), leaf.dtype, 0)
+
+
+def _in_dtype(order: Order, dtype: str) -> Order:
+    """The order with floating leaves, and casts to floating types, in another floating type."""
+
+    def changed(attributes: dict[str, Any]) -> dict[str, Any]:
+        return {k: dtype if k == "dtype" and DTYPES.get(v) == "f" else v for k, v in attributes.items()}
+
+    leaves = [replace(leaf, dtype=dtype) if DTYPES[leaf.dtype] == "f" else leaf for leaf in order.leaves]
+    nodes = [Node(n.name, n.op, n.inputs, n.outputs, changed(n.attributes), n.source) for n in order.nodes]
+    return order.with_nodes(nodes, leaves=leaves)
+
+
+# -- forward and back
+
+
+def forward(order: Order, given: Mapping[int, Array]) -> dict[int, Array]:
+    """Every value of an order; those that are given, leaves or not, are not computed."""
+    values = {leaf.value_id: np.asarray(leaf.value, leaf.dtype) for leaf in order.leaves if leaf.value is not None} | dict(given)
+    for node in order.nodes:
+        arrays = [None if v == ABSENT else values[v] for v in node.inputs]
+        try:
+            results = evaluate(node.op, arrays, node.attributes)
+        except GraphExecError as error:
+            raise error.at(node=node.name, op=node.op.name, source=node.source) from error.__cause__
+        for v, result in zip(node.outputs, results, strict=True):
+            values[v] = given.get(v, result)
+    return values
+
+
+def reverse(order: Order, values: Mapping[int, Array], of: int, wrt: Sequence[int]) -> dict[int, Array]:
+    """The delta of every value between ``wrt`` and ``of``."""
+    if values[of].shape != () or values[of].dtype.kind != "f":
+        raise DifferentiationError(f"gradients are taken of a floating scalar, and {order.names[of]!r} is not", node=order.names[of])
+    active = set(wrt)
+    for node in order.nodes:
+        if not active.isdisjoint(node.inputs):
+            active.update(v for v in node.outputs if values[v].dtype.kind == "f")
+    parts: dict[int, list[Array]] = {of: [np.ones_like(values[of])]}
+    deltas: dict[int, Array] = {}
+    for node in reversed(order.nodes):
+        _settle(node.outputs, parts, deltas)
+        if not active.isdisjoint(node.inputs) and any(v in deltas for v in node.outputs):
+            received = list(zip(_receivers(node), _pull_back(node, values, deltas), strict=True))
+            for v, delta in reversed(received):
+                if delta is not None and v in active:
+                    parts.setdefault(v, []).append(_sum_to(delta, values[v]))
+    _settle((leaf.value_id for leaf in order.leaves), parts, deltas)
+    return deltas
+
+
+def _settle(values: Iterable[int], parts: Mapping[int, list[Array]], deltas: dict[int, Array]) -> None:
+    """Sums contributions in the order of the consumers; they were found from the last to the first."""
+    for v in values:
+        if v in parts:
+            deltas[v] = functools.reduce(np.add, reversed(parts[v]))
+
+
+def _sum_to(delta: Array, like: Array) -> Array:
+    """Undoes broadcasting: the sum over the axes along which a value was repeated."""
+    lead = delta.ndim - like.ndim
+    axes = tuple(a for a in range(delta.ndim) if a < lead or (like.shape[a - lead] == 1 and delta.shape[a] != 1))
+    return np.asarray(delta.sum(axis=axes)).reshape(like.shape).astype(like.dtype)
+
+
+def _receivers(node: Node) -> list[int]:
+    """The operands that a rule gives deltas for, ABSENT where an optional one is not there."""
+    op = node.op
+    if op.variadic:
+        return list(node.inputs)
+    given = dict(zip(op.inputs, node.inputs, strict=False))
+    return [given.get(p, ABSENT) for p in op.differentiable_inputs]
+
+
+def _pull_back(node: Node, values: Mapping[int, Array], deltas: Mapping[int, Array]) -> list[Array | None]:
+    """The contributions of a node to its receivers, by its op's own rule."""
+    op = node.op
+    named: dict[str, Array | None] = {f"d_{o}": deltas.get(v, np.zeros_like(values[v])) for o, v in zip(op.outputs, node.outputs, strict=True)}
+    named |= {o: values[v] for o, v in zip(op.outputs, node.outputs, strict=True)}
+    named |= dict.fromkeys(op.inputs) | {p: None if v == ABSENT else values[v] for p, v in zip(op.inputs, node.inputs, strict=False)}
+    if op.gradient_rule is not None:
+        return _call_gradient(node, op.gradient_rule, named, values)
+    rule = op.backward_op
+    if rule is None and isinstance(op, ElementwiseOp) and op.differentiable:
+        rule = op.rules["backward"] = derive_backward(op)
+    if rule is None:
+        raise DifferentiationError(f"op {op.name!r} has no backward rule", node=node.name, op=op.name, source=node.source)
+    return list(evaluate(rule, [named[name] for name in rule.inputs], {k: node.attributes[k] for k in rule.attributes}))
+
+
+def _call_gradient(node: Node, rule: Any, named: Mapping[str, Array | None], values: Mapping[int, Array]) -> list[Array | None]:
+    positional: list[Array | None] = []
+    keywords: dict[str, Any] = {}
+    for p in inspect.signature(rule).parameters.values():
+        if p.kind is p.KEYWORD_ONLY:
+            keywords[p.name] = node.attributes[p.name]
+        elif p.kind is p.VAR_POSITIONAL:
+            positional += [values[v] for v in node.inputs]
+        else:
+            positional.append(named[p.name])
+    result = rule(*(None if a is None else Plain(a) for a in positional), **keywords)
+    results = result if isinstance(result, (tuple, list)) else (result,)
+    receivers = _receivers(node)
+    if len(results) < len(receivers):  # a rule may leave out the deltas of optional operands that are not there
+        rest = iter(results)
+        results = [None if v == ABSENT else next(rest, None) for v in receivers]
+    return [None if r is None else r.array for r in results]

@@ -1,0 +1,273 @@
+"""fit and evaluate: an epoch of mini-batches is one native call.
+
+Choosing the rows of the next mini-batch is an instruction like any other (`take_batch`), and so is adding up the loss:
+the program of a training step, with these around it, runs as often as there are whole batches, and a second program,
+for the rows that are left, once. Progress is read from a counter that the loop writes; a flag stops it between steps.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphexec import pipeline
+from graphexec.builder import OrderBuilder
+from graphexec.errors import DataError
+from graphexec.infer import infer
+from graphexec.order import Leaf, Node, Order
+from graphexec.program import aligned_array
+from graphexec.registry import registry
+from graphexec.spec import Size, Sizes, TensorSpec, shape_text
+
+if TYPE_CHECKING:
+    from graphexec.executable import Executable, Runner
+
+SHORT = 0.02
+"""Seconds: an epoch expected to be shorter runs in the calling thread, where Ctrl-C waits for it."""
+
+Entry = dict[str, Any]
+
+
+def fit(
+    exe: Executable, data: Mapping[str, Any], *, epochs: int = 1, batch_size: int | None = None, shuffle: bool = True,
+    validation: Mapping[str, Any] | None = None, metrics: Mapping[str, str] | None = None, progress: bool | None = None,
+    on_epoch: Callable[[Entry], None] | None = None, start_epoch: int = 0,
+) -> list[Entry]:  # fmt: skip
+    """Trains on arrays by input name; gives one entry for each epoch.
+
+    An entry holds ``epoch`` (from 1), ``loss`` (the mean of the batches' losses before their updates, weighted by rows),
+    ``seconds``, and ``held_out`` with the loss and ``metrics`` (name: value of the graph) of ``validation``. Epoch e
+    shuffles by (seed, e), so training that goes on from ``start_epoch`` does what it would have done. The last batch of
+    an epoch may be smaller. ``progress`` shows a bar; by default when standard error is a terminal.
+
+    *Raises* DataError when arrays do not fit, KernelError when a kernel reports an error. Ctrl-C stops after the step
+    under way, and every array is whole.
+    """
+    if epochs < 0 or (batch_size is not None and batch_size < 1):
+        raise DataError(f"epochs={epochs} and batch_size={batch_size} must be positive")
+    bar = sys.stderr.isatty() if progress is None else progress
+    passes = Passes(exe, data, "step", {} if exe.loss is None else {"loss": exe.loss}, batch_size)
+    held_out = None if validation is None else Passes(exe, validation, "evaluate", _wanted(exe, metrics), batch_size)
+    history: list[Entry] = []
+    with _Watch(bar, epochs * passes.steps, exe.graph.name) as watch:
+        for epoch in range(start_epoch + 1, start_epoch + epochs + 1):
+            begin = time.perf_counter()
+            order = np.random.default_rng([exe.seed, epoch]).permutation(passes.rows) if shuffle else None
+            entry: Entry = {"epoch": epoch, **passes.run(order, watch)}
+            if held_out is not None:
+                entry["held_out"] = held_out.run(None, None)
+            entry["seconds"] = time.perf_counter() - begin
+            history.append(entry)
+            watch.describe(entry)
+            if on_epoch is not None:
+                on_epoch(entry)
+    return history
+
+
+def evaluate(
+    exe: Executable, data: Mapping[str, Any], metrics: Mapping[str, str] | Iterable[str] = (), *, batch_size: int | None = None
+) -> dict[str, float]:
+    """The loss and metrics over a data set: means of the batches' values weighted by rows. Nothing is updated."""
+    return Passes(exe, data, "evaluate", _wanted(exe, metrics), batch_size).run(None, None)
+
+
+def _wanted(exe: Executable, metrics: Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
+    named = dict(metrics) if isinstance(metrics, Mapping) else {m: m for m in metrics or ()}
+    return ({"loss": exe.loss} if exe.loss is not None else {}) | named
+
+
+class Passes:
+    """Goes over a data set, as often as it is asked to: the programs for whole batches and for the rest."""
+
+    def __init__(self, exe: Executable, data: Mapping[str, Any], kind: str, wanted: Mapping[str, str], batch_size: int | None) -> None:
+        self.exe, self.wanted = exe, dict(wanted)
+        self.dimension, self.rows, self.arrays = _rows(exe, data)
+        batch = self.rows if batch_size is None else min(batch_size, self.rows)
+        self.whole, rest = divmod(self.rows, batch) if batch else (0, 0)
+        self.steps = self.whole + (rest > 0)
+        self.order = np.arange(self.rows, dtype=np.int64)
+        self.cursor = np.zeros((), np.int64)
+        self.totals = {name: np.zeros((), np.float64) for name in self.wanted}
+        self.runners = [(self._runner(kind, batch), self.whole)] if self.whole else []
+        if rest:
+            self.runners.append((self._runner(kind, rest), 1))
+
+    def run(self, order: np.ndarray | None, watch: _Watch | None) -> dict[str, float]:
+        """One pass over the data; means by name."""
+        self.order[...] = np.arange(self.rows) if order is None else order
+        self.cursor[...] = 0
+        for total in self.totals.values():
+            total[...] = 0.0
+        for runner, times in self.runners:
+            if watch is None:
+                runner.progress[1] = 0
+                runner.run(times)
+            else:
+                watch.run(runner, times)
+        return {name: float(total) for name, total in self.totals.items()}
+
+    def _runner(self, kind: str, batch: int) -> Runner:
+        from graphexec.executable import Runner
+
+        order = self._order(kind, batch)
+        fixed = {"epoch.order": self.order, "epoch.cursor": self.cursor} | {f"epoch.total.{n}": t for n, t in self.totals.items()}
+        for leaf in order.of_kind("parameter"):
+            if not leaf.name.startswith("epoch.") and leaf.name not in self.exe._state:
+                self.exe._state[leaf.name] = aligned_array(np.zeros(tuple(int(n) for n in leaf.shape), leaf.dtype))
+        program = pipeline.lowered(order, self.exe._state | self.arrays | fixed, False, self.exe.threads, True)
+        return Runner(program, order, {})
+
+    def _order(self, kind: str, batch: int) -> Order:
+        """The order of a step or of an evaluation, with its inputs taken from the data and its values added up."""
+        base = _evaluation(self.exe, self.wanted) if kind == "evaluate" else self.exe._orders.of(kind)
+        nodes, moved = _take_nodes(base, self.arrays, self.dimension, batch)
+        builder = OrderBuilder(moved)
+        builder.nodes = nodes + list(base.nodes)
+        cursor = next((leaf.value_id for leaf in moved.leaves if leaf.name == "epoch.cursor"), None)
+        for name, value in self.wanted.items():
+            weight = batch / self.rows if self.rows else 0.0
+            total = _leaf(builder, f"epoch.total.{name}", (), "float64")
+            source = base.outputs[value]
+            builder.add(registry.get("accumulate"), (total, source), {"weight": weight}, f"epoch.{name}")
+        if cursor is not None:
+            builder.add(registry.get("advance"), (cursor,), {"by": batch}, "epoch.next")
+        order = builder.order(moved)
+        sizes = {n: int(s) for n, s in _sizes(self.exe, self.arrays).items()}
+        if self.dimension is not None:
+            sizes[self.dimension] = batch
+        return infer(order, Sizes(sizes))
+
+
+def _evaluation(exe: Executable, wanted: Mapping[str, str]) -> Order:
+    forward = exe._orders.forward
+    outputs = {name: forward.value_id(name) for name in wanted.values()}
+    for name, value in outputs.items():
+        if forward.specs[value].shape != ():
+            raise DataError(f"metric {name!r} is {forward.specs[value]}, not a scalar", todo="Reduce it with mean().")
+    from graphexec.rewrite import optimize
+
+    return optimize(forward.with_nodes(forward.nodes, outputs=outputs))
+
+
+def _rows(exe: Executable, data: Mapping[str, Any]) -> tuple[str | None, int, dict[str, np.ndarray]]:
+    """The dimension that mini-batches cut, the number of rows, and the arrays as the program reads them."""
+    exe.bind(data)  # finds what is missing or does not fit
+    leading = {leaf.shape[0] for leaf in exe._inputs.values() if leaf.shape and isinstance(leaf.shape[0], str)}
+    if len(leading) > 1:
+        raise DataError(
+            f"inputs have different leading dimensions: {', '.join(map(repr, sorted(leading)))}",
+            facts=[f"{n}{shape_text(leaf.shape)}" for n, leaf in exe._inputs.items()], todo="Name the axis of samples alike in every input.",
+        )
+    arrays, rows = {}, 1
+    for name, leaf in exe._inputs.items():
+        array = np.asarray(data[name])
+        if not (array.dtype == leaf.dtype and array.flags.c_contiguous and array.flags.aligned):
+            array = np.ascontiguousarray(array, dtype=leaf.dtype)
+        batched = bool(leaf.shape) and leaf.shape[0] in leading
+        arrays[f"epoch.data.{name}" if batched else name] = array
+        rows = array.shape[0] if batched else rows
+    return (next(iter(leading)) if leading else None), rows, arrays
+
+
+def _sizes(exe: Executable, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+    sizes = {}
+    for name, leaf in exe._inputs.items():
+        array = arrays.get(f"epoch.data.{name}", arrays.get(name))
+        assert array is not None
+        sizes.update({n: s for n, s in zip(leaf.shape, array.shape, strict=True) if isinstance(n, str)})
+    return sizes
+
+
+def _take_nodes(base: Order, arrays: Mapping[str, np.ndarray], dimension: str | None, batch: int) -> tuple[list[Node], Order]:
+    """Nodes that fill in the inputs from the data, and the order whose leaves are the data instead."""
+    builder = OrderBuilder(base)
+    builder.leaves = []
+    nodes: list[Node] = []
+    taken = [leaf for leaf in base.leaves if leaf.kind == "input" and f"epoch.data.{leaf.name}" in arrays]
+    rest = [leaf for leaf in base.leaves if leaf not in taken]
+    if taken:
+        rows = arrays[f"epoch.data.{taken[0].name}"].shape[0]
+        order = _leaf(builder, "epoch.order", (rows,), "int64")
+        cursor = _leaf(builder, "epoch.cursor", (), "int64")
+        op = registry.get("take_batch")
+    for leaf in taken:
+        data = arrays[f"epoch.data.{leaf.name}"]
+        source = _leaf(builder, f"epoch.data.{leaf.name}", data.shape, leaf.dtype)
+        attributes = {"batch": Size(batch, dimension or "batch")}
+        nodes.append(Node(leaf.name, op, (source, order, cursor), (leaf.value_id,), attributes))
+    return nodes, base.with_nodes(base.nodes, leaves=[*rest, *builder.leaves], names=builder.names, specs=builder.specs)
+
+
+def _leaf(builder: OrderBuilder, name: str, shape: tuple[int, ...], dtype: str) -> int:
+    index = len(builder.names)
+    builder.leaves.append(Leaf(name, "parameter", index, tuple(int(n) for n in shape), dtype, trainable=False))
+    builder.names.append(name)
+    builder.taken.add(name)
+    builder.specs.append(TensorSpec(shape, dtype))
+    return index
+
+
+class _Watch:
+    """Runs epochs while it shows progress and listens for Ctrl-C."""
+
+    def __init__(self, bar: bool, steps: int, name: str) -> None:
+        self._bar: Any = None
+        self._expected = 0.0
+        self._pool: ThreadPoolExecutor | None = None
+        if bar:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=steps, desc=name, unit="step", leave=False, file=sys.stderr, dynamic_ncols=True)
+
+    def __enter__(self) -> _Watch:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+        if self._bar is not None:
+            self._bar.close()
+
+    def describe(self, entry: Entry) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"epoch {entry['epoch']}, loss {entry.get('loss', float('nan')):.4g}", refresh=False)
+
+    def run(self, runner: Runner, times: int) -> None:
+        begin = time.perf_counter()
+        runner.progress[:] = 0
+        if self._expected < SHORT and self._expected > 0:
+            runner.run(times)
+        else:
+            self._run_beside(runner, times)
+        self._expected = time.perf_counter() - begin
+        if self._bar is not None:
+            self._bar.update(times - getattr(self, "_shown", 0))
+        self._shown = 0
+
+    def _run_beside(self, runner: Runner, times: int) -> None:
+        """The native call in another thread; this one stays free for signals and for the bar."""
+        self._pool = self._pool or ThreadPoolExecutor(1, "graphexec-fit")
+        future: Future[None] = self._pool.submit(runner.run, times)
+        self._shown = 0
+        try:
+            while True:
+                try:
+                    future.result(timeout=0.1)
+                    return
+                except NotYet:
+                    self._show(int(runner.progress[0]))
+        except KeyboardInterrupt:
+            runner.progress[1] = 1
+            future.result()
+            raise
+
+    def _show(self, done: int) -> None:
+        if self._bar is not None:
+            self._bar.update(done - self._shown)
+            self._shown = done

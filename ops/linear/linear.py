@@ -1,0 +1,31 @@
+"""Linear layer: z = w x + b for each row of x.
+
+    out = x wᵀ + b
+    d_x = d_out w,  d_w = d_outᵀ x,  d_b = Σ d_out over the rows
+
+Shapes: x (batch, in) or (..., in), w (out, in), b (out,) or none; out (batch, out) or (..., out). An x of one axis is one sample.
+Dtypes: float32, float64.
+"""
+
+from graphexec.plugin import ShapeError, composite, ops
+
+
+def _reference(x, w, b=None):
+    z = x @ w.T
+    return z if b is None else z + b
+
+
+def _differ(m, n):
+    """Whether two sizes differ for certain; those with names are compared once they are bound."""
+    return isinstance(m, int) and isinstance(n, int) and m != n
+
+
+@composite(reference=_reference, domain=(-2.0, 2.0))
+def linear(x, w, b=None):
+    if w.ndim != 2 or x.ndim == 0 or (b is not None and b.ndim != 1) or _differ(x.shape[-1], w.shape[1]):
+        raise ShapeError("operands do not fit as a linear layer", todo="x is (..., in), w (out, in), b (out,).")
+    rows = ops.expand_dims(x, axis=0) if x.ndim == 1 else x
+    z = ops.matmul(rows, ops.transpose(w))
+    if b is not None:
+        z = ops.add(z, b)
+    return ops.squeeze(z, axis=0) if x.ndim == 1 else z

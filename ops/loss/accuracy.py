@@ -1,0 +1,27 @@
+"""Fraction of the rows that are classified right.
+
+    out = mean(argmax(scores) = labels)          integer labels, one for each row
+    out = mean(argmax(scores) = argmax(labels))  floating labels, one-hot, of the shape of scores
+    out = mean((scores > ½) = (labels > ½))      where the last axis of both has size 1: two classes
+
+Shapes: scores (..., classes); out is a scalar. Dtypes: scores floating, labels floating or integer; out is float32. A metric: no
+derivative.
+"""
+
+from graphexec.plugin import ShapeError, composite, ops
+
+
+@composite(domain=(-4.0, 4.0), differentiable=False)
+def accuracy(scores, labels):
+    if labels.ndim == scores.ndim - 1 and labels.dtype.startswith("int"):
+        hit = ops.equal(ops.argmax(scores), labels)
+    elif labels.ndim != scores.ndim or scores.ndim == 0:
+        raise ShapeError(
+            "labels fit scores neither as classes nor as one-hot rows",
+            todo="Give integers of the shape of scores without the last axis, or floating rows of the shape of scores.",
+        )
+    elif scores.shape[-1] == 1:
+        hit = ops.equal(ops.greater(scores, 0.5), ops.greater(ops.cast(labels, dtype=scores.dtype), 0.5))
+    else:
+        hit = ops.equal(ops.argmax(scores), ops.argmax(labels))
+    return ops.mean(ops.cast(hit, dtype="float32"))

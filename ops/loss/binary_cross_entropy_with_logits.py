@@ -1,0 +1,15 @@
+"""Binary cross-entropy of the sigmoid with targets, by default its mean over the rows.
+
+    out = Σ (max(z, 0) - z y + log(1 + e^-|z|)) / rows
+    d_z = d_out (σ(z) - y) / rows
+
+Shapes: z and y broadcast; rows is the size of axis 0: terms of one row are summed. reduction is "mean", "sum" or "none".
+Dtypes: float32, float64; targets are from 0 to 1, of z's kind. Does not overflow.
+"""
+
+from graphexec.plugin import composite, ops
+
+
+@composite(domain={"z": (-4.0, 4.0), "y": (0.0, 1.0)})
+def binary_cross_entropy_with_logits(z, y, *, reduction="mean"):
+    return ops.reduce_loss(ops.logistic_loss(z, y), reduction=reduction)

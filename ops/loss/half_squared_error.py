@@ -1,0 +1,15 @@
+"""Half the squared error, the loss of the derivation: L = ½ Σ c², c = z - y.
+
+    out = ½ Σ (z - y)²
+    d_z = d_out (z - y),  d_y = -d_z
+
+Shapes: z and y broadcast; out is a scalar, or has their shape for reduction="none". "mean" divides the sum by the number of rows,
+the size of axis 0, a single axis included. Dtypes: float32, float64.
+"""
+
+from graphexec.plugin import composite, ops
+
+
+@composite(domain=(-4.0, 4.0))
+def half_squared_error(z, y, *, reduction="sum"):
+    return ops.reduce_loss(0.5 * ops.square(z - y), reduction=reduction)

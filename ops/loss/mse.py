@@ -1,0 +1,16 @@
+"""Squared error, by default its mean over the rows.
+
+    out = Σ (z - y)² / rows
+    d_z = 2 d_out (z - y) / rows,  d_y = -d_z
+
+Shapes: z and y broadcast; rows is the size of axis 0, as in every loss here: errors of one row are summed, where PyTorch's mse_loss
+takes the mean over all elements (for that, write square(z - y).mean()). reduction is "mean", "sum" or "none". Dtypes: float32,
+float64.
+"""
+
+from graphexec.plugin import composite, ops
+
+
+@composite(domain=(-4.0, 4.0))
+def mse(z, y, *, reduction="mean"):
+    return ops.reduce_loss(ops.square(z - y), reduction=reduction)

@@ -1,0 +1,22 @@
+"""What a loss makes of the terms that it consists of.
+
+    out = Σ x            reduction="sum"
+    out = Σ x / rows     reduction="mean"; rows is the size of axis 0, 1 for a scalar
+    out = x              reduction="none"
+
+Shapes: any; out is a scalar, or has the shape of x. Dtypes: float32, float64. For losses of your own, too.
+"""
+
+from graphexec.plugin import OpError, composite, ops
+
+REDUCTIONS = ("sum", "mean", "none")
+
+
+@composite(domain=(-4.0, 4.0))
+def reduce_loss(x, *, reduction="mean"):
+    if reduction not in REDUCTIONS:
+        raise OpError(f"reduction={reduction!r} is not known", todo="Use 'sum', 'mean' (over the rows, axis 0) or 'none'.")
+    if reduction == "none":
+        return x
+    total = ops.sum(x)
+    return total / ops.size(x, axis=0) if reduction == "mean" and x.ndim > 0 else total

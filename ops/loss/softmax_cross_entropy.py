@@ -1,0 +1,18 @@
+"""Cross-entropy of the softmax with classes, by default its mean over the rows.
+
+    out = Σ (log Σ e^logits - logits[label]) / rows
+    d_logits = d_out (softmax(logits) - one_hot(labels)) / rows
+
+Shapes: logits (batch, classes) or (batch, ..., classes), labels (batch,) or (batch, ...); rows is the size of axis 0. Logits of
+one axis are one sample, with a scalar label. reduction is "mean", "sum" or "none". Dtypes: logits floating; labels int32 or
+int64, from 0 to classes - 1. Does not overflow. *Raises* KernelError when a label is out of range.
+"""
+
+from graphexec.plugin import ShapeError, composite, ops
+
+
+@composite(domain={"logits": (-4.0, 4.0), "labels": (0, 1)}, types={"labels": "int64"})
+def softmax_cross_entropy(logits, labels, *, reduction="mean"):
+    if labels.ndim != logits.ndim - 1:
+        raise ShapeError("there must be one label for each row", todo="Give labels the shape of logits without the last axis.")
+    return ops.reduce_loss(ops.softmax_cross_entropy_rows(logits, labels), reduction=reduction)

@@ -1,0 +1,38 @@
+"""Logarithm of the softmax along an axis.
+
+    out = x - log Σ eˣ
+    d_x = d_out - e^out Σ d_out
+
+Shapes: x and out alike; the sum runs along `axis`. Dtypes: float32, float64. Does not overflow, and keeps its precision where the
+softmax is near 0; NaN or inf in a row, or nothing but -inf, makes the row NaN.
+"""
+
+import numpy as np
+
+from graphexec.math import exp, log
+from graphexec.plugin import kernel, ops
+
+
+@np.errstate(all="ignore")
+def _reference(x, *, axis=-1):
+    shifted = x - np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+
+
+@kernel("(n)->(n)", reference=_reference, domain=(-4.0, 4.0), onnx="LogSoftmax")
+def log_softmax(x, out, *, axis=-1):  # the engine moves the axis to the end
+    top, total = -np.inf, 0.0
+    for i in range(x.size):
+        top = x[i] if x[i] > top else top
+    for i in range(x.size):
+        out[i] = exp(x[i] - top)
+    for i in range(x.size):
+        total += out[i]
+    rest = log(total)
+    for i in range(x.size):
+        out[i] = x[i] - top - rest
+
+
+@log_softmax.gradient
+def _(d_out, out, *, axis):
+    return d_out - ops.exp(out) * ops.sum(d_out, axis=axis, keepdims=True)

@@ -1,0 +1,29 @@
+"""Smallest element along axes.
+
+    out = min x
+    d_x = d_out / k at the k elements that equal out, else 0
+
+Shapes: as sum. Dtypes: floating and integer. NaN anywhere gives NaN; no elements give the highest number of the type, inf.
+Ties share the delta evenly, as in JAX.
+"""
+
+import numpy as np
+
+from graphexec.plugin import ops, reduction
+
+
+def _reference(x, *, axis=None, keepdims=False):
+    highest = np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).max
+    return np.min(x, axis=axis, keepdims=keepdims, initial=highest)
+
+
+@reduction(identity=float("inf"), reference=_reference, domain=(-4.0, 4.0), kinds="fi", onnx="ReduceMin")
+def min(accumulated, x):
+    return accumulated if accumulated <= x or accumulated != accumulated else x  # a NaN stays once it is there
+
+
+@min.gradient
+def _(d_out, x, out, *, axis, keepdims):
+    hit = ops.cast(ops.equal(x, ops.expand_like(out, x, axis=axis, keepdims=keepdims)), dtype=x.dtype)
+    share = ops.expand_like(d_out, x, axis=axis, keepdims=keepdims) / ops.sum(hit, axis=axis, keepdims=True)
+    return ops.where(ops.equal(hit, 0.0), 0.0, share)

@@ -1,0 +1,38 @@
+"""Softmax along an axis.
+
+    out = eˣ / Σ eˣ
+    d_x = out (d_out - Σ d_out out)
+
+Shapes: x and out alike; the sum runs along `axis`. Dtypes: float32, float64. Does not overflow; NaN or inf in a row, or nothing
+but -inf, makes the row NaN.
+"""
+
+import numpy as np
+
+from graphexec.math import exp
+from graphexec.plugin import kernel, ops
+
+
+@np.errstate(all="ignore")
+def _reference(x, *, axis=-1):
+    e = np.exp(x - np.max(x, axis=axis, keepdims=True, initial=-np.inf))
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+@kernel("(n)->(n)", reference=_reference, domain=(-4.0, 4.0), onnx="Softmax")
+def softmax(x, out, *, axis=-1):  # the engine moves the axis to the end
+    top, total = -np.inf, 0.0
+    for i in range(x.size):
+        top = x[i] if x[i] > top else top
+    for i in range(x.size):
+        out[i] = exp(x[i] - top)
+    for i in range(x.size):
+        total += out[i]
+    scale = 1.0 / total
+    for i in range(x.size):
+        out[i] *= scale
+
+
+@softmax.gradient
+def _(d_out, out, *, axis):
+    return out * (d_out - ops.sum(d_out * out, axis=axis, keepdims=True))

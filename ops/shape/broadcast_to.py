@@ -1,0 +1,26 @@
+"""A value repeated along new leading axes and along axes of size 1.
+
+    out[..., i, ...] = x[..., 0 or i, ...]
+    d_x = the sum of d_out over what was repeated
+
+Shapes: x's axes, counted from the last, equal those of `shape` or are 1; a size may be the name of a dimension of x. Dtypes: any.
+A view: nothing is copied. To take the shape of another value, its named dimensions included, use broadcast_like.
+"""
+
+import numpy as np
+
+from graphexec.plugin import ops, resolve_names, view
+
+
+def _reference(x, *, shape):
+    return np.broadcast_to(x, shape)
+
+
+@view(reference=_reference, domain=(-4.0, 4.0), onnx="Expand")
+def broadcast_to(x, *, shape):
+    return x.broadcast(resolve_names(shape, x.shape, "broadcast_to"))
+
+
+@broadcast_to.gradient
+def _(d_out, x):
+    return ops.sum_to(d_out, x)

@@ -1,0 +1,24 @@
+"""New axes of size 1.
+
+    out = x, with the axes
+    d_x = d_out, without them
+
+Shapes: `axis` is one axis or a list of them, as counted in out. Dtypes: any. A view: nothing is moved.
+"""
+
+import numpy as np
+
+from graphexec.plugin import normalize_axes, ops, view
+
+
+@view(reference=lambda x, *, axis: np.expand_dims(x, axis), domain=(-4.0, 4.0), onnx="Unsqueeze")
+def expand_dims(x, *, axis):
+    count = 1 if isinstance(axis, int) else len(axis)
+    for a in normalize_axes(axis, x.ndim + count, "expand_dims"):
+        x = x.insert(a)
+    return x
+
+
+@expand_dims.gradient
+def _(d_out, *, axis):
+    return ops.squeeze(d_out, axis=axis)

@@ -1,0 +1,19 @@
+"""The number of elements along axes, as a value to compute with.
+
+    out = Π n over the axes
+
+Shapes: `axis` is one axis, a list of them, or None: all; out is a scalar. Dtypes: that of x where it is floating, else float32.
+Worked out while planning; no derivative.
+"""
+
+import math
+
+import numpy as np
+
+from graphexec.plugin import normalize_axes, shape_value
+
+
+@shape_value(domain=(-4.0, 4.0))
+def size(x, *, axis=None):
+    count = math.prod(int(x.shape[a]) for a in normalize_axes(axis, x.ndim, "size"))
+    return np.array(count, x.dtype if x.dtype.startswith("float") else "float32")

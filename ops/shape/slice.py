@@ -1,0 +1,66 @@
+"""A part of a value: from starts to ends by steps, along axes.
+
+    out[..., i, ...] = x[..., start + i step, ...]
+    d_x = zeros, with d_out in the part
+
+Shapes: bounds are NumPy's: None for an open one, negative ones count from the end, and they are clipped; a step may be negative.
+axes=None means the first ones, steps=None means 1. A named axis keeps a name: `batch-1` for all but one. Dtypes: any.
+A view: nothing is moved.
+"""
+
+import builtins
+
+from graphexec.plugin import OpError, Size, normalize_axes, ops, view
+
+
+def _parts(ndim, starts, ends, axes, steps):
+    """(axis, start, end, step) for each axis, bounds as they were given."""
+    lists = [list(v) if isinstance(v, (list, tuple)) else [v] for v in (starts, ends)]
+    axes = range(len(lists[0])) if axes is None else [axes] if isinstance(axes, int) else axes
+    steps = [1] * len(lists[0]) if steps is None else [steps] if isinstance(steps, int) else steps
+    if {len(lists[1]), len(axes), len(steps)} != {len(lists[0])}:
+        raise OpError("starts, ends, axes and steps differ in length", op="slice", todo="Give one entry for each axis.")
+    if 0 in steps:
+        raise OpError("a step is 0", op="slice", todo="Steps are positive or negative.")
+    normalize_axes(tuple(axes), ndim, "slice")
+    return [(a % ndim, start, end, 1 if step is None else step) for a, start, end, step in zip(axes, *lists, steps, strict=True)]
+
+
+def _reference(x, *, starts, ends, axes=None, steps=None):
+    index = [builtins.slice(None)] * x.ndim
+    for axis, start, end, step in _parts(x.ndim, starts, ends, axes, steps):
+        index[axis] = builtins.slice(start, end, step)
+    return x[tuple(index)]
+
+
+def _size(whole, start, end, step):
+    """How many elements are taken; a name survives where the part grows with the axis."""
+    first, last, step = builtins.slice(start, end, step).indices(whole)
+    count = len(range(first, last, step))
+    low, high = (start, end) if step > 0 else (end, start)
+    grows = (low is None or low >= 0) and (high is None or high < 0)
+    if not isinstance(whole, Size) or not grows or count == 0:
+        return count
+    if abs(step) == 1:
+        return whole - (int(whole) - count)
+    return Size(count, f"{whole.expression}[{'' if start is None else start}:{'' if end is None else end}:{step}]")
+
+
+@view(reference=_reference, domain=(-4.0, 4.0), onnx="Slice")
+def slice(x, *, starts, ends, axes=None, steps=None):
+    for axis, start, end, step in _parts(x.ndim, starts, ends, axes, steps):
+        whole = x.shape[axis]
+        x = x.slice(axis, *builtins.slice(start, end, step).indices(whole))
+        x = x._replace(shape=(*x.shape[:axis], _size(whole, start, end, step), *x.shape[axis + 1 :]))
+    return x
+
+
+@slice.gradient
+def _(d_out, x, *, starts, ends, axes, steps):
+    parts, wholes = _parts(x.ndim, starts, ends, axes, steps), []
+    for axis, start, end, step in parts:
+        wholes.append(x)
+        x = ops.slice(x, starts=start, ends=end, axes=axis, steps=step)
+    for (axis, start, end, step), whole in zip(reversed(parts), reversed(wholes), strict=True):
+        d_out = ops.unslice(d_out, whole, axis=axis, start=start, end=end, step=step)
+    return d_out

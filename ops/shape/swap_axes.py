@@ -1,0 +1,24 @@
+"""Two axes exchanged: by default the last two, the transpose of a matrix or of each matrix in a batch.
+
+    out[..., j, i] = x[..., i, j]
+    d_x = swap_axes(d_out)
+
+Shapes: any with both axes. Dtypes: any. A view: nothing is moved.
+"""
+
+import numpy as np
+
+from graphexec.plugin import normalize_axes, ops, view
+
+
+@view(reference=lambda x, *, axis1=-2, axis2=-1: np.swapaxes(x, axis1, axis2), domain=(-4.0, 4.0))
+def swap_axes(x, *, axis1=-2, axis2=-1):
+    (first,), (second,) = (normalize_axes(a, x.ndim, "swap_axes") for a in (axis1, axis2))
+    axes = list(range(x.ndim))
+    axes[first], axes[second] = second, first
+    return x.permute(axes)
+
+
+@swap_axes.gradient
+def _(d_out, *, axis1, axis2):
+    return ops.swap_axes(d_out, axis1=axis1, axis2=axis2)

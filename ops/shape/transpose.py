@@ -1,0 +1,24 @@
+"""The axes in another order.
+
+    out[i_axes[0], i_axes[1], ...] = x[i_0, i_1, ...]
+    d_x = transpose(d_out, axes⁻¹)
+
+Shapes: any; axis k of out is axis axes[k] of x; axes=None reverses them. Dtypes: any. A view: nothing is moved.
+"""
+
+import numpy as np
+
+from graphexec.plugin import ops, view
+
+
+@view(reference=lambda x, *, axes=None: np.transpose(x, axes), domain=(-4.0, 4.0), onnx="Transpose")
+def transpose(x, *, axes=None):
+    return x.permute(tuple(reversed(range(x.ndim))) if axes is None else axes)
+
+
+@transpose.gradient
+def _(d_out, *, axes):
+    if axes is None:
+        return ops.transpose(d_out)
+    counted = [a % len(axes) for a in axes]
+    return ops.transpose(d_out, axes=[counted.index(a) for a in range(len(axes))])

@@ -1,0 +1,53 @@
+"""Zeros, with a value put into a part of one axis: the gradient of a slice.
+
+    out[..., start + i step, ...] = d[..., i, ...], out = 0 elsewhere
+    d_d = slice(d_out)
+
+Shapes: out has the shape of like, and d that of its part from `start` to `end` by `step` along `axis`; bounds as in slice.
+Dtypes: any. One axis at a time, so that bounds are numbers that the kernel reads, and new ones compile nothing.
+"""
+
+import builtins
+
+import numpy as np
+
+from graphexec.plugin import ShapeError, TensorSpec, kernel, normalize_axes, ops
+
+
+def _shape(d, like, *, axis, start, end, step):
+    (a,) = normalize_axes(axis, like.ndim, "unslice")
+    part = len(range(*builtins.slice(start, end, step).indices(like.shape[a])))
+    if d.shape != (*like.shape[:a], part, *like.shape[a + 1 :]):
+        raise ShapeError("the value does not have the shape of the part", todo=f"Axis {a} of 'd' must have size {part}.")
+    return TensorSpec(like.shape, d.dtype)
+
+
+def _reference(d, like, *, axis, start, end, step):
+    out = np.zeros(np.shape(like), d.dtype)
+    np.moveaxis(out, axis, 0)[builtins.slice(start, end, step)] = np.moveaxis(d, axis, 0)
+    return out
+
+
+@kernel(shape=_shape, like=("like",), reference=_reference, domain=(-4.0, 4.0), kinds="fib")
+def unslice(d, out, *, axis, start, end, step):
+    axis = axis % out.ndim
+    whole, part, inner = out.shape[axis], d.shape[axis], 1
+    for a in range(axis + 1, out.ndim):
+        inner *= out.shape[a]
+    first = 0 if step > 0 else whole - 1
+    if start is not None:
+        first = start + whole if start < 0 else start
+        first = max(first, 0) if step > 0 else min(first, whole - 1)
+    source, target = d.reshape(-1), out.reshape(-1)
+    target[:] = 0
+    if source.size > 0:
+        for o in range(source.size // (part * inner)):
+            for i in range(part):
+                to, at = (o * whole + first + i * step) * inner, (o * part + i) * inner
+                for j in range(inner):
+                    target[to + j] = source[at + j]
+
+
+@unslice.gradient
+def _(d_out, *, axis, start, end, step):
+    return ops.slice(d_out, starts=start, ends=end, axes=axis, steps=step)

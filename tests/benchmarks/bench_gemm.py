@@ -1,0 +1,194 @@
+"""The matrix product beside NumPy's OpenBLAS, one thread, for a list of shapes and every transposition.
+
+    python tests/benchmarks/bench_gemm.py [--dtype float64] [--rounds 40] [--shapes 32x64x64,1x512x784] [--cores SkylakeX]
+
+Prints times and ratios (above 1: ours is faster). OpenBLAS runs as NumPy finds it and, each in a process of its own,
+with every kernel set named by --cores; ours runs beside it every time, turn by turn, and the best of all turns counts.
+`peak` is the share of what a loop of nothing but fused multiply-adds in registers reaches in the same process.
+"""
+
+import argparse
+import ctypes
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SHAPES = ("32x64x64,128x512x784,128x256x512,128x10x256,1x512x784,33x65x63,256x256x256,512x784x128,1024x1024x1024,"
+          "32x64x16,16x64x64,4x8x2,4x1x8,784x1x512")
+CHAINS = 16
+
+
+def fma_loop(isa: str | None, dtype: str) -> tuple[Any, int]:
+    """A function of a count that does that many steps of `CHAINS` vector FMAs; and the operations of a step."""
+    import numba
+    from numba.extending import intrinsic
+
+    from graphexec.native.gemm_ir import I64, Emitter, counted
+    from graphexec.native.gemm_target import target_for
+
+    target = target_for(dtype, isa)
+
+    @intrinsic
+    def burn(typing, steps):  # type: ignore[no-untyped-def]
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            emitter = Emitter(builder.module, target)
+            x = emitter.splat(builder, builder.sitofp(arguments[0], emitter.element))
+            with counted(builder, arguments[0]) as loop:
+                sums = [loop.phi(emitter.zeros) for _ in range(CHAINS)]
+                for old in sums:
+                    loop.next(old, emitter.fma(builder, old, x, x))
+                ends = [old.incomings[-1][0] for old in sums]
+            total = ends[0]
+            for value in ends[1:]:
+                total = builder.fadd(total, value)
+            first = builder.extract_element(total, I64(0))
+            return builder.fptosi(first, I64)
+
+        return numba.types.int64(numba.types.int64), generate
+
+    return numba.njit(lambda steps: burn(steps)), 2 * CHAINS * target.lanes
+
+
+def openblas(dtype: str) -> tuple[Any, Any]:
+    """The library's own gemm and gemv, as NumPy's wheel carries them: both sides are called from compiled code."""
+    import numpy as np
+
+    folder = Path(np.__file__).resolve().parents[1] / "numpy.libs"
+    library = ctypes.CDLL(str(next(folder.glob("*openblas*"))))
+    letter, integer = "sd"[dtype == "float64"], ctypes.c_int64
+    real = ctypes.c_float if dtype == "float32" else ctypes.c_double
+    gemm = getattr(library, f"scipy_cblas_{letter}gemm64_")
+    gemm.argtypes = [ctypes.c_int] * 3 + [integer] * 3 + [real] + [integer] * 4 + [real] + [integer] * 2
+    gemv = getattr(library, f"scipy_cblas_{letter}gemv64_")
+    gemv.argtypes = [ctypes.c_int] * 2 + [integer] * 2 + [real] + [integer] * 4 + [real] + [integer] * 2
+    gemm.restype = gemv.restype = None
+    return gemm, gemv
+
+
+def best_of(rounds: int, *calls: Callable[[int], Any]) -> list[float]:
+    """Best time of each call in seconds, taken in turn; each call repeats as many times as it is told."""
+    repeats = []
+    for call in calls:
+        call(1)
+        start = time.perf_counter()
+        call(4)
+        repeats.append(max(1, int(3e-4 * 4 / (time.perf_counter() - start))))
+    best = [float("inf")] * len(calls)
+    for _ in range(rounds):
+        for which, (call, count) in enumerate(zip(calls, repeats, strict=True)):
+            start = time.perf_counter()
+            call(count)
+            best[which] = min(best[which], (time.perf_counter() - start) / count)
+    return best
+
+
+def compiled(dtype: str, isa: str | None) -> tuple[Any, Any, Any]:
+    """Loops over our product, over OpenBLAS's gemm and its gemv, with our arguments."""
+    import numba
+    import numpy as np
+
+    from graphexec.native.gemm import gemm_function
+
+    product = numba.njit(nogil=True)(gemm_function(dtype, isa))
+    gemm, gemv = openblas(dtype)
+    one, zero = np.dtype(dtype).type(1), np.dtype(dtype).type(0)
+
+    @numba.njit
+    def ours(times, c, ldc, a, rsa, csa, b, rsb, csb, m, n, k, work):  # type: ignore[no-untyped-def]
+        for _ in range(times):
+            product(c, ldc, a, rsa, csa, b, rsb, csb, m, n, k, 0, 0, work, 0, 1)
+
+    @numba.njit
+    def theirs(times, c, ldc, a, rsa, csa, b, rsb, csb, m, n, k, way):  # type: ignore[no-untyped-def]
+        for _ in range(times):
+            gemm(101, 111 + way // 2, 111 + way % 2, m, n, k, one, a, max(rsa, csa), b, max(rsb, csb), zero, c, ldc)
+
+    @numba.njit
+    def theirs_vector(times, out, matrix, by_columns, lines, length, x):  # type: ignore[no-untyped-def]
+        rows, columns = (length, lines) if by_columns else (lines, length)
+        for _ in range(times):
+            gemv(101, 111 + by_columns, rows, columns, one, matrix, columns, x, 1, zero, out, 1)
+
+    return ours, theirs, theirs_vector
+
+
+def measure(dtype: str, isa: str | None, shapes: str, rounds: int) -> list[dict[str, Any]]:
+    """One row for each shape and transposition: our time, OpenBLAS's, the share of the peak."""
+    import numpy as np
+
+    from graphexec.native.gemm import work_size
+
+    ours, theirs, theirs_vector = compiled(dtype, isa)
+    burn, operations = fma_loop(isa, dtype)
+    item, rng = np.dtype(dtype).itemsize, np.random.default_rng(0)
+    scratch = np.empty(work_size(dtype, isa) + 64, np.uint8)
+    work = scratch.ctypes.data + -scratch.ctypes.data % 64
+    rows = []
+    for shape, way in itertools.product(shapes.split(","), range(4)):
+        m, n, k = map(int, shape.split("x"))
+        a, b = rng.standard_normal((k, m) if way // 2 else (m, k)), rng.standard_normal((n, k) if way % 2 else (k, n))
+        a, b, c = a.astype(dtype), b.astype(dtype), np.zeros((m, n), dtype)
+        rsa, csa = (1, m) if way // 2 else (k, 1)
+        rsb, csb = (1, k) if way % 2 else (n, 1)
+        pointers = c.ctypes.data, n, a.ctypes.data, rsa, csa, b.ctypes.data, rsb, csb, m, n, k
+        calls = [lambda times, given=pointers: ours(times, *given, work),
+                 lambda times, given=pointers, way=way: theirs(times, *given, way)]
+        if m == 1:
+            calls[1] = lambda times, x=(c.ctypes.data, b.ctypes.data, 1 - way % 2, n, k, a.ctypes.data): \
+                theirs_vector(times, *x)
+        elif n == 1:
+            calls[1] = lambda times, x=(c.ctypes.data, a.ctypes.data, way // 2, m, k, b.ctypes.data): \
+                theirs_vector(times, *x)
+        few = max(5, min(rounds, int(rounds * 2e8 / (m * n * k))))
+        seconds = best_of(few, *calls, lambda times: burn(times * 50_000))
+        peak = operations * 50_000 / seconds[2]
+        error = abs(c - (a.T if way // 2 else a) @ (b.T if way % 2 else b)).max()
+        assert error < k * np.finfo(dtype).eps * 16, (shape, way, error)
+        flops = 2 * m * n * k / seconds[0]
+        rows.append({"shape": shape, "way": "NT"[way // 2] + "NT"[way % 2], "us": seconds[0] * 1e6,
+                     "gflops": flops * 1e-9, "peak": flops / peak, "ratio": seconds[1] / seconds[0]})
+    return rows
+
+
+def in_process(core: str | None, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """`measure` in a process whose OpenBLAS is told to be `core`."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    if core:
+        environment["OPENBLAS_CORETYPE"] = core
+    root = Path(__file__).resolve().parents[2]
+    environment["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [environment.get("PYTHONPATH")])])
+    command = [sys.executable, __file__, "--worker", "--dtype", arguments.dtype, "--shapes", arguments.shapes,
+               "--rounds", str(arguments.rounds), *(["--isa", arguments.isa] if arguments.isa else [])]
+    return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
+    parser.add_argument("--isa", choices=("avx512", "avx2", "neon", "scalar"), help="in place of the host's")
+    parser.add_argument("--shapes", default=SHAPES, help="m x n x k, comma separated")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--cores", default="SkylakeX", help="OpenBLAS kernel sets to force, comma separated")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        print(json.dumps(measure(arguments.dtype, arguments.isa, arguments.shapes, arguments.rounds)))
+        return
+    cores = [None, *filter(None, arguments.cores.split(","))]
+    tables = [in_process(core, arguments) for core in cores]
+    print(f"{arguments.dtype}; us and ratios to OpenBLAS: best of {arguments.rounds} turns")
+    print(f"{'shape':>15} way        us GFLOP/s  peak" + "".join(f"{core or 'NumPy':>11}" for core in cores))
+    for rows in zip(*tables, strict=True):
+        us, gflops, peak = min(r["us"] for r in rows), max(r["gflops"] for r in rows), max(r["peak"] for r in rows)
+        print(f"{rows[0]['shape']:>15}  {rows[0]['way']} {us:9.2f} {gflops:7.1f} {peak:5.2f}"
+              + "".join(f"{row['ratio']:11.2f}" for row in rows))
+
+
+if __name__ == "__main__":
+    main()

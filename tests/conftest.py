@@ -1,0 +1,49 @@
+"""What every test gets: a kernel cache of this run, seeds that are fixed and printed, and a guard around the registry."""
+
+import os
+import shutil
+import sys
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # `from helpers import ...`: importlib mode leaves the path alone
+
+
+def pytest_configure(config):
+    """A private kernel cache shared by this run; set GRAPHEXEC_CACHE_DIR to keep one between runs."""
+    if "GRAPHEXEC_CACHE_DIR" not in os.environ:
+        config.graphexec_cache = os.environ["GRAPHEXEC_CACHE_DIR"] = tempfile.mkdtemp(prefix="graphexec-tests-")
+
+
+def pytest_unconfigure(config):
+    folder = getattr(config, "graphexec_cache", None)
+    if folder is not None:
+        del os.environ["GRAPHEXEC_CACHE_DIR"]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def rng(request):
+    """Random numbers of this test, the same in every run."""
+    seed = zlib.crc32(request.node.name.encode())
+    print(f"seed {seed}")  # pytest shows it when the test fails
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(autouse=True)
+def _unchanged():
+    """Fails a test that leaves the registry or NumPy's error settings changed, and puts them back."""
+    from graphexec.registry import registry
+
+    registry.names()
+    before, settings = dict(registry._ops), np.geterr()
+    yield
+    after, registry._ops = registry._ops, before
+    now = np.seterr(**settings)
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) is not after.get(name))
+    assert not changed, f"the test left the registry changed: {', '.join(changed)}"
+    assert now == settings, f"the test left NumPy's error settings changed: {now}"

@@ -1,0 +1,237 @@
+"""Shared by the tests: tolerances, one-node graphs, fake ops, random graphs."""
+
+import contextlib
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+import graphexec as gx
+from graphexec.differentiate import differentiate_order
+from graphexec.executable import Runner
+from graphexec.infer import infer
+from graphexec.op import ElementwiseOp, KernelOp, ReductionOp
+from graphexec.order import Leaf, Node, Order
+from graphexec.program import aligned_array, lower
+from graphexec.registry import registry
+from graphexec.rewrite import optimize
+from graphexec.rewrite.expand import expand
+from graphexec.spec import DTYPES
+
+TOLERANCES = {  # dtype: (relative, absolute against values of the order of 1)
+    "float32": (2e-5, 4e-6),  # references round in float32 as well, and sums differ in their order
+    "float64": (1e-12, 1e-13),
+    "int32": (0, 0),
+    "int64": (0, 0),
+    "bool": (0, 0),
+}
+
+
+def assert_close(actual, expected, what="", scale=1.0):
+    """Same shape, same dtype, and equal within the tolerance of that dtype. ``scale`` is that of the values summed."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.dtype == expected.dtype, f"{what}: {actual.dtype}, not {expected.dtype}"
+    assert actual.shape == expected.shape, f"{what}: {actual.shape}, not {expected.shape}"
+    relative, absolute = TOLERANCES[actual.dtype.name]
+    np.testing.assert_allclose(actual, expected, rtol=relative, atol=absolute * scale, err_msg=what, equal_nan=True)
+
+
+# -- one op
+
+
+def one_node(op, arrays, attributes=None):
+    """An order of one node, and its inputs by name."""
+    leaves, names, slots, inputs = [], [], [], {}
+    for slot, array in enumerate(arrays):
+        slots.append(-1 if array is None else len(names))
+        if array is not None:
+            name = op.input_name(slot)
+            leaves.append(Leaf(name, "input", len(names), array.shape, array.dtype.name))
+            inputs[name] = array
+            names.append(name)
+    results = tuple(range(len(names), len(names) + len(op.outputs)))
+    names += [f"{op.name} node" if k == 0 else f"{op.name} node:{k}" for k in range(len(results))]
+    node = Node(names[results[0]], op, tuple(slots), results, op.check_attributes(attributes or {}))
+    return Order(op.name, leaves, [node], names, {names[v]: v for v in results}), inputs
+
+
+def native(op, arrays, attributes=None):
+    """The outputs of an op by its native kernels, always a tuple; fails when an input is modified."""
+    order, inputs = one_node(op, arrays, attributes)
+    return tuple(run_order(order, inputs, updates=bool(op.updates)).values())
+
+
+def run_order(order, inputs, *, parameters=None, keep=None, reuse=True, rewrite=True, sizes=None, updates=False):
+    """Values of an order by name, run natively: its outputs and gradients, or the names in ``keep``."""
+    order = infer(order, sizes or {})
+    order = expand(order)
+    wanted = dict(order.outputs) | {f"d_{n}": v for n, v in order.gradients.items()}
+    if keep is not None:
+        wanted = {name: order.value_id(name) for name in keep}
+    if rewrite:
+        labels = list(wanted)
+        order = optimize(order.with_nodes(order.nodes, outputs=wanted), list(wanted.values()))
+        wanted = {name: order.outputs[name] for name in labels}
+    buffers = {leaf.name: aligned_array(({**inputs, **(parameters or {})})[leaf.name]) for leaf in order.leaves if leaf.kind != "constant"}
+    before = {name: array.copy() for name, array in buffers.items()}
+    program = lower(infer(order, sizes or {}), buffers, wanted.values(), reuse=reuse)
+    program.check()
+    poison(program)
+    Runner(program, order, {}).run()
+    for name, array in before.items():
+        if not updates:
+            np.testing.assert_array_equal(buffers[name], array, err_msg=f"{name} was modified")
+    return {name: program.array(v).copy() for name, v in wanted.items()}
+
+
+def poison(program):
+    """Fills memory that a program has to write before it reads."""
+    program.arena[:] = 0xFF  # NaN in every floating type
+    if program.scratch is not None:
+        program.scratch[:] = 0xFF
+
+
+def gradients_by_program(graph, of, wrt, inputs, parameters, **options):
+    """(values of ``of``, gradients by name), by the native program of a graph."""
+    order = expand(infer(graph.order(), _sizes(graph, inputs)))
+    result = differentiate_order(order, order.value_id(of), [order.value_id(w) for w in wrt])
+    names = {w: result.names[result.gradients[w]] for w in wrt}
+    found = run_order(result, inputs, parameters=parameters, keep=[of, *names.values()], sizes=_sizes(graph, inputs), **options)
+    return found[of], {w: found[n] for w, n in names.items()}
+
+
+def _sizes(graph, inputs):
+    sizes = {}
+    for leaf in graph.order().of_kind("input"):
+        sizes |= {n: size for n, size in zip(leaf.shape, inputs[leaf.name].shape, strict=True) if isinstance(n, str)}
+    return sizes
+
+
+def dtypes_of(op):
+    """Element types in which an op works."""
+    fixed = all(p in op.types or p in op.like for p in op.inputs)
+    if fixed:
+        return ["float64"]
+    return [d for d, kind in DTYPES.items() if kind in op.kinds]
+
+
+def load_samples():
+    """SAMPLES of `tests/ops/samples.py`: op name -> operands and attributes worth trying."""
+    path = Path(__file__).parent / "ops" / "samples.py"
+    if not path.exists():
+        return {}
+    spec = importlib.util.spec_from_file_location("samples", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.SAMPLES
+
+
+def kind_of(op):
+    for kind in (ElementwiseOp, ReductionOp, KernelOp):
+        if isinstance(op, kind):
+            return kind
+    return None
+
+
+# -- fake ops
+
+
+@contextlib.contextmanager
+def registered(*declarations):
+    """Ops that are known inside a ``with`` block only."""
+    for declaration in declarations:
+        registry.register(declaration.op)
+    try:
+        yield
+    finally:
+        for declaration in declarations:
+            registry.unregister(declaration.op.name)
+
+
+# -- random graphs
+
+
+class RandomGraph:
+    """A random graph of ``size`` nodes over square weights: w is reused, x * x occurs, one value feeds five others.
+
+    ``graph`` ends in the scalar "loss"; ``inputs`` and ``parameters`` are arrays; ``wrt`` names what to differentiate by.
+    """
+
+    def __init__(self, seed, dtype, size=14, side=3):
+        self.rng, self.dtype, self.n = np.random.default_rng(seed), dtype, side
+        self.graph = g = gx.Graph(f"random {seed}")
+        draw = self.rng.standard_normal
+        self.parameters = {"w": 0.5 * draw((side, side)), "b": draw(side)}
+        self.inputs = {"x": draw((4, side)), "row": draw((1, side)), "s": draw(()), "cube": draw((2, 4, side))}
+        for values in (self.parameters, self.inputs):
+            values.update({name: array.astype(dtype) for name, array in values.items()})
+        leaves = [g.input("x", ("batch", side), dtype), g.input("row", (1, side), dtype), g.input("s", (), dtype)]
+        leaves.append(g.input("cube", (2, "batch", side), dtype))
+        self.w, self.b = g.parameter("w", value=self.parameters["w"]), g.parameter("b", value=self.parameters["b"])
+        self.values = [*leaves, self.b]
+        hub = gx.ops.tanh(leaves[0] @ self.w, name="hub")
+        self.values.append(hub)
+        for step in range(size):
+            self.values.append(self.grow(hub if step % 3 == 0 else None))
+        total = None
+        for value in [*self.values[-4:], hub * hub, hub + self.b, hub @ self.w, gx.ops.sin(hub), hub - leaves[1]]:
+            part = gx.ops.sum(gx.ops.sin(value))
+            total = part if total is None else total + part
+        loss = gx.ops.multiply(total, 0.5, name="loss")
+        g.output(loss)
+        self.wrt = ["w", "b", "x", "row", "s", "cube", "hub"]
+
+    def pick(self, test=lambda v: True):
+        found = [v for v in self.values if test(v)]
+        return found[int(self.rng.integers(len(found)))]
+
+    def grow(self, value):
+        """One more node, of a random kind."""
+        ops, value = gx.ops, value if value is not None else self.pick()
+        kinds = [self.unary, self.unary, self.binary, self.binary, self.square, self.matmul, self.move, self.move, self.reduce]
+        return ops.tanh(value) if value.ndim > 4 else kinds[int(self.rng.integers(len(kinds)))](value)
+
+    def unary(self, value):
+        ops = gx.ops
+        return [ops.tanh, ops.sigmoid, ops.sin, ops.softplus, ops.relu, ops.negate, ops.gelu][int(self.rng.integers(7))](value)
+
+    def binary(self, value):
+        other = self.pick(lambda v: v is not value and fits(v, value))
+        ops = gx.ops
+        op = [ops.add, ops.subtract, ops.multiply, ops.maximum][int(self.rng.integers(4))]
+        return ops.tanh(op(value, other)) if op is ops.multiply else op(value, other)
+
+    def square(self, value):
+        bounded = gx.ops.sin(value)
+        return bounded * bounded
+
+    def matmul(self, value):
+        rows = value if value.ndim >= 2 and value.shape[-1] == self.n else self.pick(lambda v: v.ndim >= 2 and v.shape[-1] == self.n)
+        return gx.ops.tanh(rows @ (self.w.T if self.rng.integers(2) else self.w))
+
+    def move(self, value):
+        """A view: the same elements seen otherwise."""
+        ops, choice = gx.ops, int(self.rng.integers(5))
+        if value.ndim == 0 or choice == 0:
+            return ops.expand_dims(value, axis=0)
+        if choice == 1 and value.ndim >= 2:
+            return ops.swap_axes(ops.tanh(ops.swap_axes(value)))
+        if choice == 2 and isinstance(value.shape[-1], int) and value.shape[-1] > 1:
+            return value[..., ::-1]
+        if choice == 3:
+            return ops.reshape(value, shape=(-1, *value.shape[1:])) if value.ndim > 1 else ops.expand_dims(value, axis=1)
+        return value[..., :1] if isinstance(value.shape[-1], int) else ops.tanh(value)
+
+    def reduce(self, value):
+        if value.ndim == 0:
+            return gx.ops.tanh(value)
+        axis = int(self.rng.integers(value.ndim))
+        keep = bool(self.rng.integers(2))
+        return gx.ops.tanh(getattr(value, ["sum", "mean", "max"][int(self.rng.integers(3))])(axis=axis, keepdims=keep))
+
+
+def fits(a, b):
+    """Whether two values broadcast."""
+    return all(m == n or m == 1 or n == 1 for m, n in zip(a.shape[::-1], b.shape[::-1], strict=False))
+
+
