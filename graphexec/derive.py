@@ -82,6 +82,7 @@ class _Derivation:
 
     def _source(self, function: Callable[..., Any]) -> tuple[ast.FunctionDef, dict[str, Any]]:
         """The function's tree, and the names that it sees."""
+        function = getattr(function, "py_func", function)
         module = parse(function)
         if module is None:
             raise self._error(function, "a function without source text", None)
@@ -192,7 +193,7 @@ def _arguments(inputs: Sequence[str], attributes: Sequence[str] | dict[str, Any]
 def _rename(tree: ast.FunctionDef, namespace: dict[str, Any], deltas: Sequence[str]) -> None:
     """Gives other names to what the author calls like a delta."""
     names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-    for old in names.intersection(deltas):
+    for old in (d for d in deltas if d in names):
         new = old + "_"
         while new in names or new in namespace:
             new += "_"

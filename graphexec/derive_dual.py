@@ -12,7 +12,7 @@ import ast
 from collections.abc import Sequence
 
 from graphexec import derive_rules as rules
-from graphexec.derive_expressions import DualExpressions, is_choice_of_tuples
+from graphexec.derive_expressions import DualExpressions
 from graphexec.derive_names import Dual, Refused
 from graphexec.derive_rules import assign, load, number
 
@@ -38,7 +38,8 @@ class DualWriter(DualExpressions):
             self.count, self.known = 0, {}
             body = self._block(self.function.body)
             reassigned = [p for p in self.parameters if p in self.stores]
-            body[:0] = [assign([self._tangent(p, x)], [number(float(p == x))]) for p in reassigned for x in self.active.get(p, ())]
+            pairs = [(p, x) for p in reassigned for x in self.wrt if x in self.active.get(p, ())]
+            body[:0] = [assign([self._tangent(p, x)], [number(float(p == x))]) for p, x in pairs]
         if not self.results:
             raise Refused("a function that returns nothing", self.function.lineno)
         return body
@@ -91,9 +92,9 @@ class DualWriter(DualExpressions):
     def _assign(self, targets: Sequence[ast.expr], value: ast.expr) -> None:
         if len(targets) > 1 or isinstance(targets[0], ast.Name):
             dual = self._expression(value)
-            dual = Dual(self._atom(dual.value), {x: self._atom(t) for x, t in dual.tangents.items()}) if len(targets) > 1 else dual
-            for target in targets:
-                self._store([self._target(target)], [dual])
+            for name in [self._target(t) for t in targets]:
+                self._store([name], [dual])
+                dual = Dual(load(name), self._tangents(name))
         elif isinstance(targets[0], (ast.Tuple, ast.List)):
             names, duals = [self._target(t) for t in targets[0].elts], self._values(value)
             if len(names) != len(duals):
@@ -129,9 +130,8 @@ class DualWriter(DualExpressions):
         self.block.append(ast.For(node.target, node.iter, still + self._block(node.body), self._block(node.orelse), lineno=0))
 
     def _return(self, value: ast.expr) -> None:
-        self.single = not isinstance(value, ast.Tuple) and not is_choice_of_tuples(value)
         duals = self._values(value)
-        self.single = self.single and len(duals) == 1
+        self.single = len(duals) == 1
         self.results = self.results or [set() for _ in duals]
         if len(duals) != len(self.results):
             self._refuse(f"returns of {len(self.results)} and of {len(duals)} values", value)

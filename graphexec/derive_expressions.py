@@ -10,6 +10,7 @@ import ast
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from graphexec import derive_rules as rules
@@ -92,10 +93,13 @@ class DualExpressions(DualNames):
         if any(rules.mentions(r, "out") for r in used):
             out = self._atom(out)
         parts = {**dict(zip(letters, values, strict=True)), "out": out}
-        return Dual(out, self._sum((a, lambda d, r=rule: rules.write(r, MATH, d=d, **parts))  # type: ignore[misc]
-                                   for a, rule in zip(arguments, rules.RULES[name], strict=True)))  # fmt: skip
 
-    def _sum(self, terms: Any) -> Tangents:
+        def factor(rule: str) -> Callable[[ast.expr], ast.expr]:
+            return lambda d: rules.write(rule, MATH, d=d, **parts)
+
+        return Dual(out, self._sum((a, factor(rule)) for a, rule in zip(arguments, rules.RULES[name], strict=True)))
+
+    def _sum(self, terms: Iterable[tuple[Dual, Callable[[ast.expr], ast.expr]]]) -> Tangents:
         """The chain rule: for every input, the sum of what each argument's tangent gives."""
         terms = list(terms)
         total: Tangents = {}
@@ -249,7 +253,7 @@ class DualExpressions(DualNames):
         slopes = [{p: self._new() for p in part} for part in helper.parts]
         self.block.append(assign([*values, *(s for part in slopes for s in part.values())], [call]))
         return [
-            Dual(load(value), self._sum((bound[p], lambda d, s=s: multiply(d, load(s))) for p, s in part.items()))  # type: ignore[misc]
+            Dual(load(value), self._sum((bound[p], partial(multiply, load(s))) for p, s in part.items()))
             for value, part in zip(values, slopes, strict=True)
         ]
 

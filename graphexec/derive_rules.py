@@ -1,7 +1,7 @@
 """Derivatives of the functions that an elementwise op may call, and the algebra that tangents are written with.
 
 A rule is an expression in ``x`` (and ``y``), the result ``out``, and ``d``, the tangent of the argument that the rule
-stands for; functions in it are those of `graphexec.math`. At kinks it follows the built-in ops: 0 for abs at 0, half
+stands for; functions in it are those of `graphexec.math`. At kinks it follows the built-in ops: 0 for abs at 0 (NaN at NaN), half
 for either of two equal arguments of max and min. Source: DLMF, sections 4 and 7.
 """
 
@@ -49,7 +49,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "atanh": ("d / ((1 - x) * (1 + x))",),
     "atan2": ("d * y / (x * x + y * y)", "-d * x / (x * x + y * y)"),
     "hypot": ("d * x / out", "d * y / out"),
-    "abs": ("d * (1.0 if x > 0 else -1.0 if x < 0 else 0.0 * x)",),
+    "abs": ("d * (1.0 if x > 0 else -1.0 if x < 0 else x - x)",),
     "negative": ("-d",),
     "float": ("d",),
     "add": ("d", "d"),
@@ -159,7 +159,8 @@ def add(a: ast.expr | None, b: ast.expr | None) -> ast.expr | None:
     if a is None or b is None or is_number(a, 0.0) or is_number(b, 0.0):
         return b if a is None or is_number(a, 0.0) else a
     if isinstance(b, ast.UnaryOp) and isinstance(b.op, ast.USub):
-        return ast.BinOp(a, ast.Sub(), b.operand)
+        cancel = is_number(a) and ast.dump(a) == ast.dump(b.operand)
+        return number(0.0) if cancel else ast.BinOp(a, ast.Sub(), b.operand)
     return ast.BinOp(a, ast.Add(), b)
 
 

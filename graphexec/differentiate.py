@@ -90,7 +90,7 @@ class _Backward:
     def _visit(self, node: Node) -> None:
         for v in node.outputs:
             self._sum(v, self.order.names[v], node.source)
-        if any(v != ABSENT and self.active[v] for v in node.inputs):
+        if any(self.active[v] for v in node.reads):
             self.builder.prefix, self.builder.source = f"{node.name}.backward", node.source
             self._apply_rule(node)
             self.builder.prefix, self.builder.source = "", None
@@ -223,7 +223,7 @@ def _depends_on(order: Order, wrt: Sequence[int]) -> list[bool]:
     for v in wrt:
         active[v] = True
     for node in order.nodes:
-        if any(v != ABSENT and active[v] for v in node.inputs):
+        if any(active[v] for v in node.reads):
             for v in node.outputs:
                 active[v] = DTYPES[order.specs[v].dtype] == "f" or active[v]
     return active

@@ -187,7 +187,7 @@ def _float(value: float) -> str:
 
 
 _SAFE = re.compile(r"[A-Za-z_][A-Za-z0-9_./]*(?:-[A-Za-z0-9_./]+)*")
-_WORDLIKE = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # to other YAML readers too
+_WORDLIKE = {"null", "true", "false", "yes", "no", "on", "off"}  # to other YAML readers too
 
 
 def _text(value: str) -> str:

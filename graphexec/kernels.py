@@ -39,6 +39,8 @@ class Call(NamedTuple):
     """The element type in which it works."""
     arguments: tuple[Ref, ...]
     """Operands, then the attributes that are numbers."""
+    words: tuple[str, ...] = ()
+    """Element types of those attributes."""
 
 
 _LOCK = threading.RLock()
@@ -48,21 +50,33 @@ compiled: list[str] = []
 """Names of the kernels that this process has compiled rather than loaded, in order."""
 
 
-def split_attributes(op: Op, attributes: Mapping[str, Any]) -> tuple[tuple[tuple[str, Any], ...], list[Any]]:
-    """Attributes that are constants of the code, and numbers, which are data of the record."""
-    constants, numbers = [], []
+class Attributes(NamedTuple):
+    """An op's attributes as a kernel takes them."""
+
+    constants: tuple[tuple[str, Any], ...]
+    """Part of the code."""
+    numbers: tuple[float, ...]
+    """Data of the record."""
+    words: tuple[str, ...]
+    """Element types of the numbers."""
+
+
+def split_attributes(op: Op, attributes: Mapping[str, Any], dtype: str) -> Attributes:
+    """Numbers are data, so that another learning rate compiles nothing; everything else is part of the code."""
+    constants, numbers, words = [], [], []
     for key, value in attributes.items():
-        if _is_number(op, key, value):
+        default = op.attributes.get(key, REQUIRED)
+        kind = value if default is REQUIRED else default
+        if _is_number(kind) and _is_number(value):
             numbers.append(value)
+            words.append("int64" if isinstance(kind, int) else dtype if DTYPES[dtype] == "f" else "float64")
         else:
             constants.append((key, value))
-    return tuple(constants), numbers
+    return Attributes(tuple(constants), tuple(numbers), tuple(words))
 
 
-def _is_number(op: Op, key: str, value: Any) -> bool:
-    default = op.attributes.get(key, REQUIRED)
-    kind = value if default is REQUIRED else default
-    return isinstance(kind, (int, float)) and not isinstance(kind, bool) and isinstance(value, (int, float))
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def elementwise_kernel(calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...], ndim: int) -> Kernel:
@@ -153,7 +167,7 @@ def _step(call: Call) -> Step:
     symbol = toolchain.symbol_name(
         op.name, "scalar", fingerprint.environment(), _function_key(op), repr((call.constants, call.dtype, types))
     )  # fmt: skip
-    _, results = _compiled(op, symbol, lambda frontend: _scalar_arguments(op, frontend, types, len(call.arguments)), call.constants, call.dtype, scalar=True)
+    _, results = _compiled(op, symbol, lambda frontend: _scalar_arguments(op, frontend, types, len(call.words)), call.constants, call.dtype, scalar=True)
     return Step(symbol, call.arguments, types, results)
 
 
@@ -162,35 +176,16 @@ def scalar_types(call: Call) -> tuple[str, ...]:
     op = call.op
     if isinstance(op, ReductionOp):
         return (call.dtype, call.dtype)
-    count = len(call.arguments)
-    if op.variadic:
-        numbers = [k for k in op.attributes if k not in dict(call.constants)]
-        operands = [call.dtype] * (count - len(numbers))
-    else:
-        operands = [op.types.get(p, call.dtype) for p in op.inputs]
-        numbers = [k for k in op.attributes if k not in dict(call.constants)]
-    return tuple(operands + [_number_type(op, k, call.dtype) for k in numbers])
+    count = len(call.arguments) - len(call.words)
+    operands = [call.dtype] * count if op.variadic else [op.types.get(p, call.dtype) for p in op.inputs]
+    return (*operands, *call.words)
 
 
-def _number_type(op: Op, key: str, dtype: str) -> str:
-    default = op.attributes[key]
-    if isinstance(default, int):
-        return "int64"
-    return dtype if DTYPES[dtype] == "f" else "float64"
-
-
-def number_types(op: Op, constants: Sequence[tuple[str, Any]], dtype: str) -> tuple[str, ...]:
-    """Element types of the attributes that are data."""
-    fixed = dict(constants)
-    return tuple(_number_type(op, k, dtype) for k in op.attributes if k not in fixed)
-
-
-def _scalar_arguments(op: Op, frontend: Any, types: Sequence[str], count: int) -> list[Any]:
+def _scalar_arguments(op: Op, frontend: Any, types: Sequence[str], words: int) -> list[Any]:
     scalars = [frontend.SCALARS[t] for t in types]
     if not op.variadic:
         return scalars
-    numbers = len(op.attributes)
-    operands = scalars[: len(scalars) - numbers] if numbers else scalars
+    operands = scalars[: len(scalars) - words]
     return [frontend.tuple_of(operands), *scalars[len(operands) :]]
 
 

@@ -167,7 +167,14 @@ def view(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 
 def shape_value(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Declare a value that depends on shapes alone: ``function(*specs, **attributes) -> array``, differentiable nowhere."""
-    return _declare(ShapeOp, function, {**options, "differentiable": False}, ("reference", "domain", "differentiable", "onnx"))
+
+    def declare(function: Callable[..., Any]) -> Declaration:
+        options["differentiable"] = False
+        declaration: Declaration = _declare(ShapeOp, function, options, ("reference", "domain", "differentiable", "onnx"))
+        declaration.op.rules["gradient"] = lambda: ()  # it reads no elements, so nothing asks for a delta
+        return declaration
+
+    return declare if function is None else declare(function)
 
 
 def composite(function: Callable[..., Any] | None = None, **options: Any) -> Any:

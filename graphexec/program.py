@@ -302,13 +302,12 @@ def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Templat
     dtypes = [layout.specs[node.inputs[k]].dtype for k in inputs] + [layout.specs[node.outputs[k]].dtype for k in kept]
     sizes, strides = collapse(shape, [v.strides for v in views])
     operands = [Operand(d, _movement(s[-1])) for d, s in zip(dtypes, strides, strict=True)]
-    constants, numbers = kernels.split_attributes(op, node.attributes)
     dtype = op.promoted([None if v == ABSENT else layout.specs[v] for v in node.inputs])
-    words = kernels.number_types(op, constants, dtype)
+    constants, numbers, words = kernels.split_attributes(op, node.attributes, dtype)
     arguments = tuple(Ref("load", k) for k in range(len(inputs))) + tuple(Ref("word", k) for k in range(len(numbers)))
     loads, stores = operands[: len(inputs)], operands[len(inputs) :]
     targets = tuple((o, Ref("step", 0, k)) for o, k in zip(stores, kept, strict=True))
-    kernel = kernels.elementwise_kernel((Call(op, constants, dtype, arguments),), tuple(loads), targets, words, len(sizes))
+    kernel = kernels.elementwise_kernel((Call(op, constants, dtype, arguments, words),), tuple(loads), targets, words, len(sizes))
     record = _Record(sizes)
     for operand, moves, who in zip(operands, strides, [(False, k) for k in inputs] + [(True, k) for k in kept], strict=True):
         record.operand(who, [m * itemsize(operand.dtype) for m in moves], operand)
@@ -422,9 +421,8 @@ def _array_template(layout: Layout, node: Node, read: set[int]) -> Template:
     sizes, moves = collapse(batch_shape, lead) if batch_shape else ([], [[] for _ in values])
     if sizes == [1] and not any(n != 1 for n in batch_shape) and all(is_one(n) for n in batch_shape):
         sizes, moves = [], [[] for _ in values]
-    constants, numbers = kernels.split_attributes(op, node.attributes)
     dtype = op.promoted([None if v == ABSENT else layout.specs[v] for v in node.inputs])
-    words = kernels.number_types(op, constants, dtype)
+    constants, numbers, words = kernels.split_attributes(op, node.attributes, dtype)
     arrays = tuple(Array(layout.specs[v].dtype, c) for v, c in zip(values, cores, strict=True))
     names = [op.inputs[0 if op.variadic else k] for k in wanted] + list(op.outputs)
     strided = tuple(n in op.strided for n in names)

@@ -6,15 +6,19 @@ a message and does not disturb the others. Graph files name ops; nothing here is
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
+import os
 import pkgutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NoReturn
 
 from graphexec.errors import GraphExecError, OpError, PluginError, did_you_mean
 from graphexec.op import ElementwiseOp, KernelOp, Op
@@ -73,27 +77,31 @@ class Registry:
         del self._ops[name]
 
     def load_module(self, module: ModuleType) -> list[str]:
-        """Registers the ops that a module declares; all of them or, when one is refused, none."""
+        """Registers the ops that a module declares; all of them or, when one is refused, none. *Raises* PluginError."""
         found = [v.op for v in vars(module).values() if isinstance(v, Declaration) and v.op.function.__module__ == module.__name__]
         found = list({id(op): op for op in found}.values())
-        before = dict(self._ops)
-        try:
+        with self._undone_on_error():
+            seen: dict[str, Op] = {}
             for op in found:
+                if op.name in seen:
+                    raise PluginError(
+                        f"the file declares {op.name!r} twice", op=op.name, source=op.file,
+                        facts=[f"the other one is declared at {seen[op.name].file}"], todo="Rename one of them.",
+                    )  # fmt: skip
+                seen[op.name] = op
                 self.register(op)
-        except GraphExecError:
-            self._ops = before
-            raise
         return [op.name for op in found]
 
     def load_file(self, path: str | Path) -> list[str]:
         """Runs a plugin file and registers its ops; gives their names.
 
-        *Raises* PluginError when the file is missing, fails, or declares no op.
+        *Raises* PluginError when the file is missing, fails, or declares no op; the registry is then as it was.
         """
         self._load()
         path = Path(path)
         if not path.is_file():
-            raise PluginError("no such plugin file", source=str(path), todo="Give the path of a Python file that declares ops.")
+            what = "this is a directory" if path.is_dir() else "no such plugin file"
+            raise PluginError(what, source=str(path), todo="Give the path of a Python file that declares ops.")
         name = f"graphexec_plugin_{path.stem}_{abs(hash(path.resolve())):x}"
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
@@ -101,43 +109,55 @@ class Registry:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:
-            spec.loader.exec_module(module)
-            names = self.load_module(module)
-        except GraphExecError as error:
-            del sys.modules[name]
-            raise error.at(source=str(path)) from error.__cause__
-        except BaseException as error:
-            del sys.modules[name]
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            raise PluginError(
-                f"the plugin failed while it was loaded: {type(error).__name__}: {error}", source=_error_place(error, path),
-                todo="Correct the file.",
-            ) from error
-        if not names:
-            raise PluginError("the file declares no op", source=str(path), todo="Declare one with @elementwise, @kernel or @composite.")
+            with self._undone_on_error():
+                spec.loader.exec_module(module)
+                names = self.load_module(module)
+                if not names:
+                    todo = "Declare one with @elementwise, @kernel or @composite."
+                    raise PluginError("the file declares no op", source=str(path), todo=todo)
+        except KeyboardInterrupt:
+            sys.modules.pop(name, None)
+            raise
+        except BaseException as error:  # a plugin may fail in any way, sys.exit() included
+            sys.modules.pop(name, None)
+            raise _refusal(error, path) from error
         return names
+
+    @contextlib.contextmanager
+    def _undone_on_error(self) -> Iterator[None]:
+        """Keeps the ops as they were when a plugin is refused, even one that registers by hand."""
+        before = dict(self._ops)
+        try:
+            yield
+        except BaseException:
+            self._ops = before
+            raise
 
     def _load(self) -> None:
         if not self._pending:
             return
         self._pending = False
-        for entry in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (e.value != "graphexec_ops", e.name)):
-            try:
-                for module in _modules(importlib.import_module(entry.value)):
-                    self._load_guarded(module)
-            except Exception as error:  # noqa: BLE001 - a foreign plugin may fail in any way and must not disturb the others
-                self._refuse(entry.value, error)
+        entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
+        for entry in sorted(entries, key=lambda e: (e.value != "graphexec_ops", e.name)):
+            self._load_guarded(entry.value, whole=True)
 
-    def _load_guarded(self, name: str | ModuleType) -> None:
+    def _load_guarded(self, name: str | ModuleType, whole: bool = False) -> None:
+        """A foreign plugin may fail in any way, sys.exit() included, and must not disturb the others."""
         try:
-            self.load_module(importlib.import_module(name) if isinstance(name, str) else name)
-        except Exception as error:  # noqa: BLE001 - as above
+            if whole:
+                for module in _modules(importlib.import_module(str(name))):
+                    self._load_guarded(module)
+                return
+            with self._undone_on_error():
+                self.load_module(importlib.import_module(name) if isinstance(name, str) else name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self._refuse(name if isinstance(name, str) else name.__name__, error)
 
-    def _refuse(self, name: str, error: Exception) -> None:
+    def _refuse(self, name: str, error: BaseException) -> None:
         refusal = error if isinstance(error, GraphExecError) else PluginError(
-            f"the plugin {name!r} failed while it was loaded: {type(error).__name__}: {error}", todo="Mend or uninstall it.")
+            f"the plugin {name!r} failed while it was loaded: {_error_text(error)}", todo="Mend or uninstall it.")  # fmt: skip
         self.refused[name] = refusal
         warnings.warn(f"graphexec: plugin {name!r} is refused\n{refusal}", stacklevel=4)
 
@@ -145,15 +165,54 @@ class Registry:
 def check_complete(op: Op) -> None:
     """What can be known only when the whole file is read. *Raises* PluginError."""
     if isinstance(op, KernelOp) and op.differentiable and not op.rules and "f" in op.kinds:
-        raise PluginError(
-            "it has no backward rule", op=op.name, source=op.file,
-            todo="Give one with @op.backward or @op.gradient, or say differentiable=False.",
-        )
+        _incomplete(op, "it has no backward rule", "Give one with @op.backward or @op.gradient, or say differentiable=False.")
     if isinstance(op, (ElementwiseOp, KernelOp)) and op.reference is None:
-        raise PluginError(
-            "it has no reference", op=op.name, source=op.file,
-            todo="Give reference=, the same in NumPy on whole arrays: the checker compares the kernel with it.",
-        )
+        _incomplete(op, "it has no reference", "Give reference=, the same in NumPy on whole arrays, which the checker compares with.")
+    if op.reference is not None and not callable(op.reference):
+        _incomplete(op, f"its reference is no function: {op.reference!r}", "Give a function of NumPy arrays.")
+    if not op.name.isidentifier():
+        _incomplete(op, f"{op.name!r} is not a name", "Declare it with def: the function's name is the op's name.")
+    for operand in op.like:
+        if operand not in op.inputs:
+            _incomplete(op, f"like names {operand!r}, which is no operand", f"Its operands are {', '.join(op.inputs)}.")
+    for name, default in _positional_defaults(op):
+        _incomplete(op, f"the operand {name!r} has the default {default!r}", f"Write * before {name} to make it an attribute.")
+    for bounds in op.domain.values() if isinstance(op.domain, Mapping) else [op.domain]:
+        if bounds is not None and not _is_interval(bounds):
+            _incomplete(op, f"{bounds!r} is no domain", "Give domain=(low, high), or a mapping of operands to such pairs.")
+
+
+def _incomplete(op: Op, what: str, todo: str) -> NoReturn:
+    raise PluginError(what, op=op.name, source=op.file, todo=todo)
+
+
+def _positional_defaults(op: Op) -> list[tuple[str, Any]]:
+    """Operands that stand for something else when they are left out; only None, for nothing at all, can be meant."""
+    parameters = inspect.signature(op.function).parameters.values()
+    operands = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    return [(p.name, p.default) for p in operands if p.default is not p.empty and p.default is not None]
+
+
+def _is_interval(bounds: Any) -> bool:
+    numbers = isinstance(bounds, (tuple, list)) and len(bounds) == 2 and all(isinstance(b, (int, float)) for b in bounds)
+    return numbers and bounds[0] < bounds[1]
+
+
+def _refusal(error: BaseException, path: Path) -> PluginError:
+    """A plugin file's failure as one error with the file as the caller named it, and the line."""
+    place = _error_place(error, path)
+    if not isinstance(error, GraphExecError):
+        return PluginError(f"the plugin failed while it was loaded: {_error_text(error)}", source=place, todo="Correct the file.")
+    source = (error.source or place).replace(os.path.abspath(path), str(path))
+    return PluginError(error.what, facts=error.facts, todo=error.todo, node=error.node, op=error.op, source=source)
+
+
+def _error_text(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # a foreign exception's own text may fail
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _modules(module: ModuleType) -> Iterator[str | ModuleType]:
@@ -167,11 +226,11 @@ def _modules(module: ModuleType) -> Iterator[str | ModuleType]:
 
 def _error_place(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError) and error.lineno:
-        return f"{path}:{error.lineno}"
+        return f"{path}:{error.lineno}" if error.filename in (None, str(path), os.path.abspath(path)) else str(path)
     trace = error.__traceback__
     line = None
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
+    while trace is not None and line is None:  # where the file was, not how deep it went
+        if trace.tb_frame.f_code.co_filename in (str(path), os.path.abspath(path)):
             line = trace.tb_lineno
         trace = trace.tb_next
     return f"{path}:{line}" if line else str(path)

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,7 @@ def load_samples():
     if not path.exists():
         return {}
     spec = importlib.util.spec_from_file_location("samples", path)
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules["samples"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.SAMPLES
 

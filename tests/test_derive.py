@@ -2,6 +2,10 @@
 
 import inspect
 import math as libm
+import os
+import pathlib
+import subprocess
+import sys
 
 import numba
 import numpy as np
@@ -85,7 +89,8 @@ def annotated(x, y):
 def chained_assignment(x, y):
     a = b = x * y
     a = a * b
-    return a + b
+    x = c = -x
+    return a + b + x * c * c
 
 
 def reassigned_operand(x, y):
@@ -359,6 +364,12 @@ def test_function(name):
     check_twice(op, [{"x": rng.uniform(*((0.5, 2) if two else (low, high))), "y": rng.uniform(0.5, 2)} for _ in range(10)])
 
 
+def test_planted_mistake_is_found(monkeypatch):
+    monkeypatch.setitem(derive_rules.RULES, "tanh", ("d * (1 - out)",))
+    with pytest.raises(AssertionError):
+        check_twice(make(three_modules), [{"x": 0.3, "y": 0.4}])
+
+
 def with_globals(function, namespace):
     return type(function)(function.__code__, {**globals(), **namespace}, function.__name__)
 
@@ -430,7 +441,8 @@ def test_without_any_slope():
 
 
 @pytest.mark.parametrize(("function", "at", "expected"), [
-    (lambda: _absolute, (0.0,), 0.0), (lambda: _largest, (1.0, 1.0), (0.5, 0.5)), (lambda: _smallest, (1.0, 1.0), (0.5, 0.5)),
+    (lambda: _absolute, (0.0,), 0.0), (lambda: _absolute, (np.nan,), np.nan),
+    (lambda: _absolute, (-np.inf,), -1.0), (lambda: _largest, (1.0, 1.0), (0.5, 0.5)), (lambda: _smallest, (1.0, 1.0), (0.5, 0.5)),
     (lambda: _power, (0.0, 2.0), (0.0, 0.0)), (lambda: _power, (0.0, 1.0), (1.0, 0.0)), (lambda: _power, (0.0, 0.0), (0.0, 0.0)),
     (lambda: _power, (-2.0, 3.0), (12.0, np.nan)),
 ])  # fmt: skip
@@ -543,6 +555,17 @@ def test_fingerprint_follows_the_code():
     prints = {fingerprint.of_function(derive_backward(make(f)).function) for f in (arithmetic, newton, _product)}
     assert len(prints) == 3
     assert fingerprint.of_function(derive_backward(make(newton)).function) in prints
+
+
+def test_text_is_the_same_in_every_process():
+    """Sets of names have another order in each; compiled code is kept by a hash of the text."""
+    code = ("from tests.test_derive import make, reassigned_operand as f\nfrom graphexec.derive import derive_backward as d\n"
+            "import inspect; print(inspect.getsource(d(d(make(f))).function))")  # fmt: skip
+    root = pathlib.Path(__file__).parent.parent
+    runs = [subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, cwd=root, check=True,
+                           capture_output=True, text=True).stdout for seed in "123"]  # fmt: skip
+    assert len(set(runs)) == 1
+    assert "reassigned_operand_backward_backward" in runs[0]
 
 
 def test_fingerprint_sees_helpers():

@@ -63,6 +63,6 @@ def _build(target: Target) -> Callable[..., int]:
         return types.int64(*[types.int64] * 16), generate
 
     def gemm(c, ldc, a, rsa, csa, b, rsb, csb, m, n, k, accumulate, bias, work, piece, pieces):  # type: ignore[no-untyped-def]
-        return product(c, ldc, a, rsa, csa, b, rsb, csb, m, n, k, accumulate, bias, work, piece, pieces)
+        return product(c, ldc, a, rsa, csa, b, rsb, csb, m, n, k, accumulate, bias, work, piece, pieces)  # type: ignore[call-arg]
 
     return gemm

@@ -59,7 +59,7 @@ class Driver(Outer, Panels):
             by_rows = csb.equals(1) | n.equals(1)
             one_tile = by_rows & ((n > 1) | (k <= target.lanes)) & ((n <= target.lanes) | n.equals(target.columns)) & (m <= target.rows) & (k <= target.depth)
             one_tile = one_tile & (m > 0) & (n > 0) & (k > 0) & int(target.masks)
-            narrow = csa.differs(1) & (k > 1) & (n <= target.lanes) & (m >= 2 * target.lanes)
+            narrow = csa.differs(1) & (k > 1) & (n <= target.narrow_columns) & (m >= 2 * target.lanes)
             along = (k > 1).pick(csa, 1)  # the stride of a dimension of size 1 may be anything
             with one_tile.either() as (tile, other):
                 with tile, piece.equals(0).holds():
@@ -75,7 +75,7 @@ class Driver(Outer, Panels):
                             with strips:
                                 self.do(self.strips(), c, ldc, a, rsa, csa, b, rsb, m, n, k, flags, bias, piece,
                                         pieces)
-                            with taller, ((m <= target.dot_rows) & csb.differs(1)).either() as (dots, general):
+                            with taller, ((m <= target.dot_rows) & (k >= 2 * target.lanes) & csb.differs(1)).either() as (dots, general):
                                 with dots, (m - m).to(m) as i:
                                     self.do(self.row_of_dots(), c + i * ldc * target.item, 1,
                                             a + i * rsa * target.item, csa, b, csb, n, k, flags, bias, 1, work,
@@ -150,7 +150,7 @@ class Driver(Outer, Panels):
         return self.loops("row_of_dots", 14, body)
 
     def narrow(self) -> Any:
-        """One vector of columns at most: dot products for one column of an A by rows, else the transposed product.
+        """Few columns: dot products for one column of an A by rows, else the transposed product.
 
         C^T = B^T A^T has A's long contiguous columns in the lanes. It is computed a chunk at a time in scratch, which
         is transposed, and then added to C.
@@ -169,7 +169,7 @@ class Driver(Outer, Panels):
                 with scattered:
                     groups = m.up(target.lanes)
                     last = (groups * (piece + 1) // pieces * target.lanes).at_most(m)
-                    sums, lines = work + place, work + (place + chunk * target.lanes * item)
+                    sums, lines = work + place, work + (place + chunk * target.narrow_columns * item)
                     with (groups * piece // pieces * target.lanes).to(last, chunk) as i:
                         rows, a_now = (last - i).at_most(chunk), a + i * item
                         with (n <= target.strips[-1][0]).either() as (strips, blocks):
@@ -178,8 +178,12 @@ class Driver(Outer, Panels):
                             with blocks:
                                 self.do(self.blocks(), sums, chunk, b, csb, rsb, a_now, csa, 1, n, rows, k, 0, 0,
                                         work, 0, 1)
-                        self.do(self.pack_transpose(), lines, target.lanes, sums, chunk, n, rows)
-                        self.do(self.finish(), c + i * ldc * item, ldc, lines, n, rows, flags, bias)
+                        with (m - m).to(n, target.lanes) as j:
+                            live = (n - j).at_most(target.lanes)
+                            self.do(self.pack_transpose(), lines, target.lanes, sums + j * chunk * item, chunk, live,
+                                    rows)
+                            self.do(self.finish(), c + (i * ldc + j) * item, ldc, lines, live, rows, flags,
+                                    bias + j * item)
 
         return self.loops("narrow", 16, body)
 
@@ -222,10 +226,11 @@ class Driver(Outer, Panels):
         def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, m: Int, n: Int, k: Int,
                  flags: Int, bias: Int, work: Int, piece: Int, pieces: Int) -> None:
             top, bottom, left, right = self.share(m, n, piece, pieces)
+            clashing_a, clashing_b = ((s * item % PAGE).equals(0) & (k >= target.clash) for s in (rsa * csa, rsb))
             large_a = csa.differs(1) & (m * k * item > target.a_bytes)
-            clashing_a = (rsa * item % PAGE).equals(0) & (k >= target.depth)
             pack_a = (right - left >= target.a_columns) & (large_a | clashing_a)
-            pack_b = csb.differs(1) | (bottom - top >= target.b_rows) & (k * n * item > target.b_bytes)
+            large_b = (bottom - top >= target.b_rows) & (k * n * item > target.b_bytes)
+            pack_b = csb.differs(1) | large_b | clashing_b & (bottom - top >= target.a_columns)
             passes = k.up(target.depth)
             with left.to(right, target.column_block) as j0, (m - m).to(passes) as p:
                 j1 = (j0 + target.column_block).at_most(right)

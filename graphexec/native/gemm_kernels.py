@@ -120,9 +120,10 @@ class Outer(Emitter):
             sums = [[loop.phi(first, with_c) for first, with_c in zip(start, row, strict=True)] for row in added]
             row = [self.load(builder, self.at(builder, b_now, j * self.target.lanes), mask)
                    for j, mask in enumerate(masks)]
-            self.prefetch(builder, self.at(builder, a_now[0], ahead[0]))
-            for j in range(len(masks) if len(steps) > 1 else 0):  # one row only streams: fetching is all it does
-                self.prefetch(builder, self.at(builder, b_now, ahead[1], j * self.target.lanes))
+            if len(masks) > 1 and len(steps) > 1:  # the others have no load to spare
+                self.prefetch(builder, self.at(builder, a_now[0], ahead[0]))
+                for j in range(len(masks)):
+                    self.prefetch(builder, self.at(builder, b_now, ahead[1], j * self.target.lanes))
             new = []
             for i, step in enumerate(steps):
                 x = self.splat(builder, builder.load(self.at(builder, a_now[i // GROUP], step), typ=self.element))

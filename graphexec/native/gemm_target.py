@@ -6,13 +6,15 @@ One frozen record per (dtype, instruction set); everything else in `gemm*.py` re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 from zlib import crc32
 
 import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import DTypeLike
 
-Heights, Strips = tuple[int, ...], tuple[tuple[int, int], ...]
+Heights: TypeAlias = tuple[int, ...]
+Strips: TypeAlias = tuple[tuple[int, int], ...]
 
 #: (name, bytes in a vector, rows of the tile variants, (rows, vectors) of the strips, host features that all must be
 #: there), best first. The largest tile and strips are what fits the vector registers: 32, 16, 32 and, for the scalar
@@ -44,10 +46,12 @@ class Target:
     strip_depth: int = 64  #: most of k in one pass of a strip
     dot_chains: tuple[int, int] = (8, 2)  #: rows and, for each, independent sums of the dot product kernel
     narrow_rows: int = 512  #: rows of a product of few columns computed at a time; a multiple of the lanes
+    narrow_columns: int = 16  #: most columns of such a product
     ahead: int = 8  #: how many steps of k ahead of its use an operand is fetched
     dot_rows: int = 4  #: most rows by a transposed B done as dot products
     a_columns: int = 96  #: fewest columns of C for which A is packed
     a_bytes: int = 1 << 19  #: largest A by columns read in place
+    clash: int = 128  #: least k at which rows a multiple of a page apart push each other out of the cache
     b_rows: int = 256  #: fewest rows of C for which a B by rows is packed
     b_bytes: int = 1 << 20  #: largest B by rows read in place whatever C's rows
 
@@ -89,7 +93,7 @@ class Target:
     @property
     def work_bytes(self) -> int:
         """Scratch of one thread: a block of A, a block of B, a narrow product and its transpose."""
-        narrow = 2 * self.narrow_rows * self.lanes * self.item
+        narrow = self.narrow_rows * (self.narrow_columns + self.lanes) * self.item
         return self.block_bytes + self.column_block * self.depth * self.item + narrow
 
 

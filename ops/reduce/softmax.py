@@ -28,9 +28,8 @@ def softmax(x, out, *, axis=-1):  # the engine moves the axis to the end
         out[i] = exp(x[i] - top)
     for i in range(x.size):
         total += out[i]
-    scale = 1.0 / total
     for i in range(x.size):
-        out[i] *= scale
+        out[i] /= total
 
 
 @softmax.gradient

@@ -8,6 +8,7 @@ Dtypes: any. One axis at a time, so that bounds are numbers that the kernel read
 """
 
 import builtins
+import sys
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def _reference(d, like, *, axis, start, end, step):
 
 
 @kernel(shape=_shape, like=("like",), reference=_reference, domain=(-4.0, 4.0), kinds="fib")
-def unslice(d, out, *, axis, start, end, step):
+def unslice(d, out, *, axis=0, start=0, end=sys.maxsize, step=1):
     axis = axis % out.ndim
     whole, part, inner = out.shape[axis], d.shape[axis], 1
     for a in range(axis + 1, out.ndim):

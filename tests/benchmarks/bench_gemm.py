@@ -126,7 +126,7 @@ def measure(dtype: str, isa: str | None, shapes: str, rounds: int) -> list[dict[
 
     ours, theirs, theirs_vector = compiled(dtype, isa)
     burn, operations = fma_loop(isa, dtype)
-    item, rng = np.dtype(dtype).itemsize, np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     scratch = np.empty(work_size(dtype, isa) + 64, np.uint8)
     work = scratch.ctypes.data + -scratch.ctypes.data % 64
     rows = []

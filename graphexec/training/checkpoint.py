@@ -1,0 +1,173 @@
+"""Checkpoints: arrays as safetensors, and training that goes on where it stopped.
+
+A checkpoint is a folder with one file of arrays for its newest epoch and ``latest.json``, which names that file and
+holds the epoch, the seed and the history. The arrays are written first, under a name of their own, and the JSON is
+put in place last, so that a run that is stopped at any time leaves either the old checkpoint or the new one.
+
+Mini-batches are shuffled by (seed, epoch) alone: training that goes on gives the same bits as training that never stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphexec.errors import DataError
+
+if TYPE_CHECKING:
+    from graphexec.executable import Executable
+
+POINTER = "latest.json"
+VERSION = 1
+
+Path_ = str | PathLike[str]
+
+
+def save_arrays(path: Path_, arrays: Mapping[str, np.ndarray], *, note: str = "") -> None:
+    """Writes arrays as safetensors; the file is there whole or not at all. *Raises* DataError when it cannot be written."""
+    from safetensors.numpy import save_file
+
+    target = Path(path)
+    plain = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+    temporary = _temporary(target)
+    try:
+        save_file(plain, temporary, metadata={"graphexec": note or "parameters"})
+        _replace(temporary, target)
+    except Exception as error:  # safetensors raises its own kinds for a folder that is missing or a full disk
+        raise _unwritable(target, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_arrays(path: Path_) -> dict[str, np.ndarray]:
+    """Reads a safetensors file. *Raises* DataError for one that is missing, truncated or something else."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    target = Path(path)
+    if not target.is_file():
+        what = "this is a directory" if target.is_dir() else "no such file"
+        raise DataError(what, source=str(target), todo="Give the path of a .safetensors file.")
+    try:
+        arrays: dict[str, np.ndarray] = load_file(target)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            "the file is truncated or not a safetensors file", source=str(target), facts=[f"{type(error).__name__}: {error}"],
+            todo="Weights are written by exe.save(path) or `graphexec train -o FILE.safetensors`; nothing pickled is read.",
+        ) from error  # fmt: skip
+    return arrays
+
+
+def save_checkpoint(directory: Path_, exe: Executable, epoch: int, history: list[dict[str, Any]]) -> None:
+    """Writes parameters and the optimizer's state after an epoch; the one before it is removed once this one is whole."""
+    folder = Path(directory)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    name = f"epoch-{epoch:06d}.safetensors"
+    save_arrays(folder / name, exe.state(), note=f"checkpoint of epoch {epoch}")
+    record = {"graphexec": VERSION, "epoch": epoch, "seed": exe.seed, "optimizer": _optimizer(exe), "arrays": name, "history": history}
+    _write_text(folder / POINTER, json.dumps(_strict(record), indent=1) + "\n")
+    for old in folder.glob("epoch-*.safetensors"):
+        if old.name != name:
+            with contextlib.suppress(OSError):
+                old.unlink()
+
+
+def load_checkpoint(directory: Path_, exe: Executable) -> tuple[int, list[dict[str, Any]]]:
+    """Puts the newest checkpoint's arrays into an executable; gives its epoch and the history up to it.
+
+    *Raises* DataError when there is none, when it is broken, or when it was made with another seed, optimizer or graph.
+    """
+    record = checkpoint_record(directory)
+    if record is None:
+        raise DataError("there is no checkpoint in this folder", source=str(directory), todo="Train with --checkpoint first.")
+    place = str(Path(directory, POINTER))
+    for what, now in (("seed", exe.seed), ("optimizer", _optimizer(exe))):
+        if record[what] != now:
+            raise DataError(
+                f"the checkpoint was made with another {what}", source=place, facts=[f"checkpoint {record[what]}", f"now {now}"],
+                todo="Go on with the same, or start anew in another folder.",
+            )  # fmt: skip
+    path = Path(directory, record["arrays"])
+    arrays = load_arrays(path)
+    missing = [n for n in _state_names(exe) if n not in arrays]
+    if missing:
+        raise DataError(f"the checkpoint has no array {missing[0]!r}", source=str(path), todo="Was it made from another graph?")
+    exe.load(path)
+    return record["epoch"], record["history"]
+
+
+def checkpoint_record(directory: Path_) -> dict[str, Any] | None:
+    """What ``latest.json`` says, or None when the folder has no checkpoint. *Raises* DataError when it is broken."""
+    place = Path(directory, POINTER)
+    if not place.is_file():
+        return None
+    try:
+        record = json.loads(place.read_text(encoding="utf-8"))
+        sound = (
+            record["graphexec"] == VERSION and type(record["epoch"]) is int and record["epoch"] >= 0 and isinstance(record["history"], list)
+            and "seed" in record and "optimizer" in record and isinstance(record["arrays"], str)
+            and Path(record["arrays"]).name == record["arrays"]
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError("this is not a checkpoint", source=str(place), facts=[f"{type(error).__name__}: {error}"], todo="Start anew in another folder.") from error
+    if not sound:
+        raise DataError("this is not a checkpoint of this version", source=str(place), todo="Start anew in another folder.")
+    found: dict[str, Any] = record
+    return found
+
+
+def _optimizer(exe: Executable) -> str | None:
+    return None if exe.optimizer is None else exe.optimizer.op.name
+
+
+def _state_names(exe: Executable) -> set[str]:
+    if exe.optimizer is not None:
+        exe._orders.of("step")  # makes the names of its state known
+    return exe._orders.state_names() | set(exe.parameters)
+
+
+def _strict(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, Mapping):
+        return {str(k): _strict(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write_text(target: Path, text: str) -> None:
+    temporary = _temporary(target)
+    try:
+        with open(temporary, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        _replace(temporary, target)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    """Puts a file in place once it is on the disk."""
+    with open(temporary, "rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(temporary, target)
+
+
+def _unwritable(target: Path, error: Exception) -> DataError:
+    return DataError(f"cannot write the file: {error}", source=str(target), todo="Check that its folder exists and is writable.")

@@ -1,0 +1,1 @@
+from graphexec.plugin import elementwize

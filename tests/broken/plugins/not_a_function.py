@@ -1,0 +1,5 @@
+import numpy as np
+from graphexec.plugin import composite, elementwise, kernel, ops, reduction, shape_value, view
+
+
+broken = elementwise(reference=np.negative)(3)

@@ -1,0 +1,7 @@
+import numpy as np
+from graphexec.plugin import composite, elementwise, kernel, ops, reduction, shape_value, view
+
+
+@reduction(identity=0.0, reference=np.sum)
+def broken(accumulated, x, y):
+    return accumulated + x

@@ -1,0 +1,6 @@
+import numpy as np
+from graphexec.plugin import composite, elementwise, kernel, ops, reduction, shape_value, view
+
+
+def broken(:
+    pass

@@ -1,0 +1,7 @@
+import numpy as np
+from graphexec.plugin import composite, elementwise, kernel, ops, reduction, shape_value, view
+
+
+@kernel("(n)->()", reference=np.sum, parallel=True)
+def broken(x, out):
+    out[()] = x.sum()

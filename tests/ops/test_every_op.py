@@ -1,0 +1,397 @@
+"""Every op that is registered, whoever wrote it: values, gradients, types, shapes, layouts.
+
+Operands come from `samples.py` where an op has an entry, otherwise from its domain. A new op file is tested by being there.
+"""
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from helpers import assert_close, dtypes_of, load_samples, native, one_node, registered, run_order
+
+from graphexec.differentiate import differentiate_order
+from graphexec.errors import DifferentiationError, GradientMismatch, GraphExecError
+from graphexec.gradcheck import check_gradient, draw_operands
+from graphexec.infer import infer
+from graphexec.interpret import evaluate, interpret, interpret_gradients
+from graphexec.op import REQUIRED, CompositeOp, ElementwiseOp, KernelOp, ReductionOp, ShapeOp, ViewOp
+from graphexec.plugin import elementwise, kernel, ops
+from graphexec.registry import registry
+from graphexec.rewrite.expand import expand
+from graphexec.spec import DTYPES
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # test_no_plugin_is_refused fails instead of every test here
+    OPS = [registry.get(name) for name in registry.names()]
+SAMPLES = load_samples()
+DEFAULTS = {"cast": [{"dtype": "float64"}, {"dtype": "float32"}]}
+
+
+def samples(op):
+    """(number, how to draw operands, attributes) of what an op is tried on."""
+    given = SAMPLES.get(op.name)
+    if given:
+        return [(k, s.make, dict(s.attributes)) for k, s in enumerate(given)]
+    attributes = DEFAULTS.get(op.name, [{}])
+
+    def drawn(rng, dtype):
+        return draw_operands(op, rng, dtype=dtype)
+
+    return [(k, drawn, a) for k, a in enumerate(attributes)]
+
+
+def cases(wanted=lambda op: True, dtypes=dtypes_of):
+    found = []
+    for op in filter(wanted, OPS):
+        for number, make, attributes in samples(op):
+            for dtype in fitting(op, make, dtypes(op)):
+                found.append(pytest.param(op, make, attributes, dtype, id=f"{op.name}-{number}-{dtype}"))
+    return found
+
+
+def fitting(op, make, dtypes):
+    """The types worth drawing: samples choose that of their floating operands only."""
+    if op.name not in SAMPLES:
+        return dtypes
+    if any(a is not None and a.dtype.kind == "f" for a in make(np.random.default_rng(0), "float64")):
+        return [d for d in dtypes if d.startswith("float")]
+    return dtypes[:1] if dtypes[:1] != ["float64"] or not OPS else []
+
+
+def has_gradient(op):
+    floating = "f" in op.kinds and any(o not in op.types or DTYPES[op.types[o]] == "f" for o in op.outputs)
+    return op.differentiable and floating and bool(op.differentiable_inputs) and op.name != "stop_gradient"
+
+
+def double(op):
+    return ["float64"]
+
+
+def operands(make, rng, dtype):
+    return [None if a is None else np.asarray(a) for a in make(rng, dtype)]
+
+
+def copies(arrays):
+    return [None if a is None else a.copy() for a in arrays]
+
+
+def same(op, arrays, attributes, what):
+    """Native outputs against the reference, and both against what was inferred."""
+    kept, attributes = copies(arrays), op.check_attributes(attributes)
+    expected = evaluate(op, copies(arrays), attributes)
+    actual = native(op, arrays, attributes)
+    order = infer(one_node(op, arrays, attributes)[0], {})
+    scale = max([float(np.max(np.abs(a))) for a in (*arrays, *expected) if a is not None and a.size and a.dtype.kind == "f"], default=1.0)
+    for k, (found, wanted) in enumerate(zip(actual, expected, strict=True)):
+        spec = order.specs[order.nodes[0].outputs[k]]
+        assert found.shape == spec.shape
+        assert found.dtype == spec.dtype
+        assert_close(found, wanted, f"{op.name} {what}: output {op.outputs[k]!r}", scale=max(scale, 1.0) if np.isfinite(scale) else 1.0)
+    for array, before in zip(arrays, kept, strict=True):
+        np.testing.assert_array_equal(array, before)
+    return actual
+
+
+def test_no_plugin_is_refused():
+    assert registry.refused == {}
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_an_op_can_be_tested(op):
+    """It has a reference or is made of ops; where operands cannot be guessed, it has samples."""
+    assert op.reference is not None or isinstance(op, (CompositeOp, ReductionOp, ViewOp, ShapeOp))
+    needs = [k for k, default in op.attributes.items() if default is REQUIRED]
+    assert not needs or op.name in SAMPLES or op.name in DEFAULTS, f"add {op.name!r} to tests/ops/samples.py: it needs {needs}"
+
+
+@pytest.mark.parametrize(("op", "make", "attributes", "dtype"), cases())
+def test_native_equals_reference(op, make, attributes, dtype, rng):
+    same(op, operands(make, rng, dtype), attributes, "native and reference")
+
+
+@pytest.mark.parametrize(("op", "make", "attributes", "dtype"), cases(lambda op: isinstance(op, (ElementwiseOp, KernelOp))))
+def test_function_equals_reference(op, make, attributes, dtype, rng):
+    """The op's own function, un-jitted: what `NUMBA_DISABLE_JIT=1` runs."""
+    arrays = operands(make, rng, dtype)
+    attributes = op.check_attributes(attributes)
+    expected = evaluate(op, copies(arrays), attributes)
+    if isinstance(op, ElementwiseOp):
+        found = op.call_plain(arrays, attributes)
+        found = found if len(op.outputs) > 1 else (found,)
+    else:
+        specs = infer(one_node(op, arrays, attributes)[0], {}).specs[-len(op.outputs) :]
+        try:
+            found = op.call_plain(arrays, attributes, specs)
+        except NotImplementedError:
+            pytest.skip("the kernel calls the engine's matrix product, which is compiled code only")
+    for actual, wanted in zip(found, expected, strict=True):
+        scale = float(np.max(np.abs(wanted), initial=1.0)) if wanted.dtype.kind == "f" else 1.0
+        assert_close(np.broadcast_to(np.asarray(actual, wanted.dtype), wanted.shape), wanted, op.name, scale=scale if np.isfinite(scale) else 1.0)
+
+
+# -- shapes and layouts
+
+
+def broadcasting(op):
+    return isinstance(op, ElementwiseOp) and len(op.inputs) > 1 and not op.updates
+
+
+SHAPES = [(3, 1, 5), (4, 1), ()]
+
+
+def cut(op, shapes):
+    count = 3 if op.variadic else len(op.inputs)
+    return (list(shapes) * count)[:count]
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if broadcasting(op) or (isinstance(op, ElementwiseOp) and op.variadic)], ids=lambda op: op.name)
+def test_broadcasting(op, rng):
+    attributes = samples(op)[0][2]
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        shapes = cut(op, [SHAPES[k] for k in order])
+        for dtype in dtypes_of(op)[:1]:
+            same(op, draw_operands(op, rng, shapes, dtype), attributes, f"broadcasting {shapes}")
+    if has_gradient(op):
+        check_gradient(op, attributes=attributes, shapes=cut(op, [(2, 1, 3), (2, 1), ()]))
+
+
+def by_axis(op):
+    """Ops whose operands can be drawn in any size."""
+    return isinstance(op, (ElementwiseOp, ReductionOp)) and not op.like or isinstance(op, KernelOp) and op.core is not None
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if by_axis(op)], ids=lambda op: op.name)
+def test_empty_and_single(op, rng):
+    attributes = samples(op)[0][2]
+    dtype = dtypes_of(op)[0]
+    for arrays in sized(op, rng, dtype):
+        same(op, arrays, attributes, f"sizes {[None if a is None else a.shape for a in arrays]}")
+
+
+def sized(op, rng, dtype):
+    """Operands with empty axes and axes of size 1."""
+    if isinstance(op, KernelOp):
+        letters = sorted({a for axes in op.core for a in axes if not a.isdigit()})
+        for batch in ((), (0,), (1,), (1, 2)):
+            for size in (1, 2):
+                sizes = dict.fromkeys(letters, size)
+                shapes = [(*batch, *(sizes.get(a, int(a) if a.isdigit() else 0) for a in axes)) for axes in op.core[: len(op.inputs)]]
+                yield draw_operands(op, rng, shapes, dtype)
+        return
+    shapes = [(), (1,), (1, 1), (5,), (0,), (3, 0), (0, 3), (2, 1, 3)]
+    for shape in shapes:
+        if isinstance(op, ReductionOp) and 0 in shape and np.isinf(op.identity):
+            continue  # the largest of no numbers is no number
+        yield draw_operands(op, rng, [shape] * (3 if op.variadic else len(op.inputs)), dtype)
+
+
+@pytest.mark.parametrize(("op", "make", "attributes", "dtype"), cases(lambda op: not op.updates and not isinstance(op, ShapeOp), lambda op: dtypes_of(op)[:1]))
+def test_operands_through_views(op, make, attributes, dtype, rng):
+    """Operands that arrive transposed, backwards and repeated give what contiguous ones give."""
+    arrays = operands(make, rng, dtype)
+    expected = evaluate(op, copies(arrays), op.check_attributes(attributes))
+    for how in (transposed, backwards):
+        order, inputs = viewed(op, arrays, attributes, how)
+        found = run_order(order, inputs, rewrite=False)
+        for actual, wanted in zip(found.values(), expected, strict=True):
+            scale = float(np.max(np.abs(wanted), initial=1.0)) if wanted.dtype.kind == "f" else 1.0
+            assert_close(actual, wanted, f"{op.name} {how.__name__}", scale=scale if np.isfinite(scale) else 1.0)
+
+
+def transposed(array):
+    """What to store, and the op and attributes that look at it as the array."""
+    return (np.ascontiguousarray(array.T), "transpose", {}) if array.ndim > 1 else (array, None, {})
+
+
+def backwards(array):
+    if array.ndim == 0:
+        return array, None, {}
+    return np.ascontiguousarray(array[..., ::-1]), "slice", {"starts": [-1], "ends": [None], "axes": [array.ndim - 1], "steps": [-1]}
+
+
+def viewed(op, arrays, attributes, how):
+    """A graph order in which every operand is a view of an input."""
+    from graphexec.builder import OrderBuilder
+    from graphexec.order import Leaf, Order
+    from graphexec.spec import TensorSpec
+
+    builder = OrderBuilder(Order(op.name, [], [], [], {}), [])
+    values, inputs = [], {}
+    for slot, array in enumerate(arrays):
+        if array is None:
+            values.append(None)
+            continue
+        stored, view, options = how(array)
+        name = f"stored {slot}"
+        builder.leaves.append(Leaf(name, "input", len(builder.names), stored.shape, stored.dtype.name))
+        builder.names.append(name)
+        builder.specs.append(TensorSpec(stored.shape, stored.dtype.name))
+        value = builder.value(len(builder.names) - 1)
+        values.append(value if view is None else registry.get(view)(value, **options))
+        inputs[name] = stored
+    results = builder.apply(op, values, op.check_attributes(attributes))
+    results = results if isinstance(results, tuple) else (results,)
+    return builder.order(Order(op.name, [], [], [], {}), outputs={r.name: r.index for r in results}), inputs
+
+
+# -- gradients
+
+
+@pytest.mark.parametrize(("op", "make", "attributes", "dtype"), cases(has_gradient, double))
+def test_gradient(op, make, attributes, dtype, rng):
+    """Native and un-jitted rules, in float64, against central differences."""
+    arrays = operands(make, rng, dtype) if op.name in SAMPLES else []
+    check_gradient(op, *arrays, attributes=attributes)
+
+
+@pytest.mark.parametrize(("op", "make", "attributes", "dtype"), cases(has_gradient, lambda op: ["float32"]))
+def test_gradient_in_float32(op, make, attributes, dtype, rng):
+    """The native rule in float32 against the un-jitted one."""
+    arrays = operands(make, rng, dtype)
+    order, inputs = one_node(op, arrays, attributes)
+    order, of, wrt, inputs = summed(order, inputs)
+    _, expected, _ = interpret_gradients(order, of, wrt, inputs)
+    result = differentiate_order(order, order.value_id(of), [order.value_id(w) for w in wrt])
+    names = {w: result.names[result.gradients[w]] for w in wrt}
+    found = run_order(result, inputs, keep=names.values(), rewrite=False)
+    for w in wrt:
+        scale = float(np.max(np.abs(expected[w]), initial=1.0))
+        assert_close(found[names[w]], expected[w], f"{op.name}: gradient of {w}", scale=scale)
+
+
+def summed(order, inputs):
+    """An order with its outputs reduced to a number, Σ sin(out) in the order's own types; what to differentiate by."""
+    from graphexec.builder import OrderBuilder
+
+    order = expand(infer(order, {}))
+    builder = OrderBuilder(order)
+    builder.nodes = list(order.nodes)
+    parts = [ops.sin(builder.value(v)).sum() for v in order.outputs.values() if DTYPES[order.specs[v].dtype] == "f"]
+    total = parts[0] if len(parts) == 1 else ops.add_n(*parts)
+    floating = [name for name, array in inputs.items() if array.dtype.kind == "f"]
+    node_op = order.name
+    op = registry.get(node_op)
+    wrt = [n for n in floating if op.variadic or n in op.differentiable_inputs]
+    return builder.order(order, outputs={total.name: total.index}), total.name, wrt, inputs
+
+
+@pytest.mark.parametrize(("op", "make", "attributes", "dtype"), cases(has_gradient, double))
+def test_second_derivative(op, make, attributes, dtype, rng):
+    """The gradient of the gradient; a rule that is a kernel says that it has none."""
+    arrays = operands(make, rng, dtype) if op.name in SAMPLES else []
+    try:
+        check_gradient(op, *arrays, attributes=attributes, derivative=2)
+    except DifferentiationError as error:
+        if "does not depend" in str(error):
+            assert is_linear(op, make, attributes, rng), str(error)
+        else:
+            assert "cannot be differentiated again" in str(error) or "differentiable=False" in str(error) or "not differentiable" in str(error)
+
+
+def is_linear(op, make, attributes, rng):
+    """Whether the gradient is the same wherever it is taken."""
+    from graphexec.gradcheck import _op_problem
+    from graphexec.interpret import forward, reverse
+
+    found = []
+    for _ in range(2):
+        problem = _op_problem(op, operands(make, rng, "float64"), op.check_attributes(attributes), np.random.default_rng(0))
+        values = forward(problem.order, problem.leaves)
+        deltas = reverse(problem.order, values, problem.of, list(problem.wrt.values()))
+        found.append([deltas.get(v, np.zeros_like(values[v])) for v in problem.wrt.values()])
+    return all(np.allclose(a, b) for a, b in zip(*found, strict=True))
+
+
+# -- the checker is checked
+
+
+@elementwise(reference=lambda x: x * x, domain=(-2.0, 2.0))
+def planted(x):
+    return x * x
+
+
+@planted.backward
+def _(d_out, x):
+    return d_out * 1.99 * x
+
+
+@elementwise(reference=lambda x: np.maximum(x, 0) * x, domain=(-2.0, 2.0))
+def planted_on_one_side(x):
+    return x * x if x > 0 else 0.0
+
+
+@planted_on_one_side.backward
+def _(d_out, x):
+    return d_out * 2.0 * x
+
+
+@elementwise(reference=lambda x, y: np.abs(x) * y, domain=(-1e-3, 1e-3))
+def kinked(x, y):
+    return abs(x) * y
+
+
+@kinked.backward
+def _(d_out, x, y):
+    return d_out * y * 2.0 if x > 0 else -d_out * y * 2.0, d_out * abs(x)
+
+
+@kernel("(n)->(n)", reference=lambda x: np.cumsum(x, axis=-1), domain=(-2.0, 2.0))
+def planted_kernel(x, out):
+    total = 0.0 * x[0]
+    for i in range(x.shape[0]):
+        total += x[i]
+        out[i] = total
+
+
+@planted_kernel.backward
+def _(d_out, d_x):
+    for i in range(d_out.shape[0]):
+        d_x[i] = d_out[i]
+
+
+@pytest.mark.parametrize("declared", [planted, planted_on_one_side, kinked, planted_kernel], ids=lambda d: d.op.name)
+def test_a_wrong_rule_is_caught(declared):
+    """However it hides: by a part in a hundred, on one side of zero, near a kink, in one entry of a Jacobian."""
+    with registered(declared), pytest.raises(GradientMismatch) as caught:
+        check_gradient(declared.op.name)
+    assert caught.value.op == declared.op.name
+    assert "central difference" in str(caught.value)
+    report = check_gradient(declared, raises=False)
+    assert not report.passed
+    assert "FAILED" in str(report)
+
+
+def test_a_wrong_kernel_is_caught(rng):
+    @elementwise(reference=lambda x: x + 1e-4, domain=(-2.0, 2.0), differentiable=False)
+    def off(x):
+        return x
+
+    with pytest.raises(AssertionError, match="off"):
+        same(off.op, [rng.standard_normal(3)], {}, "native and reference")
+
+
+def test_a_graph_names_the_node_whose_rule_is_wrong():
+    import graphexec as gx
+
+    with registered(planted):
+        g = gx.Graph()
+        x = g.input("x", ("batch", 2))
+        bad = gx.ops.planted(gx.ops.tanh(x), name="culprit")
+        g.output(gx.ops.sum(bad, name="loss"))
+        with pytest.raises(GradientMismatch, match="node 'culprit'"):
+            check_gradient(g)
+
+
+def test_interpreter_runs_in_float64():
+    import graphexec as gx
+
+    g = gx.Graph()
+    x = g.input("x", (3,))
+    g.output(gx.ops.tanh(gx.ops.cast(x * 2.0, dtype="float32"), name="out"))
+    values = interpret(g, {"x": np.array([0.1, 0.2, 0.3])}, dtype="float64")
+    assert_close(values["out"], np.tanh(np.array([0.1, 0.2, 0.3]) * 2))
+    assert interpret(g, {"x": np.ones(3)})["out"].dtype == "float32"
+    with pytest.raises(GraphExecError, match="did you mean 'x'"):
+        interpret(g, {"xx": np.ones(3)})
+    assert isinstance(values, Mapping)
