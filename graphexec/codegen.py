@@ -12,7 +12,7 @@ exactly the same elements.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 LLVM_TYPES = {"float32": "float", "float64": "double", "int32": "i32", "int64": "i64", "bool": "i8"}
@@ -271,37 +271,146 @@ def words_of(operand: Operand, outer: int) -> int:
     return 1 + outer + (operand.inner == STRIDED)
 
 
-def elementwise_ir(name: str, body: Body, ndim: int) -> str:
+class Closing(NamedTuple):
+    """A sum, product, maximum, ... over every element of a loop nest, in one partial result for each chunk."""
+
+    combine: Step
+    """``(accumulated, x) -> accumulated``."""
+    value: Ref
+    dtype: str
+    identity: str
+    """The neutral element, as IR text."""
+
+
+def elementwise_ir(name: str, body: Body, ndim: int, closings: Sequence[Closing] = ()) -> str:
     """A loop nest of ``ndim`` axes over broadcast operands.
 
     Record: the sizes, then for each load and store its address, its strides along the outer axes and, where it is
-    STRIDED, along the innermost; then the attributes.
+    STRIDED, along the innermost; then the attributes; then the addresses of the closings' partial results. A chunk is
+    an index of the first axis, or CHUNK elements where there is only one axis.
     """
     lines = _Lines()
     operands = [*body.loads, *(o for o, _ in body.stores)]
     outer = ndim - 1
-    scalars = _Scalars(lines, body, ndim + sum(words_of(o, outer) for o in operands))
+    attributes = ndim + sum(words_of(o, outer) for o in operands)
+    scalars = _Scalars(lines, body, attributes)
+    closers = [_Lanes(lines, scalars, c.combine, c.dtype, c.identity, str(k)) for k, c in enumerate(closings)]
+    partials = [lines.pointer(attributes + len(body.words) + k) for k in range(len(closings))]
     sizes = [lines.word(d, "n") for d in range(ndim)]
-    access = _Access(lines, operands, ndim, outer)
-    low, high = _share(lines, sizes[0], BLOCK if ndim == 1 else 1)
-    bounds = [(low, high), *(("0", n) for n in sizes[1:])]
-    loops = []
-    for d in range(outer):
-        loops.append(lines.begin(*bounds[d]))
-    rows = [access.row(k, [loop[0] for loop in loops]) for k in range(len(operands))]
-    # what does not move is loaded once; unless it is also stored to, where it must be seen to change
-    fixed = {k: access.load(k, rows[k], group=False) for k, o in enumerate(body.loads) if o.inner == SAME}
-    inner = lines.begin(*bounds[-1])
-    loaded = [fixed[k] if k in fixed else access.load(k, access.element(k, rows[k], inner[0])) for k in range(len(body.loads))]
-    results = scalars.run(loaded)
-    for k, (operand, ref) in enumerate(body.stores, len(body.loads)):
-        value = scalars.value(ref, loaded, results, operand.dtype)
-        access.store(k, access.element(k, rows[k], inner[0]), value)
-    lines.end(inner, independent=True)
-    for loop in reversed(loops):
-        lines.end(loop)
+    nest = _Nest(lines, body, scalars, _Access(lines, operands, ndim, outer), list(zip(closings, closers, strict=True)))
+    if not closings:
+        low, high = _share(lines, sizes[0], BLOCK if ndim == 1 else 1)
+        nest.plain([(low, high), *(("0", n) for n in sizes[1:])])
+    else:
+        nest.chunks(sizes, partials)
     scalars.leave()
-    return _module(lines, name, _declare(body.steps))
+    return _module(lines, name, _declare([*body.steps, *(c.combine for c in closings)]))
+
+
+class _Nest:
+    """The loops of an elementwise kernel."""
+
+    def __init__(self, lines: _Lines, body: Body, scalars: _Scalars, access: _Access, closings: list[tuple[Closing, _Lanes]]) -> None:
+        self.lines, self.body, self.scalars, self.access, self.closings = lines, body, scalars, access, closings
+
+    def rows(self, indices: Sequence[str]) -> tuple[list[str], dict[int, str]]:
+        """Addresses for given outer indices, and what does not move along the innermost axis, loaded once."""
+        rows = [self.access.row(k, indices) for k in range(len(self.access.operands))]
+        return rows, {k: self.access.load(k, rows[k], group=False) for k, o in enumerate(self.body.loads) if o.inner == SAME}
+
+    def element(self, rows: Sequence[str], fixed: Mapping[int, str], index: str, lane: str | None) -> None:
+        access = self.access
+        loaded = [fixed[k] if k in fixed else access.load(k, access.element(k, rows[k], index)) for k in range(len(self.body.loads))]
+        results = self.scalars.run(loaded)
+        for k, (operand, ref) in enumerate(self.body.stores, len(self.body.loads)):
+            access.store(k, access.element(k, rows[k], index), self.scalars.value(ref, loaded, results, operand.dtype))
+        for closing, lanes in self.closings:
+            assert lane is not None
+            lanes.combine(lane, self.scalars.value(closing.value, loaded, results, closing.dtype))
+
+    def inner(self, rows: Sequence[str], fixed: Mapping[int, str], low: str, high: str, first: str | None = None) -> None:
+        loop = self.lines.begin(low, high)
+        index = loop[0] if first is None else self.lines.let(f"add i64 {first}, {loop[0]}")
+        self.element(rows, fixed, index, None if first is None else loop[0])
+        self.lines.end(loop, independent=True)
+
+    def plain(self, bounds: Sequence[tuple[str, str]]) -> None:
+        loops = [self.lines.begin(*b) for b in bounds[:-1]]
+        rows, fixed = self.rows([loop[0] for loop in loops])
+        self.inner(rows, fixed, *bounds[-1])
+        for loop in reversed(loops):
+            self.lines.end(loop)
+
+    def chunks(self, sizes: Sequence[str], partials: Sequence[str]) -> None:
+        lines, flat = self.lines, len(sizes) == 1
+        count = lines.let(f"sdiv i64 {lines.let(f'add i64 {sizes[0]}, {CHUNK - 1}')}, {CHUNK}") if flat else sizes[0]
+        chunk = lines.begin(*_share(lines, count, 1))
+        for _, lanes in self.closings:
+            lanes.fill(str(BLOCK))
+        if flat:
+            start = lines.let(f"mul i64 {chunk[0]}, {CHUNK}")
+            left = lines.let(f"sub i64 {sizes[0]}, {start}")
+            span = lines.let(f"select i1 {lines.let(f'icmp slt i64 {left}, {CHUNK}')}, i64 {left}, i64 {CHUNK}")
+            self.blocks(*self.rows([]), start, span)
+        else:
+            loops = [chunk, *(lines.begin("0", n) for n in sizes[1:-1])]
+            self.blocks(*self.rows([loop[0] for loop in loops]), "0", sizes[-1])
+            for loop in reversed(loops[1:]):
+                lines.end(loop)
+        for (closing, lanes), partial in zip(self.closings, partials, strict=True):
+            total = lanes.total()
+            at = lines.let(f"getelementptr {LLVM_TYPES[closing.dtype]}, ptr {partial}, i64 {chunk[0]}")
+            lines.put(f"store {LLVM_TYPES[closing.dtype]} {total}, ptr {at}")
+        lines.end(chunk)
+
+    def blocks(self, rows: Sequence[str], fixed: Mapping[int, str], start: str, span: str) -> None:
+        """Elements from ``start`` on, BLOCK at a time, so that element i goes to lane i % BLOCK."""
+        whole = self.lines.let(f"and i64 {span}, {-BLOCK}")
+        block = self.lines.begin("0", whole)
+        self.inner(rows, fixed, "0", str(BLOCK), self.lines.let(f"add i64 {start}, {block[0]}"))
+        self.lines.end(block, step=BLOCK)
+        rest = self.lines.let(f"sub i64 {span}, {whole}")
+        self.inner(rows, fixed, "0", rest, self.lines.let(f"add i64 {start}, {whole}"))
+
+
+class _Lanes:
+    """BLOCK accumulators side by side."""
+
+    def __init__(self, lines: _Lines, scalars: _Scalars, step: Step, dtype: str, identity: str, tag: str = "") -> None:
+        self.lines, self.scalars, self.step, self.dtype, self.identity = lines, scalars, step, dtype, identity
+        self.type = LLVM_TYPES[dtype]
+        self.memory, self.slot = f"%lanes{tag}", f"%combined{tag}"
+        lines.put(f"{self.memory} = alloca [{BLOCK} x {self.type}], align 64")
+        lines.put(f"{self.slot} = alloca {_struct(step.results)}")
+
+    def at(self, index: str) -> str:
+        return self.lines.let(f"getelementptr {self.type}, ptr {self.memory}, i64 {index}")
+
+    def fill(self, count: str) -> None:
+        """The neutral element in the first lanes."""
+        loop = self.lines.begin("0", count)
+        self.lines.put(f"store {self.type} {self.identity}, ptr {self.at(loop[0])}, !llvm.access.group !94")
+        self.lines.end(loop, independent=True)
+
+    def combine(self, index: str, value: str) -> None:
+        mark, lane = ", !llvm.access.group !94", self.at(index)
+        old = self.lines.let(f"load {self.type}, ptr {lane}{mark}")
+        new = self.lines.convert(self.scalars.call(self.step, self.slot, [old, value])[0], self.step.results[0], self.dtype)
+        self.lines.put(f"store {self.type} {new}, ptr {lane}{mark}")
+
+    def total(self) -> str:
+        """All lanes combined, pairwise: lane i with lane i + 32, then i + 16, ..."""
+        width = BLOCK // 2
+        while width:
+            loop = self.lines.begin("0", str(width))
+            other = self.lines.let(f"load {self.type}, ptr {self.at(self.lines.let(f'add i64 {loop[0]}, {width}'))}")
+            self.combine(loop[0], other)
+            self.lines.end(loop)
+            width //= 2
+        return self.value("0")
+
+    def value(self, index: str) -> str:
+        return self.lines.let(f"load {self.type}, ptr {self.at(index)}, !llvm.access.group !94")
 
 
 class Reduction(NamedTuple):
@@ -334,48 +443,27 @@ def reduction_ir(name: str, body: Body, reduction: Reduction, out: Operand) -> s
     operands = [*body.loads, out]
     outer = ndim - 1
     scalars = _Scalars(lines, body, ndim + sum(words_of(o, outer) for o in operands))
-    t = LLVM_TYPES[reduction.dtype]
-    lines.put(f"%lanes = alloca [{BLOCK} x {t}], align 64")
-    lines.put(f"%combined = alloca {_struct(reduction.combine.results)}")
+    lanes = _Lanes(lines, scalars, reduction.combine, reduction.dtype, reduction.identity)
     sizes = [lines.word(d, "n") for d in range(ndim)]
-    access = _Access(lines, operands, ndim, outer)
-    emit = _ReductionBody(lines, body, reduction, access, scalars)
+    emit = _ReductionBody(lines, body, reduction, _Access(lines, operands, ndim, outer), scalars, lanes)
     if reduction.along:
-        emit.rows(sizes)
+        emit.along(sizes)
     else:
-        emit.columns(sizes)
+        emit.across(sizes)
     scalars.leave()
     return _module(lines, name, _declare([*body.steps, reduction.combine]))
 
 
 class _ReductionBody:
-    def __init__(self, lines: _Lines, body: Body, reduction: Reduction, access: _Access, scalars: _Scalars) -> None:
-        self.lines, self.body, self.reduction, self.access, self.scalars = lines, body, reduction, access, scalars
-        self.type = LLVM_TYPES[reduction.dtype]
+    def __init__(self, lines: _Lines, body: Body, reduction: Reduction, access: _Access, scalars: _Scalars, lanes: _Lanes) -> None:
+        self.lines, self.body, self.reduction, self.access, self.scalars, self.lanes = lines, body, reduction, access, scalars, lanes
         self.out = len(body.loads)
-
-    def lane(self, index: str) -> str:
-        return self.lines.let(f"getelementptr {self.type}, ptr %lanes, i64 {index}")
-
-    def fill(self, count: str) -> None:
-        loop = self.lines.begin("0", count)
-        self.lines.put(f"store {self.type} {self.reduction.identity}, ptr {self.lane(loop[0])}, !llvm.access.group !94")
-        self.lines.end(loop, independent=True)
-
-    def combine_into(self, lane: str, value: str) -> None:
-        mark = ", !llvm.access.group !94"
-        old = self.lines.let(f"load {self.type}, ptr {lane}{mark}")
-        step = self.reduction.combine
-        new = self.scalars.call(step, "%combined", [old, value])[0]
-        new = self.lines.convert(new, step.results[0], self.reduction.dtype)
-        self.lines.put(f"store {self.type} {new}, ptr {lane}{mark}")
 
     def element(self, rows: Sequence[str], index: str) -> str:
         """The body's value at an index of the innermost axis, in the accumulator's type."""
         loaded = [self.access.load(k, self.access.element(k, row, index)) for k, row in enumerate(rows)]
         results = self.scalars.run(loaded)
-        ref = self.body.stores[0][1]
-        return self.scalars.value(ref, loaded, results, self.reduction.dtype)
+        return self.scalars.value(self.body.stores[0][1], loaded, results, self.reduction.dtype)
 
     def open_rows(self, loops: Sequence[tuple[str, ...]]) -> list[str]:
         return [self.access.row(k, [loop[0] for loop in loops]) for k in range(self.out)]
@@ -384,17 +472,17 @@ class _ReductionBody:
         """Combines ``count`` elements from ``first`` on into the first lanes."""
         loop = self.lines.begin("0", count)
         index = self.lines.let(f"add i64 {first}, {loop[0]}")
-        self.combine_into(self.lane(loop[0]), self.element(rows, index))
+        self.lanes.combine(loop[0], self.element(rows, index))
         self.lines.end(loop, independent=True)
 
-    def rows(self, sizes: Sequence[str]) -> None:
+    def along(self, sizes: Sequence[str]) -> None:
         """The innermost axis goes."""
         lines, kept = self.lines, self.reduction.kept
         bounds = [("0", n) for n in sizes]
         if kept:
             bounds[0] = _share(lines, sizes[0], 1)
         loops = [lines.begin(*bounds[d]) for d in range(kept)]
-        self.fill(str(BLOCK))
+        self.lanes.fill(str(BLOCK))
         inner = [lines.begin(*bounds[d]) for d in range(kept, len(sizes) - 1)]
         rows = self.open_rows([*loops, *inner])
         n = sizes[-1]
@@ -405,18 +493,11 @@ class _ReductionBody:
         self.block(rows, whole, lines.let(f"sub i64 {n}, {whole}"))
         for loop in reversed(inner):
             lines.end(loop)
-        width = BLOCK // 2
-        while width:
-            loop = lines.begin("0", str(width))
-            other = lines.let(f"load {self.type}, ptr {self.lane(lines.let(f'add i64 {loop[0]}, {width}'))}")
-            self.combine_into(self.lane(loop[0]), other)
-            lines.end(loop)
-            width //= 2
-        self.finish(self.access.row(self.out, [loop[0] for loop in loops]), "0", "0")
+        self.finish(self.access.row(self.out, [loop[0] for loop in loops]), "0", self.lanes.total())
         for loop in reversed(loops):
             lines.end(loop)
 
-    def columns(self, sizes: Sequence[str]) -> None:
+    def across(self, sizes: Sequence[str]) -> None:
         """The innermost axis stays: a block of lanes walks down the reduced axes."""
         lines, kept = self.lines, self.reduction.kept
         n = sizes[-1]
@@ -429,21 +510,20 @@ class _ReductionBody:
         whole = lines.let(f"add i64 {low}, {lines.let(f'and i64 {span}, {-BLOCK}')}")
         for first, last, count in ((low, whole, str(BLOCK)), (whole, high, lines.let(f"sub i64 {high}, {whole}"))):
             block = lines.begin(first, last)
-            self.fill(count)
+            self.lanes.fill(count)
             inner = [lines.begin(*bounds[d]) for d in range(kept, len(sizes) - 1)]
             self.block(self.open_rows([*loops, *inner]), block[0], count)
             for loop in reversed(inner):
                 lines.end(loop)
             row = self.access.row(self.out, [loop[0] for loop in loops])
             copy = lines.begin("0", count)
-            self.finish(row, lines.let(f"add i64 {block[0]}, {copy[0]}"), copy[0])
+            self.finish(row, lines.let(f"add i64 {block[0]}, {copy[0]}"), self.lanes.value(copy[0]))
             lines.end(copy, independent=True)
             lines.end(block, step=BLOCK)
         for loop in reversed(loops):
             lines.end(loop)
 
-    def finish(self, row: str, index: str, lane: str) -> None:
-        value = self.lines.let(f"load {self.type}, ptr {self.lane(lane)}, !llvm.access.group !94")
+    def finish(self, row: str, index: str, value: str) -> None:
         value = self.lines.convert(value, self.reduction.dtype, self.access.operands[self.out].dtype)
         self.access.store(self.out, self.access.element(self.out, row, index), value)
 

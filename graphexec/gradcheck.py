@@ -25,12 +25,14 @@ from graphexec.differentiate import differentiate_order
 from graphexec.errors import DataError, DifferentiationError, GradientMismatch, GraphExecError
 from graphexec.executable import Runner
 from graphexec.graph import Graph
-from graphexec.interpret import forward, prepare, reverse
+from graphexec.infer import infer
+from graphexec.interpret import floating_as, forward, prepare, reverse
 from graphexec.op import KernelOp, Op
 from graphexec.order import ABSENT, Leaf, Order
 from graphexec.plugin import Declaration
 from graphexec.program import aligned_array, lower
 from graphexec.registry import registry
+from graphexec.rewrite import optimize
 from graphexec.rewrite.expand import expand
 from graphexec.spec import DTYPES, TensorSpec
 
@@ -166,7 +168,7 @@ def _op_problem(op: Op, arrays: Sequence[Array | None], attributes: Mapping[str,
     leaves: dict[int, Array] = {}
     values = [None if a is None else _leaf(builder, leaves, op.input_name(k), a) for k, a in enumerate(arrays)]
     wrt = {v.name: v.index for k, v in enumerate(values) if v is not None and _differentiable(op, k) and v.dtype == "float64"}
-    results = builder.apply(op, values, attributes)
+    results = builder.apply(op, values, floating_as(attributes, "float64"))
     floating = [r for r in (results if isinstance(results, tuple) else (results,)) if DTYPES[r.dtype] == "f"]
     if not op.differentiable or not floating or not wrt:
         raise DifferentiationError(f"op {op.name!r} has no gradient to check", op=op.name, todo="It says differentiable=False, or is not floating.")
@@ -342,10 +344,13 @@ def _numeric(problem: _Problem, value: int, at: Array, direction: Array) -> _Pro
 
 
 def native_gradients(order: Order, of: int, wrt: Sequence[int], leaves: Mapping[int, Array]) -> dict[int, Array]:
-    """The gradients by a native program, lowered from the order as it stands."""
+    """The gradients by a native program that keeps every value."""
     result = differentiate_order(order, of, wrt)
-    buffers = {leaf.name: aligned_array(leaves[leaf.value_id]) for leaf in result.leaves if leaf.kind != "constant"}
-    names = {v: result.gradients[order.names[v]] for v in wrt}
-    program = lower(result, buffers, names.values())
+    result = optimize(result, range(len(result.names)))
+    arrays = {leaf.name: leaves[leaf.value_id] for leaf in order.leaves if leaf.kind != "constant"}
+    sizes = {n: m for leaf in order.leaves for n, m in zip(leaf.shape, leaves.get(leaf.value_id, leaf).shape, strict=True) if isinstance(n, str)}
+    buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in result.leaves if leaf.kind != "constant"}
+    result = infer(result, sizes)
+    program = lower(result, buffers, result.gradients.values())
     Runner(program, result, {}).run()
-    return {v: program.array(g).copy() for v, g in names.items()}
+    return {v: program.array(result.gradients[order.names[v]]).copy() for v in wrt}

@@ -15,6 +15,7 @@ from graphexec.graphfile_tree import Item, Mapping, Page, Scalar, Sequence, kind
 from graphexec.spec import DTYPES
 
 _TYPE = re.compile(r"\s*(\w+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
+_FLOAT32_END = 2.0**128 - 2.0**103  # what is smaller rounds to a finite float32, such as 3.4028235e38
 _NONFINITE = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
 
 
@@ -156,7 +157,7 @@ def misfit(value: Any, dtype: str) -> str | None:
     if kind == "i":
         info = np.iinfo(dtype)
         return None if info.min <= value <= info.max else f"does not fit in {dtype}"
-    fits = value != value or abs(value) == float("inf") or abs(value) <= float(np.finfo(dtype).max)
+    fits = value != value or abs(value) == float("inf") or dtype == "float64" or abs(value) < _FLOAT32_END
     return None if fits else f"does not fit in {dtype}"
 
 

@@ -97,7 +97,7 @@ class Page:
         if not item.plain:
             block = re.search(r"[|>][-+0-9]*\s*(?:#.*)?$", begin)
             return item.line + 1 + item.text.count("\n", 0, offset) if block and "|" in begin else item.line
-        first = item.text.split(" ", 1)[0]
+        first = item.text.split(maxsplit=1)[0] if item.text.strip() else ""
         lines[0] = begin[begin.rfind(first) :] if first in begin else begin
         before = len(re.sub(r"\s", "", item.text[:offset]))
         for number, text in enumerate(lines):

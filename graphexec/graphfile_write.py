@@ -42,7 +42,8 @@ def model(graph: Graph) -> dict[str, Any]:
     data["nodes"] = {node.name: _node(node, order.names) for node in order.nodes}
     data["outputs"] = list(order.outputs)
     train = graph.dag.graph.get("train")
-    unused = _unused(graph, order, train)
+    written = [name for section in (*_SECTIONS.values(), "nodes") for name in data.get(section, ())]
+    unused = _unused(graph, order, train, written)
     if unused:
         data["unused"] = unused
     data.update({key: graph.dag.graph[key] for key in ("gradients", "deltas") if key in graph.dag.graph})
@@ -129,14 +130,14 @@ def _derivatives(graph: Graph) -> list[str]:
     return [value for key in ("gradients", "deltas") for value in graph.dag.graph.get(key, {}).values()]
 
 
-def _unused(graph: Graph, order: Order, train: Any) -> list[str]:
+def _unused(graph: Graph, order: Order, train: Any, written: list[str]) -> list[str]:
     dag = graph.dag
     read = {name if name in dag else name.rpartition(":")[0] for name in (*order.outputs, *_derivatives(graph))}
     if train:
         from graphexec.graphfile_train import values_read
 
         read |= values_read(graph, train)
-    return [name for name, succ in dag._succ.items() if not succ and name not in read]
+    return [name for name in written if not dag._succ[name] and name not in read]
 
 
 # -- the layout

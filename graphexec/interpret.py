@@ -161,13 +161,14 @@ def _array(leaf: Leaf, given: Arrays) -> Array:
 
 def _in_dtype(order: Order, dtype: str) -> Order:
     """The order with floating leaves, and casts to floating types, in another floating type."""
-
-    def changed(attributes: dict[str, Any]) -> dict[str, Any]:
-        return {k: dtype if k == "dtype" and DTYPES.get(v) == "f" else v for k, v in attributes.items()}
-
     leaves = [replace(leaf, dtype=dtype) if DTYPES[leaf.dtype] == "f" else leaf for leaf in order.leaves]
-    nodes = [Node(n.name, n.op, n.inputs, n.outputs, changed(n.attributes), n.source) for n in order.nodes]
+    nodes = [Node(n.name, n.op, n.inputs, n.outputs, floating_as(n.attributes, dtype), n.source) for n in order.nodes]
     return order.with_nodes(nodes, leaves=leaves)
+
+
+def floating_as(attributes: Attributes, dtype: str) -> dict[str, Any]:
+    """Attributes of a node that works in another floating type: a cast to a floating type goes there."""
+    return {k: dtype if k == "dtype" and DTYPES.get(v) == "f" else v for k, v in attributes.items()}
 
 
 # -- forward and back
@@ -193,13 +194,13 @@ def reverse(order: Order, values: Mapping[int, Array], of: int, wrt: Sequence[in
         raise DifferentiationError(f"gradients are taken of a floating scalar, and {order.names[of]!r} is not", node=order.names[of])
     active = set(wrt)
     for node in order.nodes:
-        if not active.isdisjoint(node.inputs):
+        if not active.isdisjoint(node.reads):  # a shape has no derivative
             active.update(v for v in node.outputs if values[v].dtype.kind == "f")
     parts: dict[int, list[Array]] = {of: [np.ones_like(values[of])]}
     deltas: dict[int, Array] = {}
     for node in reversed(order.nodes):
         _settle(node.outputs, parts, deltas)
-        if not active.isdisjoint(node.inputs) and any(v in deltas for v in node.outputs):
+        if not active.isdisjoint(node.reads) and any(v in deltas for v in node.outputs):
             received = list(zip(_receivers(node), _pull_back(node, values, deltas), strict=True))
             for v, delta in reversed(received):
                 if delta is not None and v in active:

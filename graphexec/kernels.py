@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from graphexec import codegen
-from graphexec.codegen import Array, Body, Operand, Reduction, Ref, Step
+from graphexec.codegen import Array, Body, Closing, Operand, Reduction, Ref, Step
 from graphexec.errors import GraphExecError, PluginError
 from graphexec.native import cache, fingerprint, library, toolchain
 from graphexec.op import REQUIRED, KernelOp, Op, ReductionOp
@@ -79,16 +79,32 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def elementwise_kernel(calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...], ndim: int) -> Kernel:
+class Close(NamedTuple):
+    """A reduction of everything that an elementwise loop makes at ``value``."""
+
+    op: ReductionOp
+    value: Ref
+    dtype: str
+
+
+def elementwise_kernel(
+    calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...], ndim: int,
+    closes: tuple[Close, ...] = (),
+) -> Kernel:  # fmt: skip
     """A loop nest of ``ndim`` axes that does ``calls`` to every element."""
-    parts = ("elementwise", calls, loads, stores, words, ndim)
+    parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes))
+    combines = [Call(c.op, (), c.dtype, ()) for c in closes]
 
     def make(name: str) -> list[str]:
         steps = tuple(_step(c) for c in calls)
+        endings = [
+            Closing(_step(call), c.value, c.dtype, _constant(c.op.identity_of(c.dtype), c.dtype))
+            for call, c in zip(combines, closes, strict=True)
+        ]
         body = Body(loads, steps, stores, words)
-        return [codegen.elementwise_ir(name, body, ndim), *_texts(steps)]
+        return [codegen.elementwise_ir(name, body, ndim, endings), *_texts([*steps, *(e.combine for e in endings)])]
 
-    return _kernel(calls[-1].op.name if len(calls) == 1 else "fused", parts, calls, make)
+    return _kernel(calls[-1].op.name if len(calls) + len(closes) == 1 else "fused", parts, (*calls, *combines), make)
 
 
 def reduction_kernel(

@@ -6,15 +6,18 @@ gets a copy, made once for each value. Update ops write over their parameter.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from graphexec.codegen import CHUNK
+from graphexec.fused import FusedOp
 from graphexec.op import KernelOp, ShapeOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.registry import registry
-from graphexec.spec import TensorSpec
-from graphexec.view import NotAView, View
+from graphexec.spec import TensorSpec, broadcast
+from graphexec.view import NotAView, View, collapse
 
 
 @dataclass
@@ -65,6 +68,8 @@ def lay_out(order: Order) -> Layout:
         else:
             if isinstance(op, KernelOp):
                 node = _with_contiguous_operands(layout, node, op, copies)
+            if isinstance(op, FusedOp) and op.closings:
+                _size_partials(layout, node, op)
             for k, value in enumerate(node.outputs):
                 if k < len(op.updates):
                     target = node.inputs[op.inputs.index(op.updates[k])]
@@ -143,3 +148,26 @@ def _readable(view: View, core: int, strided: bool) -> bool:
         return False
     moving = [s for n, s in zip(shape, strides, strict=True) if n != 1]
     return 0 not in moving and (1 in moving or len(moving) < core)
+
+
+def iteration(layout: Layout, node: Node, kept: Iterable[int]) -> tuple[tuple[int, ...], list[int]]:
+    """The shape that an elementwise node walks, and the values it walks over: its operands, then its ``kept`` outputs."""
+    values = [*node.inputs, *(node.outputs[k] for k in kept)]
+    return broadcast([layout.specs[v].shape for v in values]), values
+
+
+def _size_partials(layout: Layout, node: Node, op: FusedOp) -> None:
+    """How many partial results a closing reduction gives, by the loops that its operands' strides allow.
+
+    Stored results are contiguous, so they change nothing where an operand has the full shape; where none has, they have.
+    """
+    results = len(op.results)
+    shape, values = iteration(layout, node, range(results))
+    views = [layout.views[v] if k < len(node.inputs) or k - len(node.inputs) < len(op.updates) else View.contiguous(layout.specs[v].shape)
+             for k, v in enumerate(values)]  # fmt: skip
+    for k in range(len(op.updates)):
+        views[len(node.inputs) + k] = layout.views[node.inputs[op.inputs.index(op.updates[k])]]
+    sizes, _ = collapse(shape, [v.broadcast(shape).strides for v in views])
+    count = -(-sizes[0] // CHUNK) if len(sizes) == 1 else sizes[0]
+    for value in node.outputs[results:]:
+        layout.specs[value] = TensorSpec((count,), layout.specs[value].dtype)

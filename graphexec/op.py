@@ -153,11 +153,15 @@ class Op:
         """Shape and dtype of every output. *Raises* ShapeError, DtypeError, OpError."""
         raise NotImplementedError
 
-    def evaluate(self, arrays: Sequence[Any], attributes: Attributes) -> tuple[np.ndarray, ...]:
-        """The slow path: the outputs by NumPy and un-jitted code; the meaning of the op."""
-        specs = [None if a is None else array_spec(a) for a in arrays]
+    def evaluate(self, arrays: Sequence[Any], attributes: Attributes, specs: Specs | None = None) -> tuple[np.ndarray, ...]:
+        """The slow path: the outputs by NumPy and un-jitted code; the meaning of the op.
+
+        Attributes that name dimensions need ``specs``, the operands' shapes with their names.
+        """
+        specs = [None if a is None else array_spec(a) for a in arrays] if specs is None else specs
         outputs = self.infer(specs, attributes)
-        results = self.evaluate_plain(arrays, attributes, outputs)
+        with np.errstate(all="ignore"):  # kernels do not warn either
+            results = self.evaluate_plain(arrays, attributes, outputs)
         return tuple(np.asarray(r, dtype=s.dtype).reshape(s.shape) for r, s in zip(results, outputs, strict=True))
 
     def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
@@ -299,6 +303,8 @@ class KernelOp(Op):
         if self.core is None:
             return self._from_rule(specs, attributes, dtype)
         sizes, batch = self.bind_core(specs)
+        if "axis" in attributes:  # the engine moves it to the end, and must know that it is there
+            normalize_axes(attributes["axis"], len(batch) + len(self.core[0]), self.name)
         shapes = [batch + tuple(self._size(sizes, n) for n in axes) for axes in self.core[len(self.inputs) :]]
         return tuple(TensorSpec(s, self.output_type(o, dtype)) for s, o in zip(shapes, self.outputs, strict=True))
 
@@ -400,13 +406,15 @@ class ViewOp(Op):
         dtype = self.promoted(specs)
         return (TensorSpec(self.view(View.contiguous(x.shape), specs, attributes).shape, dtype),)
 
-    def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
+    def evaluate(self, arrays: Sequence[Any], attributes: Attributes, specs: Specs | None = None) -> tuple[np.ndarray, ...]:
         if self.reference is not None:
-            return Op.evaluate_plain(self, arrays, attributes, outputs)
+            return Op.evaluate(self, arrays, attributes, specs)
         x = np.ascontiguousarray(arrays[0])
-        seen = self.view(View.contiguous(x.shape), [array_spec(a) for a in arrays], attributes)
+        specs = [array_spec(a) for a in arrays] if specs is None else specs
+        assert specs[0] is not None
+        seen = self.view(View.contiguous(specs[0].shape), specs, attributes)
         flat = x.reshape(-1)[seen.offset :]
-        return (np.lib.stride_tricks.as_strided(flat, seen.shape, [s * x.itemsize for s in seen.strides]),)
+        return (np.lib.stride_tricks.as_strided(flat, [int(n) for n in seen.shape], [s * x.itemsize for s in seen.strides]),)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -488,7 +496,8 @@ def resolve_names(shape: Any, known: Sequence[int], op: str) -> tuple[int, ...]:
     for n in given:
         if isinstance(n, str) and n not in named:
             raise ShapeError(
-                f"no axis is named {n!r}" + _hint(n, named), op=op, facts=[f"shape {shape_text(known)}, asked for {shape_text(given)}"],
+                f"no axis is named {n!r}" + _hint(n, named), op=op,
+                facts=[f"shape {shape_text(known)}, asked for {shape_text(given)}"],
                 todo="Name a dimension of the operand, or give the size as a number.",
             )
     return tuple(named[n] if isinstance(n, str) else n for n in given)

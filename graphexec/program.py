@@ -16,13 +16,14 @@ from graphexec import kernels
 from graphexec.codegen import SAME, STRIDED, UNIT, Array, Operand, Ref
 from graphexec.errors import GraphExecError
 from graphexec.infer import freeze
-from graphexec.kernels import Call, Kernel
-from graphexec.layout import Layout, lay_out
+from graphexec.fused import FusedOp, Source
+from graphexec.kernels import Call, Close, Kernel
+from graphexec.layout import Layout, iteration, lay_out
 from graphexec.memory import ALIGNMENT, MemoryPlan, plan_memory
 from graphexec.op import ElementwiseOp, KernelOp, ReductionOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.spec import is_one, itemsize, shape_text
-from graphexec.view import View
+from graphexec.view import View, collapse
 
 SERIAL_BELOW = 16_384
 """Elements below which an instruction stays on one thread: sharing it would cost more than it saves."""
@@ -272,47 +273,56 @@ def _template(layout: Layout, node: Node, read: set[int]) -> Template:
 # -- elementwise
 
 
-def collapse(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
-    """Fewer axes for the same loops: axes of declared size 1 go, neighbours merge where every operand allows it."""
-    sizes: list[int] = []
-    moves: list[list[int]] = [[] for _ in strides]
-    for axis, n in enumerate(shape):
-        if is_one(n):
-            continue
-        if sizes and all(m[-1] == s[axis] * n for m, s in zip(moves, strides, strict=True)):
-            sizes[-1] *= int(n)
-            for m, s in zip(moves, strides, strict=True):
-                m[-1] = s[axis]
-        else:
-            sizes.append(int(n))
-            for m, s in zip(moves, strides, strict=True):
-                m.append(s[axis])
-    if not sizes:
-        return [1], [[1] for _ in strides]
-    return sizes, moves
-
-
 def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Template:
     op = node.op
-    inputs = [k for k, v in enumerate(node.inputs) if v != ABSENT]
-    shape = layout.specs[node.outputs[0]].shape
-    kept = [k for k, v in enumerate(node.outputs) if len(node.outputs) == 1 or v in read or k < len(op.updates)]
-    in_views = [layout.views[node.inputs[k]].broadcast(shape) for k in inputs]
-    views = in_views + [layout.views[node.outputs[k]] for k in kept]
-    dtypes = [layout.specs[node.inputs[k]].dtype for k in inputs] + [layout.specs[node.outputs[k]].dtype for k in kept]
+    assert isinstance(op, ElementwiseOp)
+    closes = op.closings if isinstance(op, FusedOp) else ()
+    results = node.outputs[: len(node.outputs) - len(closes)]
+    kept = [k for k, v in enumerate(results) if len(node.outputs) == 1 or v in read or k < len(op.updates)]
+    shape, values = iteration(layout, node, kept)
+    views = [layout.views[v].broadcast(shape) for v in values]
     sizes, strides = collapse(shape, [v.strides for v in views])
-    operands = [Operand(d, _movement(s[-1])) for d, s in zip(dtypes, strides, strict=True)]
-    dtype = op.promoted([None if v == ABSENT else layout.specs[v] for v in node.inputs])
-    constants, numbers, words = kernels.split_attributes(op, node.attributes, dtype)
-    arguments = tuple(Ref("load", k) for k in range(len(inputs))) + tuple(Ref("word", k) for k in range(len(numbers)))
-    loads, stores = operands[: len(inputs)], operands[len(inputs) :]
-    targets = tuple((o, Ref("step", 0, k)) for o, k in zip(stores, kept, strict=True))
-    kernel = kernels.elementwise_kernel((Call(op, constants, dtype, arguments, words),), tuple(loads), targets, words, len(sizes))
+    operands = [Operand(layout.specs[v].dtype, _movement(s[-1])) for v, s in zip(values, strides, strict=True)]
+    calls, numbers, words = _calls(layout, node, op)
+    loads, stores = operands[: len(node.inputs)], operands[len(node.inputs) :]
+    sources = [_ref(op.results[k]) if isinstance(op, FusedOp) else Ref("step", 0, k) for k in kept]
+    endings = tuple(
+        Close(c.op, _ref(c.source), layout.specs[v].dtype) for c, v in zip(closes, node.outputs[len(results) :], strict=True)
+    )
+    kernel = kernels.elementwise_kernel(calls, tuple(loads), tuple(zip(stores, sources, strict=True)), words, len(sizes), endings)
     record = _Record(sizes)
-    for operand, moves, who in zip(operands, strides, [(False, k) for k in inputs] + [(True, k) for k in kept], strict=True):
-        record.operand(who, [m * itemsize(operand.dtype) for m in moves], operand)
+    who = [(False, k) for k in range(len(node.inputs))] + [(True, k) for k in kept]
+    for operand, moves, which in zip(operands, strides, who, strict=True):
+        record.operand(which, [m * itemsize(operand.dtype) for m in moves], operand)
     record.numbers(numbers, words)
-    return record.template(kernel, serial=_product(sizes) < SERIAL_BELOW)
+    for k in range(len(results), len(node.outputs)):
+        record.address((True, k))
+    return record.template(kernel, serial=_product(sizes) * len(calls) < SERIAL_BELOW)
+
+
+def _ref(source: Source) -> Ref:
+    return Ref("load" if source.kind == "in" else "step", source.index, source.output)
+
+
+def _calls(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[Call, ...], list[float], tuple[str, ...]]:
+    """What is done to an element, and the attributes that are numbers with their types."""
+    specs = [layout.specs[v] for v in node.inputs]
+    if not isinstance(op, FusedOp):
+        dtype = op.promoted(specs)
+        constants, numbers, words = kernels.split_attributes(op, node.attributes, dtype)
+        arguments = [Ref("load", k) for k in range(len(specs))] + [Ref("word", k) for k in range(len(numbers))]
+        return (Call(op, constants, dtype, tuple(arguments), words),), list(numbers), words
+    known = op.trace(specs)
+    calls, all_numbers, all_words = [], [], []  # type: tuple[list[Call], list[float], list[str]]
+    for call in op.calls:
+        dtype = call.op.promoted([op.spec_of(a, specs, known) for a in call.arguments])
+        constants, numbers, words = kernels.split_attributes(call.op, call.attributes, dtype)
+        first = len(all_numbers)
+        arguments = [_ref(a) for a in call.arguments] + [Ref("word", first + k) for k in range(len(numbers))]
+        calls.append(Call(call.op, constants, dtype, tuple(arguments), words))
+        all_numbers += numbers
+        all_words += words
+    return tuple(calls), all_numbers, tuple(all_words)
 
 
 def _movement(stride: int) -> str:

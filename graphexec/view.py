@@ -136,3 +136,23 @@ def _product(sizes: Sequence[int]) -> int:
     for n in sizes:
         total = n * total if isinstance(n, Size) else total * n
     return total
+
+
+def collapse(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
+    """Fewer axes for the same loops: axes of declared size 1 go, neighbours merge where every operand allows it."""
+    sizes: list[int] = []
+    moves: list[list[int]] = [[] for _ in strides]
+    for axis, n in enumerate(shape):
+        if is_one(n):
+            continue
+        if sizes and all(m[-1] == s[axis] * n for m, s in zip(moves, strides, strict=True)):
+            sizes[-1] *= int(n)
+            for m, s in zip(moves, strides, strict=True):
+                m[-1] = s[axis]
+        else:
+            sizes.append(int(n))
+            for m, s in zip(moves, strides, strict=True):
+                m.append(s[axis])
+    if not sizes:
+        return [1], [[1] for _ in strides]
+    return sizes, moves

@@ -69,10 +69,9 @@ def run_order(order, inputs, *, parameters=None, keep=None, reuse=True, rewrite=
     wanted = dict(order.outputs) | {f"d_{n}": v for n, v in order.gradients.items()}
     if keep is not None:
         wanted = {name: order.value_id(name) for name in keep}
-    if rewrite:
-        labels = list(wanted)
-        order = optimize(order.with_nodes(order.nodes, outputs=wanted), list(wanted.values()))
-        wanted = {name: order.outputs[name] for name in labels}
+    keepers = list(wanted.values()) if rewrite else range(len(order.names))
+    order = optimize(order.with_nodes(order.nodes, outputs=wanted), keepers)
+    wanted = {name: order.outputs[name] for name in wanted}
     buffers = {leaf.name: aligned_array(({**inputs, **(parameters or {})})[leaf.name]) for leaf in order.leaves if leaf.kind != "constant"}
     before = {name: array.copy() for name, array in buffers.items()}
     program = lower(infer(order, sizes or {}), buffers, wanted.values(), reuse=reuse)

@@ -10,8 +10,9 @@ Every argument is an int64. Addresses are plain integers; strides count elements
 
 Scheme (Goto and van de Geijn 2008; BLIS, Van Zee and van de Geijn 2015): k is cut into blocks of equal depth, a
 function of k alone; columns into blocks whose packed panels fit the second-level cache; rows into blocks of register
-tiles. An operand is packed where its own layout would make the kernel wait, and read in place otherwise. Products of
-few rows use wider register tiles; one row by a transposed B, and one column, are dot products along k.
+tiles. An operand is packed where reading it in place would miss the cache, and read in place otherwise. A few rows use
+wider register tiles, a few columns of an A by columns the transposed product; one column of an A by rows, and few rows
+by a transposed B, are dot products along k. All of it is LLVM IR (`gemm_driver`, `gemm_kernels`, `gemm_panels`).
 
 Threads: each calls with the same arguments but its own `piece` < `pieces` and its own `work`, and computes a rectangle
 of C. k is never divided and each element has one chain of operations, so the bits of C do not depend on `pieces`.
@@ -38,8 +39,8 @@ def work_size(dtype: DTypeLike, features: Mapping[str, bool] | str | None = None
 
 
 def worthwhile_pieces(m: int, n: int, k: int, item: int = 4) -> int:
-    """How many threads one product is worth: 10 microseconds for each, about 100 GFLOP/s or 20 GB/s."""
-    nanoseconds = max(m * n * k * item // 200, (m * k + k * n + m * n) * item // 20)
+    """How many threads one product is worth: 10 microseconds for each, at 150 GFLOP/s (float32) or 60 GB/s."""
+    nanoseconds = max(m * n * k * item // 300, (m * k + k * n + m * n) * item // 60)
     return max(min(nanoseconds // 10_000, (m + 7) // 8 * ((n + 31) // 32)), 1)
 
 

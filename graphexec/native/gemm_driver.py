@@ -4,6 +4,7 @@ Written to LLVM IR as well, with `Int` for Python's integers: Numba takes longer
 the kernels. Arguments of every function are int64; addresses are plain integers, counted in bytes.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from graphexec.native.gemm_ir import ADD_BIAS, ADD_C, I64, Int
@@ -28,6 +29,18 @@ class Driver(Outer, Panels):
             function(builder, values)
         else:
             builder.call(function, values)
+
+    def first_of(self, *cases: tuple[Int | None, Callable[[], None]]) -> None:
+        """Writes a chain of tests: what belongs to the first condition that holds is done; None always holds."""
+        (condition, action), *others = cases
+        if condition is None:
+            action()
+            return
+        with condition.either() as (yes, no):
+            with yes:
+                action()
+            with no:
+                self.first_of(*others)
 
     def scalar(self, address: Int) -> Any:
         return address.builder.load(self.at(address.builder, address.value), typ=self.element)
@@ -56,33 +69,33 @@ class Driver(Outer, Panels):
         def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, m: Int, n: Int, k: Int,
                  accumulate: Int, bias: Int, work: Int, piece: Int, pieces: Int) -> None:
             flags = accumulate.differs(0).pick(ADD_C, 0) | bias.differs(0).pick(ADD_BIAS, 0)
-            by_rows = csb.equals(1) | n.equals(1)
-            one_tile = by_rows & ((n > 1) | (k <= target.lanes)) & ((n <= target.lanes) | n.equals(target.columns)) & (m <= target.rows) & (k <= target.depth)
-            one_tile = one_tile & (m > 0) & (n > 0) & (k > 0) & int(target.masks)
-            narrow = csa.differs(1) & (k > 1) & (n <= target.narrow_columns) & (m >= 2 * target.lanes)
             along = (k > 1).pick(csa, 1)  # the stride of a dimension of size 1 may be anything
-            with one_tile.either() as (tile, other):
-                with tile, piece.equals(0).holds():
+            by_rows = csb.equals(1) | n.equals(1)
+            one_tile = by_rows & (m <= target.rows) & (k <= target.depth) & ((n > 1) | (k <= target.lanes))
+            one_tile = one_tile & ((n <= target.lanes) | n.equals(target.columns)) & int(target.masks)
+            narrow = csa.differs(1) & (k > 1) & (n <= target.narrow_columns) & (m >= 2 * target.lanes)
+
+            def call_tile() -> None:
+                with piece.equals(0).holds():
                     self.do(self.tile, a, rsa, csa, b, rsb, c, ldc, k, m, n, flags, bias)
-                with other, ((m > 0) & (n > 0)).holds(), (k > 0).either() as (work_left, nothing):
-                    with nothing:
-                        self.do(self.empty(), c, ldc, m, n, flags, bias, piece, pieces)
-                    with work_left, (n.equals(1) | narrow).either() as (slim, wider):
-                        with slim:
-                            self.do(self.narrow(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias, work,
-                                    piece, pieces)
-                        with wider, (by_rows & (m <= target.strips[-1][0])).either() as (strips, taller):
-                            with strips:
-                                self.do(self.strips(), c, ldc, a, rsa, csa, b, rsb, m, n, k, flags, bias, piece,
-                                        pieces)
-                            with taller, ((m <= target.dot_rows) & (k >= 2 * target.lanes) & csb.differs(1)).either() as (dots, general):
-                                with dots, (m - m).to(m) as i:
-                                    self.do(self.row_of_dots(), c + i * ldc * target.item, 1,
-                                            a + i * rsa * target.item, csa, b, csb, n, k, flags, bias, 1, work,
-                                            piece, pieces)
-                                with general:
-                                    self.do(self.blocks(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias,
-                                            work, piece, pieces)
+
+            def call_dots() -> None:
+                with m.each() as i:
+                    self.do(self.row_of_dots(), c + i * ldc * target.item, 1, a + i * rsa * target.item, csa, b, csb,
+                            n, k, flags, bias, 1, work, piece, pieces)
+
+            self.first_of(
+                ((m <= 0) | (n <= 0), lambda: None),
+                (k <= 0, lambda: self.do(self.empty(), c, ldc, m, n, flags, bias, piece, pieces)),
+                (one_tile, call_tile),
+                (n.equals(1) | narrow, lambda: self.do(self.narrow(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k,
+                                                       flags, bias, work, piece, pieces)),
+                (by_rows & (m <= target.strips[-1][0]), lambda: self.do(
+                    self.strips(), c, ldc, a, rsa, csa, b, rsb, m, n, k, flags, bias, piece, pieces)),
+                (csb.differs(1) & (m <= target.dot_rows) & (k >= 2 * target.lanes), call_dots),
+                (None, lambda: self.do(self.blocks(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias, work,
+                                       piece, pieces)),
+            )
 
         return self.loops("gemm", 16, body)
 
@@ -93,7 +106,7 @@ class Driver(Outer, Panels):
         item = self.target.item
 
         def body(c: Int, ldc: Int, m: Int, n: Int, flags: Int, bias: Int, piece: Int, pieces: Int) -> None:
-            with (m * piece // pieces).to(m * (piece + 1) // pieces) as i, (m - m).to(n) as j:
+            with (m * piece // pieces).to(m * (piece + 1) // pieces) as i, n.each() as j:
                 out = c + (i * ldc + j) * item
                 value = self.add_scalar((flags & ADD_C).differs(0), self.element(0.0), out)
                 self.put(self.add_scalar((flags & ADD_BIAS).differs(0), value, bias + j * item), out)
@@ -106,14 +119,14 @@ class Driver(Outer, Panels):
 
         def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, ldb: Int, m: Int, n: Int, k: Int, flags: Int,
                  bias: Int, piece: Int, pieces: Int) -> None:
-            width = m - m
+            width = m.equals(0).pick(0, 0)
             for rows, vectors in reversed(self.target.strips):
                 width = (m <= rows).pick(vectors * lanes, width)
             # start short of a whole strip, so that the others begin where B's rows are aligned
             short = ((ldb % lanes).equals(0) & (n > width)).pick(b // item % lanes, 0)
             count = (n + short + width - 1) // width
             passes = k.up(self.target.strip_depth)
-            with (m - m).to(passes) as p:
+            with passes.each() as p:
                 k0, k1 = k * p // passes, k * (p + 1) // passes
                 with (count * piece // pieces).to(count * (piece + 1) // pieces) as t:
                     j = t.equals(0).pick(0, t * width - short)
@@ -129,14 +142,14 @@ class Driver(Outer, Panels):
 
         def body(out: Int, distance: Int, x: Int, step: Int, y: Int, ldy: Int, n: Int, k: Int, flags: Int, bias: Int,
                  bias_step: Int, work: Int, piece: Int, pieces: Int) -> None:
-            rows = self.target.dot_chains[0]
+            rows = self.target.dot_rows_at_once
             groups = n.up(rows)
             first, last = groups * piece // pieces * rows, (groups * (piece + 1) // pieces * rows).at_most(n)
             passes = k.up(self.target.dot_depth)
-            with (n - n).to(passes) as p:
+            with passes.each() as p:
                 k0, k1 = k * p // passes, k * (p + 1) // passes
                 part = x + k0 * step * item
-                with step.differs(1).holds(), (n - n).to(k1 - k0) as kk:
+                with step.differs(1).holds(), (k1 - k0).each() as kk:
                     self.put(self.scalar(part + kk * step * item), work + kk * item)
                 with first.to(last, rows) as j:
                     self.do(self.dots(), out + j * distance * item, distance, step.equals(1).pick(part, work),
@@ -178,7 +191,7 @@ class Driver(Outer, Panels):
                             with blocks:
                                 self.do(self.blocks(), sums, chunk, b, csb, rsb, a_now, csa, 1, n, rows, k, 0, 0,
                                         work, 0, 1)
-                        with (m - m).to(n, target.lanes) as j:
+                        with n.each(target.lanes) as j:
                             live = (n - j).at_most(target.lanes)
                             self.do(self.pack_transpose(), lines, target.lanes, sums + j * chunk * item, chunk, live,
                                     rows)
@@ -194,7 +207,7 @@ class Driver(Outer, Panels):
         item, lanes = self.target.item, self.target.lanes
 
         def body(out: Int, distance: Int, x: Int, across: Int, along: Int, width: Int, k: Int) -> None:
-            with (width - width).to(width, lanes) as i:
+            with width.each(lanes) as i:
                 live = (width - i).at_most(lanes)
                 with along.equals(1).either() as (transpose, copy):
                     with transpose:
@@ -205,14 +218,14 @@ class Driver(Outer, Panels):
         return self.loops("pack", 7, body)
 
     def share(self, m: Int, n: Int, piece: Int, pieces: Int) -> tuple[Int, Int, Int, Int]:
-        """The rectangle of C that is `piece`'s: whole tiles of a grid, as square as its tiles allow."""
+        """The rectangle of C that is `piece`'s: whole tiles of a grid, about square."""
         tall, wide = self.target.rows, self.target.columns
         tiles, panels = m.up(tall), n.up(wide)
         down = pieces.equals(0).pick(1, 1)
         for rows in (2, 4, 8, 16):
-            taller = (pieces % rows).equals(0) & (tiles >= down * 2) & (tiles * 2 > panels * pieces // (down * down))
-            down = (taller & down.equals(rows // 2)).pick(rows, down)
-        down = (panels < pieces // down).pick((tiles >= pieces).pick(pieces, down), down)
+            square = (pieces % rows).equals(0) & (tiles >= 2 * rows) & (m * pieces > n * (rows * rows // 4))
+            down = (square & down.equals(rows // 2)).pick(rows, down)
+        down = ((panels * down < pieces) & (tiles >= pieces)).pick(pieces, down)
         across = pieces // down
         i, j = piece // across, piece % across
         return ((tiles * i // down * tall).at_most(m), (tiles * (i + 1) // down * tall).at_most(m),
@@ -229,18 +242,19 @@ class Driver(Outer, Panels):
             clashing_a, clashing_b = ((s * item % PAGE).equals(0) & (k >= target.clash) for s in (rsa * csa, rsb))
             large_a = csa.differs(1) & (m * k * item > target.a_bytes)
             pack_a = (right - left >= target.a_columns) & (large_a | clashing_a)
-            large_b = (bottom - top >= target.b_rows) & (k * n * item > target.b_bytes)
+            large_b = (bottom - top >= target.b_tiles * target.rows) & (k * n * item > target.b_bytes)
             pack_b = csb.differs(1) | large_b | clashing_b & (bottom - top >= target.a_columns)
             passes = k.up(target.depth)
-            with left.to(right, target.column_block) as j0, (m - m).to(passes) as p:
+            with left.to(right, target.column_block) as j0, passes.each() as p:
                 j1 = (j0 + target.column_block).at_most(right)
                 k0 = k * p // passes
                 kb = k * (p + 1) // passes - k0
                 now = p.equals(0).pick(flags, ADD_C)
-                whole = (j1 - j0) // target.columns
-                with top.to(bottom, target.row_block) as i0, (m - m).to(whole + (j1 - j0 - whole * target.columns).up(target.lanes)) as q:
-                    extra = (q < whole).pick(0, q - whole)
-                    j = j0 + (q - extra) * target.columns + extra * target.lanes
+                whole = (j1 - j0) // target.columns  # panels of two vectors; then some of one
+                panels = whole + (j1 - j0 - whole * target.columns).up(target.lanes)
+                with top.to(bottom, target.row_block) as i0, panels.each() as q:
+                    single = (q < whole).pick(0, q - whole)
+                    j = j0 + (q - single) * target.columns + single * target.lanes
                     width = (q < whole).pick(target.columns, target.lanes)
                     cols = (j1 - j).at_most(width)
                     b_now = b + (k0 * rsb + j * csb) * item
@@ -250,7 +264,7 @@ class Driver(Outer, Panels):
                         self.do(self.pack(), panel, width, b_now, csb, rsb, cols, kb)
                     pairs = (bottom - i0).at_most(target.row_block).up(2)
                     tiles = (pairs * 2).up(target.rows)
-                    with (m - m).to(tiles) as t:
+                    with tiles.each() as t:
                         i = i0 + pairs * t // tiles * 2
                         rows = (i0 + pairs * (t + 1) // tiles * 2).at_most(bottom) - i
                         a_now = a + (i * rsa + k0 * csa) * item

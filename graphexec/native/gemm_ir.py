@@ -105,7 +105,7 @@ class Emitter:
 
 @dataclass(frozen=True, eq=False)
 class Int:
-    """An int64 (or a truth value) of the program being written, with the operators of Python's non-negative integers."""
+    """An int64 (or a truth value) of the program being written, with the operators of non-negative integers."""
 
     builder: Any
     value: Any
@@ -179,6 +179,12 @@ class Int:
     def either(self) -> Any:
         """Two blocks, `as (yes, no)`."""
         return self.builder.if_else(self.value)
+
+    @contextmanager
+    def each(self, step: int = 1) -> Iterator["Int"]:
+        """A loop over the numbers below this one."""
+        with Int(self.builder, I64(0)).to(self, step) as index:
+            yield index
 
     @contextmanager
     def to(self, stop: "Int", step: "Int | int" = 1) -> Iterator["Int"]:

@@ -2,14 +2,14 @@
 
 Each variant is one private LLVM function; the driver calls them:
 
-    tile     C[r, cols] (+)= A[r, k] B[k, cols] for up to 14 rows and two vectors of columns: an unrolled outer product
-             per step of k, all sums in registers
+    tile     C[r, cols] (+)= A[r, k] B[k, cols] for up to 14 rows and two whole vectors of columns, or one that may be
+             partial: an unrolled outer product per step of k, all sums in registers
     strip    the same for one to six rows and more columns, for products of few rows
-    dots     four dot products along contiguous k
-    pack_copy, pack_transpose    one vector's width of a panel
 
-Every lane of `tile` and `strip` runs the same chain, sum = fma(a, b, sum), from zero, the bias or C, k ascending, so
-the result does not depend on which variant computes an element, nor on how k is cut. Columns past the edge are masked: never read, never written.
+Every lane of both runs the same chain, sum = fma(a, b, sum), from zero, the bias or C, k ascending, so the result does
+not depend on which variant computes an element, nor on how k is cut. Columns past the edge are masked: never read,
+never written. Packing and dot products are in `gemm_panels`.
+
 Source: Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008;
 Van Zee and van de Geijn, "BLIS", ACM TOMS 41(3), 2015.
 """
@@ -24,7 +24,7 @@ GROUP = 4  #: rows of A addressed from one pointer: a pointer each is too many, 
 
 
 class Outer(Emitter):
-    """Outer product kernels: `tile` with at most its last vector partial, `strip` with any vectors partial."""
+    """Outer product kernels: `tile`, whole or of one vector, and `strip`, any of whose vectors may be partial."""
 
     def outer(self, name: str, rows: int, vectors: int) -> Any:
         """C[live, cols] (+)= A B, for as many or fewer rows than `rows`: the rows past the end repeat the last one."""

@@ -103,12 +103,12 @@ class Panels(Emitter):
         return groups
 
     def dots(self) -> Any:
-        """out[i*distance] (+)= sum over kk of x[kk] * y[i*step + kk], for i < width <= 4.
+        """out[i*distance] (+)= sum over kk of x[kk] * y[i*step + kk], for i < width <= 8.
 
         Each row has two chains of vector sums; the tail of k is masked. A row's order of operations is its own.
         """
 
-        rows, chains = self.target.dot_chains
+        rows, chains = self.target.dot_rows_at_once, 2
 
         def body(builder: Any, out: Any, distance: Any, x: Any, y: Any, step: Any, width: Any, k: Any,
                  flags: Any) -> None:
@@ -133,7 +133,7 @@ class Panels(Emitter):
                     phi.add_incoming(sums[i][u], before)
                     phi.add_incoming(tail[i][u], inside)
                     tail[i][u] = phi
-            totals = [self._total(builder, builder.fadd(row[0], row[1]) if chains==2 else row[0]) for row in tail]
+            totals = [self._total(builder, builder.fadd(*row)) for row in tail]
             for i, total in enumerate(totals):
                 with builder.if_then(builder.icmp_signed("<", I64(i), width)):
                     pointer = self.at(builder, out, builder.mul(distance, I64(i)))
@@ -159,7 +159,7 @@ class Panels(Emitter):
                     for old, value in zip(old_row, new_row, strict=True):
                         loop.next(old, value)
             inside = builder.block
-        result = []
+        result: list[list[Any]] = []
         for zero_row, new_row in zip(zeros, new, strict=True):
             result.append([])
             for zero, value in zip(zero_row, new_row, strict=True):

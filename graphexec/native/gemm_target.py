@@ -34,7 +34,7 @@ class Target:
     isa: str
     item: int  #: bytes of an element
     lanes: int  #: elements of a vector
-    heights: Heights  #: rows of the tile variants, each good for that many rows and fewer
+    heights: Heights  #: rows of the tile variants; above 8, in steps of 2, for they take one row less at most
     strips: Strips  #: (rows, vectors) of the kernels for few rows
     fma: bool  #: whether the machine multiplies and adds with one rounding
     masks: bool  #: whether it loads part of a vector at the price of a whole one
@@ -42,9 +42,8 @@ class Target:
     row_block: int = 84  #: rows of the packed block of A (mc)
     block_width: int = 2048  #: bytes of a row of the packed block of B (nc)
     dot_depth: int = 4096  #: most of k in one pass of the dot product kernel
-
     strip_depth: int = 64  #: most of k in one pass of a strip
-    dot_chains: tuple[int, int] = (8, 2)  #: rows and, for each, independent sums of the dot product kernel
+    dot_rows_at_once: int = 8  #: rows of the dot product kernel
     narrow_rows: int = 512  #: rows of a product of few columns computed at a time; a multiple of the lanes
     narrow_columns: int = 16  #: most columns of such a product
     ahead: int = 8  #: how many steps of k ahead of its use an operand is fetched
@@ -52,7 +51,7 @@ class Target:
     a_columns: int = 96  #: fewest columns of C for which A is packed
     a_bytes: int = 1 << 19  #: largest A by columns read in place
     clash: int = 128  #: least k at which rows a multiple of a page apart push each other out of the cache
-    b_rows: int = 256  #: fewest rows of C for which a B by rows is packed
+    b_tiles: int = 18  #: fewest tiles of C, one above the other, for which a B by rows is packed
     b_bytes: int = 1 << 20  #: largest B by rows read in place whatever C's rows
 
     @property

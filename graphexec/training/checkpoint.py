@@ -76,7 +76,7 @@ def save_checkpoint(directory: Path_, exe: Executable, epoch: int, history: list
     name = f"epoch-{epoch:06d}.safetensors"
     save_arrays(folder / name, exe.state(), note=f"checkpoint of epoch {epoch}")
     record = {"graphexec": VERSION, "epoch": epoch, "seed": exe.seed, "optimizer": _optimizer(exe), "arrays": name, "history": history}
-    _write_text(folder / POINTER, json.dumps(_strict(record), indent=1) + "\n")
+    _write_text(folder / POINTER, json.dumps(strict(record), indent=1) + "\n")
     for old in folder.glob("epoch-*.safetensors"):
         if old.name != name:
             with contextlib.suppress(OSError):
@@ -137,12 +137,12 @@ def _state_names(exe: Executable) -> set[str]:
     return exe._orders.state_names() | set(exe.parameters)
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
     """JSON has no NaN and no infinity: they become null."""
     if isinstance(value, Mapping):
-        return {str(k): _strict(v) for k, v in value.items()}
+        return {str(k): strict(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_strict(v) for v in value]
+        return [strict(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -22,7 +22,8 @@ def _differ(m, n):
 
 @composite(reference=_reference, domain=(-2.0, 2.0))
 def linear(x, w, b=None):
-    if w.ndim != 2 or x.ndim == 0 or (b is not None and b.ndim != 1) or _differ(x.shape[-1], w.shape[1]):
+    fits = w.ndim == 2 and x.ndim > 0 and not _differ(x.shape[-1], w.shape[1])
+    if not fits or (b is not None and (b.ndim != 1 or _differ(b.shape[0], w.shape[0]))):
         raise ShapeError("operands do not fit as a linear layer", todo="x is (..., in), w (out, in), b (out,).")
     rows = ops.expand_dims(x, axis=0) if x.ndim == 1 else x
     z = ops.matmul(rows, ops.transpose(w))

@@ -15,7 +15,7 @@ from graphexec.plugin import ShapeError, composite, ops
 def accuracy(scores, labels):
     if labels.ndim == scores.ndim - 1 and labels.dtype.startswith("int"):
         hit = ops.equal(ops.argmax(scores), labels)
-    elif labels.ndim != scores.ndim or scores.ndim == 0:
+    elif labels.ndim != scores.ndim or scores.ndim == 0 or labels.shape[-1] != scores.shape[-1]:
         raise ShapeError(
             "labels fit scores neither as classes nor as one-hot rows",
             todo="Give integers of the shape of scores without the last axis, or floating rows of the shape of scores.",

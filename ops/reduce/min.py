@@ -4,7 +4,7 @@
     d_x = d_out / k at the k elements that equal out, else 0
 
 Shapes: as sum. Dtypes: floating and integer. NaN anywhere gives NaN; no elements give the highest number of the type, inf.
-Ties share the delta evenly, as in JAX.
+Ties share the delta evenly, as in JAX; where out is NaN, so is d_x.
 """
 
 import numpy as np
@@ -26,4 +26,4 @@ def min(accumulated, x):
 def _(d_out, x, out, *, axis, keepdims):
     hit = ops.cast(ops.equal(x, ops.expand_like(out, x, axis=axis, keepdims=keepdims)), dtype=x.dtype)
     share = ops.expand_like(d_out, x, axis=axis, keepdims=keepdims) / ops.sum(hit, axis=axis, keepdims=True)
-    return ops.where(ops.equal(hit, 0.0), 0.0, share)
+    return hit * share

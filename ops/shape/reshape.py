@@ -7,12 +7,24 @@ Shapes: any with as many elements; one size may be -1 (what remains), and a size
 "batch". Dtypes: any. A view where strides allow it, else a copy.
 """
 
-from graphexec.plugin import ops, resolve_names, view
+import math
+
+from graphexec.plugin import Size, ops, resolve_names, view
+
+
+def _with_rest(old, new):
+    """The new sizes with -1 worked out where the others stand among the old ones: what remains keeps its names."""
+    rest = list(old)
+    for n in new:
+        at = next((k for k, m in enumerate(rest) if m == n and isinstance(m, Size) == isinstance(n, Size)), len(rest))
+        rest[at : at + 1] = []
+    kept = len(old) - len(rest) == len(new) - 1
+    return tuple(math.prod(rest) if n == -1 and kept else n for n in new)
 
 
 @view(domain=(-4.0, 4.0), onnx="Reshape")
 def reshape(x, *, shape):
-    return x.reshape(resolve_names(shape, x.shape, "reshape"))
+    return x.reshape(_with_rest(x.shape, resolve_names(shape, x.shape, "reshape")))
 
 
 @reshape.gradient

@@ -1,6 +1,6 @@
 """The matrix product beside NumPy's OpenBLAS, one thread, for a list of shapes and every transposition.
 
-    python tests/benchmarks/bench_gemm.py [--dtype float64] [--rounds 40] [--shapes 32x64x64,1x512x784] [--cores SkylakeX]
+    python tests/benchmarks/bench_gemm.py [--dtype float64] [--shapes 32x64x64,1x512x784] [--cores SkylakeX,Haswell]
 
 Prints times and ratios (above 1: ours is faster). OpenBLAS runs as NumPy finds it and, each in a process of its own,
 with every kernel set named by --cores; ours runs beside it every time, turn by turn, and the best of all turns counts.

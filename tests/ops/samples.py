@@ -77,7 +77,8 @@ def targets(*shapes: tuple[int, ...], **attributes: Any) -> Sample:
 
 
 _REDUCED = [
-    {}, {"axis": 0}, {"axis": -1}, {"axis": (0, 2)}, {"axis": (-1, 0), "keepdims": True}, {"keepdims": True}, {"axis": 1, "keepdims": True},
+    {}, {"axis": 0}, {"axis": -1}, {"axis": (0, 2)}, {"axis": (-1, 0), "keepdims": True}, {"keepdims": True},
+    {"axis": 1, "keepdims": True},
 ]  # fmt: skip
 
 

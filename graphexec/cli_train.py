@@ -1,0 +1,153 @@
+"""The command train."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphexec import cli_print as out
+from graphexec.cli_session import Result, Session, Settings, check_target, load_weights
+from graphexec.errors import DataError
+from graphexec.training.checkpoint import checkpoint_record, load_checkpoint, save_checkpoint
+from graphexec.training.data import Split, split_rows, training_data
+
+if TYPE_CHECKING:
+    from graphexec.executable import Executable
+
+Entry = dict[str, Any]
+LINES = 20
+"""Epochs that are printed where there is no progress bar, but for the last one."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says beside the file; None leaves it to the train section."""
+
+    inputs: Sequence[str] = ()
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    optimizer: str | None = None
+    hold_out: float | None = None
+    checkpoint: str | None = None
+    resume: bool = False
+    weights: str | None = None
+    output: str | None = None
+
+
+def train(path: str, settings: Settings, options: Options, say: Callable[[str], None], note: Callable[[str], None], bar: bool) -> Result:
+    """Trains as the train section says. ``say`` prints lines while it goes on, ``note`` to standard error."""
+    from graphexec.graphfile import metric_values
+
+    check_target(options.output, [".safetensors"])
+    session = Session(path, settings)
+    section = session.train
+    metrics = metric_values(session.graph, section)
+    exe = session.compile(loss=session.required_loss(), optimizer=session.optimizer(options.optimizer, options.lr))
+    split = _split(session, options)
+    epochs = section.get("epochs", 1) if options.epochs is None else options.epochs
+    batch_size = section.get("batch_size") if options.batch_size is None else options.batch_size
+    history = _start(exe, options, note)
+    begin = time.perf_counter()
+    report = Reporter(exe, options.checkpoint, history, epochs, say, bar)
+    with _interruptible(report, note):
+        exe.fit(
+            split.train, epochs=max(epochs - len(history), 0), batch_size=batch_size, shuffle=section.get("shuffle", True),
+            validation=split.held_out, metrics=metrics, progress=bar, on_epoch=report, start_epoch=len(history),
+        )  # fmt: skip
+        found = {"train": exe.evaluate(split.train, metrics, batch_size=batch_size)}
+        found |= {} if split.held_out is None else {"held_out": exe.evaluate(split.held_out, metrics, batch_size=batch_size)}
+    seconds = time.perf_counter() - begin
+    if options.output:
+        exe.save(options.output)
+        note(f"wrote {options.output}")
+    elif options.checkpoint is None:
+        note("the weights are not kept: use -o FILE.safetensors, or --checkpoint DIR")
+    record = {"epochs": history, "train": found["train"], "held_out": found.get("held_out"), "seconds": seconds}
+    return Result(_summary(found, split, len(history), seconds), record, session.notes)
+
+
+def _split(session: Session, options: Options) -> Split:
+    section = dict(session.train)
+    if options.hold_out is not None:
+        section["hold_out"] = options.hold_out
+    if not options.inputs:
+        return training_data(session.graph, section, seed=session.seed)
+    from graphexec.training.data import count_rows
+
+    arrays = session.inputs(options.inputs)
+    for name in session.leaves:
+        if name not in arrays:
+            raise DataError(f"input {name!r} is missing", todo=f"Give -i {name}=FILE.")
+    fraction = section.get("hold_out", 0)
+    if not fraction or isinstance(fraction, Mapping):
+        return Split(arrays, None, (count_rows(arrays, session.leaves), 0))
+    return split_rows(arrays, session.leaves, float(fraction), session.seed)
+
+
+def _start(exe: Executable, options: Options, note: Callable[[str], None]) -> list[Entry]:
+    """The history so far: none, or a checkpoint's, whose arrays are put in place."""
+    if options.weights:
+        for line in load_weights(exe, options.weights):
+            note(line)
+    if options.checkpoint is None:
+        return []
+    record = checkpoint_record(options.checkpoint)
+    if record is None:
+        if options.resume:
+            note(f"no checkpoint in {options.checkpoint} yet: training starts at the first epoch")
+        return []
+    if not options.resume:
+        raise DataError(
+            f"the folder holds a checkpoint of epoch {record['epoch']}", source=options.checkpoint,
+            todo="Go on from it with --resume, or give another folder.",
+        )  # fmt: skip
+    epoch, history = load_checkpoint(options.checkpoint, exe)
+    note(f"going on after epoch {epoch} of {options.checkpoint}")
+    return history
+
+
+class Reporter:
+    """Called after each epoch: keeps the history, saves the checkpoint, prints some of the lines."""
+
+    def __init__(self, exe: Executable, checkpoint: str | None, history: list[Entry], epochs: int, say: Callable[[str], None], bar: bool) -> None:
+        self.exe, self.checkpoint, self.history, self.epochs = exe, checkpoint, history, epochs
+        self.say, self.bar = say, bar
+        self.every = max(-(-epochs // LINES), 1)
+
+    def __call__(self, entry: Entry) -> None:
+        self.history.append(entry)
+        if self.checkpoint is not None:
+            save_checkpoint(self.checkpoint, self.exe, entry["epoch"], self.history)
+        if not self.bar and (entry["epoch"] % self.every == 0 or entry["epoch"] == self.epochs):
+            self.say(_line(entry, self.epochs))
+
+
+def _line(entry: Entry, epochs: int) -> str:
+    def numbers(values: Mapping[str, Any]) -> str:
+        return ", ".join(f"{n} {v:.4g}" for n, v in values.items() if isinstance(v, float) and n != "seconds")
+
+    held_out = f"   held out: {numbers(entry['held_out'])}" if entry.get("held_out") else ""
+    return f"epoch {entry['epoch']:{len(str(epochs))}d}/{epochs}   {numbers(entry)}{held_out}"
+
+
+@contextlib.contextmanager
+def _interruptible(report: Reporter, note: Callable[[str], None]) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = len(report.history)
+        kept = "nothing is kept: use --checkpoint DIR"
+        if report.checkpoint is not None:
+            kept = f"{report.checkpoint} holds epoch {done}: go on with --resume" if done else f"{report.checkpoint} holds nothing yet"
+        note(f"stopped after {done} whole epochs of {report.epochs}; {kept}")
+        raise
+
+
+def _summary(found: Mapping[str, Mapping[str, float]], split: Split, epochs: int, seconds: float) -> str:
+    names = list(found["train"])
+    rows = [(part.replace("_", " "), count, *(values[n] for n in names)) for (part, values), count in zip(found.items(), split.rows, strict=False)]
+    return f"{out.table(rows, ('', 'rows', *names))}\n\n{epochs} epochs in {out.seconds(seconds)}"

@@ -1,0 +1,315 @@
+"""fuse: elementwise nodes of one shape become one kernel, with the sums that close them.
+
+Nodes are put into an order in which elementwise nodes of a shape follow one another as far as their operands allow. Any
+run of an order is convex, no path leaves it and returns, so its connected parts can be fused as they are; all of
+this takes one walk. Values that only the part itself reads are never stored.
+
+Each distinct part is a kernel to compile, so there is a budget: a graph of thousands of random small nodes keeps its
+few plain kernels, while what repeats, or is large, is fused.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Sequence, Set
+from typing import Any
+
+from graphexec.builder import OrderBuilder
+from graphexec.fused import FusedCall, FusedClose, FusedOp, Source
+from graphexec.infer import _key, freeze
+from graphexec.op import ElementwiseOp, ReductionOp, ShapeOp, ViewOp
+from graphexec.order import ABSENT, Node, Order
+from graphexec.spec import TensorSpec
+
+MOST_CALLS = 40
+MOST_OPERANDS = 16
+BUDGET = 24
+"""Distinct fused kernels that a graph may have whatever they save."""
+WORTH = 200_000
+"""Elements that a further fused kernel must keep out of memory in a run to be worth its compilation."""
+
+Part = list[int]
+"""Positions of nodes that become one."""
+
+
+def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
+    """The order with fused nodes in place of connected elementwise ones."""
+    wanted = {*order.outputs.values(), *order.gradients.values(), *order.deltas.values(), *keep}
+    parts = [part for run in _schedule(order) for part in _parts(order, run)]
+    fusion = _Fusion(order, wanted, _closings(order, parts))
+    made = [fusion.build(part) for part in parts]
+    chosen = _within_budget(order, [(p, m) for p, m in zip(parts, made, strict=True) if m is not None])
+    return fusion.replace(parts, chosen)
+
+
+# -- the order in which nodes that can be fused stand together
+
+
+def _schedule(order: Order) -> list[list[int]]:
+    """All nodes in their new order, cut into runs of elementwise nodes of one shape and single other nodes."""
+    return _Schedule(order).runs
+
+
+class _Schedule:
+    """A list scheduler: the next run starts at the first node that is ready and takes in whatever becomes ready for it."""
+
+    def __init__(self, order: Order) -> None:
+        nodes = order.nodes
+        self.waiting, self.followers = _dependencies(order)
+        self.shapes = [_shape(order, n) for n in nodes]
+        self.free = [isinstance(n.op, (ViewOp, ShapeOp)) for n in nodes]
+        self.producer = {v: p for p, n in enumerate(nodes) for v in n.outputs}
+        self.nodes, self.runs = nodes, []  # type: list[Node], list[list[int]]
+        self.ready: list[int] = []
+        self.beside: dict[Any, list[int]] = {}
+        self.done = bytearray(len(nodes))
+        for p, n in enumerate(self.waiting):
+            if n == 0 and not self.done[p]:
+                self._is_ready(p, frozenset())
+        while self.ready:
+            first = heapq.heappop(self.ready)
+            if not self.done[first]:
+                self._run(first)
+
+    def _run(self, first: int) -> None:
+        shape = self.shapes[first]
+        queue = self.beside[shape] if shape is not None else [first]
+        run: list[int] = []
+        members: set[int] = set()
+        while queue:
+            p = heapq.heappop(queue)
+            if not self.done[p]:
+                self.done[p] = 1
+                run.append(p)
+                members.add(p)
+                self._release(p, members)
+        self.runs.append(run)
+
+    def _release(self, p: int, members: Set[int]) -> None:
+        for f in self.followers[p]:
+            self.waiting[f] -= 1
+            if self.waiting[f] == 0:
+                self._is_ready(f, members)
+
+    def _is_ready(self, p: int, members: Set[int]) -> None:
+        """A view costs nothing, and stands before the run that is being made if it reads nothing of it."""
+        stack = [p]
+        while stack:
+            p = stack.pop()
+            if self.free[p] and not any(self.producer.get(v) in members for v in self.nodes[p].inputs):
+                self.done[p] = 1
+                self.runs.append([p])
+                for f in self.followers[p]:
+                    self.waiting[f] -= 1
+                    if self.waiting[f] == 0:
+                        stack.append(f)
+                continue
+            heapq.heappush(self.ready, p)
+            if self.shapes[p] is not None:
+                heapq.heappush(self.beside.setdefault(self.shapes[p], []), p)
+
+
+def _dependencies(order: Order) -> tuple[list[int], list[list[int]]]:
+    """How many nodes each waits for, and which wait for it. An update waits for all who read what it overwrites."""
+    producer: dict[int, int] = {}
+    root: dict[int, int] = {}
+    readers: dict[int, list[int]] = {}
+    waiting = [0] * len(order.nodes)
+    followers: list[list[int]] = [[] for _ in order.nodes]
+    for position, node in enumerate(order.nodes):
+        for value in set(node.inputs):
+            if value in producer:
+                followers[producer[value]].append(position)
+                waiting[position] += 1
+        for value in node.reads:
+            readers.setdefault(root.get(value, value), []).append(position)
+        for value in node.outputs:
+            producer[value] = position
+            if isinstance(node.op, ViewOp):
+                root[value] = root.get(node.inputs[0], node.inputs[0])
+    for position, node in enumerate(order.nodes):
+        for name in node.op.updates:
+            target = node.inputs[node.op.inputs.index(name)]
+            for reader in set(readers.get(root.get(target, target), ())):
+                if reader != position:
+                    followers[reader].append(position)
+                    waiting[position] += 1
+    return waiting, followers
+
+
+def _shape(order: Order, node: Node) -> Any:
+    """The key of a node's iteration shape; None where it cannot be fused."""
+    if not isinstance(node.op, ElementwiseOp) or node.op.variadic or node.op.optional or node.op.like:
+        return None
+    return _key(order.specs[node.outputs[0]]._replace(dtype=""))
+
+
+# -- what is fused
+
+
+def _parts(order: Order, run: Sequence[int]) -> list[Part]:
+    """Connected parts of a run, each after those that it reads, cut where they would grow too large."""
+    if len(run) == 1:
+        return [list(run)]
+    producer: dict[int, int] = {}
+    parent = list(range(len(run)))
+
+    def find(k: int) -> int:
+        while parent[k] != k:
+            parent[k] = parent[parent[k]]
+            k = parent[k]
+        return k
+
+    size, operands = [1] * len(run), [set(order.nodes[p].inputs) for p in run]
+    for k, p in enumerate(run):
+        for value in order.nodes[p].inputs:
+            j = producer.get(value)
+            if j is None:
+                continue
+            a, b = find(j), find(k)
+            if a != b and size[a] + size[b] <= MOST_CALLS and len(operands[a] | operands[b]) <= MOST_OPERANDS + size[a] + size[b]:
+                parent[b] = a
+                size[a] += size[b]
+                operands[a] |= operands[b]
+        for value in order.nodes[p].outputs:
+            producer[value] = k
+    groups: dict[int, Part] = {}
+    for k, p in enumerate(run):
+        groups.setdefault(find(k), []).append(p)
+    return _in_order(order, list(groups.values())) or [[p] for p in run]
+
+
+def _in_order(order: Order, groups: list[Part]) -> list[Part]:
+    """Groups after those that they read; none where groups cut for their size read one another in a circle."""
+    member = {p: g for g, part in enumerate(groups) for p in part}
+    producer = {v: p for p in member for v in order.nodes[p].outputs}
+    readers: list[set[int]] = [set() for _ in groups]
+    waiting = [0] * len(groups)
+    for p, g in member.items():
+        for value in order.nodes[p].inputs:
+            source = member[producer[value]] if value in producer else g
+            if source != g and g not in readers[source]:
+                readers[source].add(g)
+                waiting[g] += 1
+    ordered = [g for g, n in enumerate(waiting) if n == 0]
+    for g in ordered:  # grows while it is read
+        for r in sorted(readers[g]):
+            waiting[r] -= 1
+            if waiting[r] == 0:
+                ordered.append(r)
+    return [groups[g] for g in ordered] if len(ordered) == len(groups) else []
+
+
+def _closings(order: Order, parts: Sequence[Part]) -> dict[int, list[int]]:
+    """Full reductions by the position of the node that makes what they reduce."""
+    maker = {v: p for part in parts for p in part if _shape(order, order.nodes[p]) is not None for v in order.nodes[p].outputs}
+    closings: dict[int, list[int]] = {}
+    for position, node in enumerate(order.nodes):
+        if isinstance(node.op, ReductionOp) and not node.op.like and node.inputs[0] in maker and order.specs[node.outputs[0]].shape == ():
+            closings.setdefault(maker[node.inputs[0]], []).append(position)
+    return closings
+
+
+def _within_budget(order: Order, made: list[tuple[Part, _Made]]) -> list[tuple[Part, _Made]]:
+    """All of them where they are few; else those that keep most out of memory."""
+    saved: Counter[Any] = Counter()
+    for part, fused in made:
+        saved[fused.key] += sum(min(order.specs[order.nodes[p].outputs[0]].size, 1 << 24) for p in part) + 16 * len(part)
+    ranked = [key for key, _ in saved.most_common()]
+    allowed = {key for k, key in enumerate(ranked) if k < BUDGET and len(ranked) <= 2 * BUDGET or saved[key] >= WORTH}
+    return [(part, fused) for part, fused in made if fused.key in allowed]
+
+
+class _Made:
+    """A fused op for a part, with its operands and results as value numbers."""
+
+    __slots__ = ("closing", "inputs", "key", "op", "outputs")
+
+    def __init__(self, key: Any, op: FusedOp, inputs: list[int], outputs: list[int], closing: list[int]) -> None:
+        self.key, self.op, self.inputs, self.outputs, self.closing = key, op, inputs, outputs, closing
+
+
+class _Fusion:
+    def __init__(self, order: Order, wanted: set[int], closings: dict[int, list[int]]) -> None:
+        self.order, self.wanted, self.closings = order, wanted, closings
+        self.consumers: dict[int, list[int]] = {}
+        for position, node in enumerate(order.nodes):
+            for value in node.inputs:
+                self.consumers.setdefault(value, []).append(position)
+        self.ops: dict[Any, FusedOp] = {}
+
+    def build(self, part: Part) -> _Made | None:
+        nodes = [self.order.nodes[p] for p in part]
+        closing = [c for p in part for c in self.closings.get(p, ())]
+        if len(part) + len(closing) < 2:
+            return None
+        inside = {v: Source("call", k, o) for k, n in enumerate(nodes) for o, v in enumerate(n.outputs)}
+        inputs: list[int] = []
+        slots: dict[int, int] = {}
+        calls = []
+        for node in nodes:
+            arguments = []
+            for value in node.inputs:
+                if value not in inside and value not in slots:
+                    slots[value] = len(inputs)
+                    inputs.append(value)
+                arguments.append(inside[value] if value in inside else Source("in", slots[value]))
+            assert isinstance(node.op, ElementwiseOp)
+            calls.append((node.op, node.attributes, tuple(arguments)))
+        if len(inputs) > MOST_OPERANDS or ABSENT in inputs:
+            return None
+        here = {*part, *closing}
+        updated = [(v, node.inputs[node.op.inputs.index(u)]) for node in nodes for v, u in zip(node.outputs, node.op.updates, strict=False)]
+        over = {v for v, _ in updated}
+        stored = [v for v in inside if v not in over and (v in self.wanted or any(c not in here for c in self.consumers.get(v, ())))]
+        outputs = [v for v, _ in updated] + stored
+        updates = tuple(f"x{slots[target]}" for _, target in updated)
+        endings = tuple(FusedClose(self.order.nodes[c].op, inside[self.order.nodes[c].inputs[0]]) for c in closing)  # type: ignore[arg-type]
+        results = tuple(inside[v] for v in outputs)
+        key = (tuple((op, freeze(attributes), a) for op, attributes, a in calls), len(inputs), results, updates, endings)
+        if key not in self.ops:
+            self.ops[key] = _fused_op(calls, len(inputs), results, updates, endings)
+        return _Made(key, self.ops[key], inputs, outputs, closing)
+
+    def replace(self, parts: Sequence[Part], chosen: Sequence[tuple[Part, _Made]]) -> Order:
+        """The order with the chosen parts replaced; a sum that closes a part follows it at once."""
+        order = self.order
+        fused = {part[0]: made for part, made in chosen}
+        gone = {c for _, made in chosen for c in made.closing}
+        builder = OrderBuilder(order)
+        for part in parts:
+            if part[0] in fused:
+                self._put(builder, part, fused[part[0]])
+            else:
+                builder.nodes += [order.nodes[p] for p in part if p not in gone]
+        return builder.order(order)
+
+    def _put(self, builder: OrderBuilder, part: Part, made: _Made) -> None:
+        order = self.order
+        last = order.nodes[part[-1]]
+        partials = []
+        for close in made.closing:
+            node = order.nodes[close]
+            partials.append(len(builder.names))
+            builder.names.append(builder.fresh(f"{node.name}.partial"))
+            builder.specs.append(TensorSpec((1,), order.specs[node.outputs[0]].dtype))
+        name = builder.names[made.outputs[-1]] if made.outputs else builder.names[partials[0]]
+        builder.nodes.append(Node(name, made.op, tuple(made.inputs), (*made.outputs, *partials), {}, last.source))
+        for close, partial in zip(made.closing, partials, strict=True):
+            node = order.nodes[close]
+            builder.nodes.append(Node(node.name, node.op, (partial,), node.outputs, {"axis": None, "keepdims": False}, node.source))
+
+
+def _fused_op(calls: Sequence[Any], operands: int, results: tuple[Source, ...], updates: tuple[str, ...], endings: tuple[FusedClose, ...]) -> FusedOp:
+    made = tuple(FusedCall(op, dict(attributes), arguments) for op, attributes, arguments in calls)
+    names = [op.name for op, _, _ in calls] + [e.op.name for e in endings]
+    return FusedOp(
+        name="fused", function=_no_function, inputs=tuple(f"x{k}" for k in range(operands)),
+        outputs=tuple(f"out{k}" for k in range(len(results) + len(endings))), kinds="fib", updates=updates, calls=made, results=results,
+        closings=endings, differentiable=False, doc=" ".join(names),
+    )  # fmt: skip
+
+
+def _no_function(*_: Any) -> Any:
+    raise AssertionError("a fused op has no function of its own")

@@ -1,0 +1,95 @@
+"""Random graphs, three ways: the lowered program, the interpreter, and central differences.
+
+Each graph uses one weight several times, multiplies a value by itself, and has a value that feeds more than five others.
+"""
+
+import numpy as np
+import pytest
+from helpers import RandomGraph, assert_close, gradients_by_program, run_order
+
+import graphexec as gx
+from graphexec.gradcheck import check_gradient
+from graphexec.interpret import interpret, interpret_gradients
+
+SEEDS = range(16)
+SIZES = {"batch": 4}
+
+
+def scale_of(values):
+    """Sums lose digits in proportion to what they sum."""
+    return max(float(np.max(np.abs(a), initial=1.0)) for a in values)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_forward(seed, dtype):
+    random = RandomGraph(seed, dtype)
+    order = random.graph.order()
+    expected = interpret(random.graph, random.inputs, random.parameters)
+    names = [order.names[v] for node in order.nodes for v in node.outputs]
+    scale = scale_of(expected.values())
+    for reuse, kept in [(True, names), (False, names), (True, ["loss"])]:
+        found = run_order(order, random.inputs, parameters=random.parameters, keep=kept, sizes=SIZES, reuse=reuse)
+        for name, array in found.items():
+            assert_close(array, expected[name], f"seed {seed}: {name}", scale=scale)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_gradients(seed, dtype):
+    random = RandomGraph(seed, dtype)
+    _, expected, deltas = interpret_gradients(random.graph, "loss", random.wrt, random.inputs, random.parameters)
+    scale = scale_of(deltas.values())
+    results = []
+    for reuse, rewrite in [(True, True), (False, False)]:
+        loss, found = gradients_by_program(random.graph, "loss", random.wrt, random.inputs, random.parameters, reuse=reuse, rewrite=rewrite)
+        results.append((loss, found))
+        for name in random.wrt:
+            assert_close(found[name], expected[name], f"seed {seed}: gradient of {name}", scale=scale)
+    if dtype == "float64":
+        (_, first), (_, second) = results
+        for name in random.wrt:
+            assert_close(first[name], second[name], f"seed {seed}: with and without reuse, {name}", scale=scale)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_central_differences(seed):
+    random = RandomGraph(seed, "float64")
+    report = check_gradient(random.graph, of="loss", wrt=random.wrt, parameters=random.parameters, seed=seed)
+    assert report.passed
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_compiled_executable(seed):
+    """What users call gives the same, with its deltas, and again for another batch size."""
+    random = RandomGraph(seed, "float64")
+    exe = gx.compile(random.graph, loss="loss", wrt=random.wrt, keep_deltas=True)
+    for batch in (4, 1, 7):
+        draw = np.random.default_rng(batch).standard_normal
+        inputs = {**random.inputs, "x": draw((batch, 3)), "cube": draw((2, batch, 3))}
+        values, gradients, deltas = interpret_gradients(random.graph, "loss", random.wrt, inputs, random.parameters)
+        loss, found = exe.gradients(**inputs)
+        scale = scale_of(deltas.values())
+        assert_close(loss, values["loss"], scale=scale)
+        for name in random.wrt:
+            assert_close(found[name], gradients[name], f"batch {batch}: gradient of {name}", scale=scale)
+        assert set(exe.deltas) >= {"hub", "w"}
+        assert_close(exe.deltas["hub"], deltas["hub"], "delta of hub", scale=scale)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_gradient_of_the_gradient(seed):
+    random = RandomGraph(seed, "float64", size=6)
+    assert check_gradient(random.graph, of="loss", wrt=["w", "x"], parameters=random.parameters, derivative=2, tolerance=1e-5).passed
+
+
+def test_generator_makes_what_it_promises():
+    """Views, reductions, broadcasting, reuse: all of them, and fan-out of at least 5, over the seeds that are used."""
+    seen = set()
+    for seed in SEEDS:
+        dag = RandomGraph(seed, "float32").graph.dag
+        seen |= {data["op"] for _, data in dag.nodes(data=True)}
+        assert dag.out_degree("hub") >= 5
+        assert dag.out_degree("w") >= 2
+        assert dag.number_of_edges("hub", next(n for n in dag.successors("hub") if dag.number_of_edges("hub", n) == 2)) == 2
+    assert seen >= {"multiply", "matmul", "tanh", "maximum", "swap_axes", "slice", "expand_dims", "reshape", "sum", "mean", "max"}
