@@ -1,25 +1,21 @@
 """The command line: parse, call, print. What a command does is in `cli_run`, `cli_train`, `cli_time` and `cli_ops`.
 
-Results go to standard output; progress, notes and errors to standard error. Exit codes: 0, 1 for an error of the
-user's input (one message, with the traceback behind --debug), 2 for wrong usage, 130 for Ctrl-C.
+Errors and exit codes are in `cli_command`, which gives every command its common options.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import sys
-import traceback
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from graphexec.cli_command import Shape, Size, command, note
 from graphexec.cli_session import Result, Settings
 
-Command = Callable[..., Any]
+Sizes = tuple[tuple[str, int], ...]
+Names = tuple[str, ...]
 
 
 def main() -> None:
@@ -31,108 +27,19 @@ def main() -> None:
         sys.exit(130)
 
 
-# -- what all commands have in common
-
-
-def command(function: Callable[..., Result | None]) -> Command:
-    """Gives a command the common options, prints what it returns, and turns its errors into one message."""
-
-    @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load ops from a Python file first; repeatable.")
-    @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Native threads; the result is the same for any number.")
-    @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="First values, shuffles, drawn inputs; default: the file's, or 0.")
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-    @click.option("--quiet", is_flag=True, help="The result only: no progress, no notes.")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
-    @functools.wraps(function)
-    def run(plugins: tuple[str, ...], threads: int | None, seed: int | None, debug: bool, quiet: bool, as_json: bool, **options: Any) -> None:
-        settings = Settings(plugins, threads, seed, debug, quiet, as_json)
-        with reported(settings):
-            result = function(settings, **options)
-            if result is not None:
-                for line in result.notes:
-                    note(settings, line)
-                click.echo(to_json(result.record) if as_json else result.text)
-                if result.error is not None:
-                    raise result.error
-
-    return run
-
-
-@contextmanager
-def reported(settings: Settings) -> Iterator[None]:
-    """Errors become one message on standard error and an exit code."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *rest, **more: note(settings, f"warning: {message}")
-        try:
-            yield
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            sys.exit(130)
-        except Exception as error:  # noqa: BLE001 - whatever happened, the user gets one message
-            if settings.debug:
-                traceback.print_exc()
-            else:
-                click.echo(message_of(error), err=True)
-            sys.exit(1)
-
-
-def message_of(error: Exception) -> str:
-    from graphexec.errors import GraphExecError
-
-    if isinstance(error, GraphExecError):
-        return f"{type(error).__name__}: {error}"
-    place = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or "no more is known"
-    hint = "" if isinstance(error, (OSError, MemoryError)) else "\n  This is not expected: --debug shows where it comes from."
-    return f"{type(error).__name__}: {place}{text}{hint}"
-
-
-def note(settings: Settings, line: str) -> None:
-    if not settings.quiet:
-        click.echo(line, err=True)
-
-
-def to_json(record: Any) -> str:
-    """Strict JSON: NaN and infinities are null."""
-    from graphexec.training.checkpoint import strict
-
-    return json.dumps(strict(record), allow_nan=False, default=lambda v: v.tolist() if hasattr(v, "tolist") else str(v))
-
-
-class Size(click.ParamType):
-    """``batch=32``."""
-
-    name = "NAME=N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        name, _, number = str(value).partition("=")
-        if not name or not number.isdigit():
-            self.fail(f"{value!r} is not a size such as batch=32", param, ctx)
-        return name, int(number)
-
-
-class Shape(click.ParamType):
-    """``2,3``."""
-
-    name = "N,N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        parts = [p.strip() for p in str(value).strip("()[] ").split(",") if p.strip()]
-        if not all(p.isdigit() for p in parts):
-            self.fail(f"{value!r} is not a shape such as 2,3", param, ctx)
-        return tuple(int(p) for p in parts)
-
-
 file = click.argument("file", metavar="FILE")
 inputs = click.option(
-    "-i", "--input", "inputs", multiple=True, metavar="NAME=FILE", help="An input's array: x=x.npy, x=data.npz:array, x=table.csv:column, or batch.npz."
+    "-i",
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="x=x.npy, x=data.npz:array, x=table.csv:column; or batch.npz.",
 )
 weights = click.option("-w", "--weights", metavar="FILE", help="Parameters: a .safetensors file, or a checkpoint folder.")
 loss = click.option("--loss", metavar="NAME", help="The scalar value to differentiate; default: the file's.")
-size = click.option("--size", "sizes", type=Size(), multiple=True, help="The size of a named dimension, such as batch=32; repeatable.")
-of = click.option("--of", "kind", type=click.Choice(["step", "gradients", "forward"]), help="Which program; default: a training step if there is a loss.")
+size = click.option("--size", "sizes", type=Size(), multiple=True, help="A named dimension, such as batch=32; repeatable.")
+of = click.option("--of", "kind", type=click.Choice(["step", "gradients", "forward"]), help="Which program.")
 seconds = click.option("--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True, help="How long to measure.")
 
 
@@ -159,7 +66,7 @@ def cli() -> None:
 @weights
 @click.option("-o", "--output", metavar="OUT.npz", help="Write the outputs to this file.")
 @command
-def run(settings: Settings, file: str, inputs: tuple[str, ...], weights: str | None, output: str | None) -> Result:
+def run(settings: Settings, file: str, inputs: Names, weights: str | None, output: str | None) -> Result:
     """Runs the forward pass and prints a summary of each output.
 
     Without -i the data of the file's train section is used. Outputs that need an input that is not given are left out.
@@ -182,7 +89,7 @@ def run(settings: Settings, file: str, inputs: tuple[str, ...], weights: str | N
 @click.option("-o", "--output", metavar="GRADS.npz", help="Write the gradients to this file.")
 @command
 def grad(
-    settings: Settings, file: str, inputs: tuple[str, ...], weights: str | None, loss: str | None, wrt: tuple[str, ...], output: str | None
+    settings: Settings, file: str, inputs: Names, weights: str | None, loss: str | None, wrt: Names, output: str | None
 ) -> Result:
     """Runs forward and backward: a table of every node with the norms of its value and its delta, and the gradients.
 
@@ -235,7 +142,7 @@ def train(settings: Settings, file: str, **options: Any) -> Result:
 @inputs
 @loss
 @command
-def check(settings: Settings, file: str, inputs: tuple[str, ...], loss: str | None) -> Result:
+def check(settings: Settings, file: str, inputs: Names, loss: str | None) -> Result:
     """Validates a file, infers every shape, and compares gradients with central differences in float64.
 
     Inputs are the first rows of the file's data, or drawn at random.
@@ -255,7 +162,7 @@ def check(settings: Settings, file: str, inputs: tuple[str, ...], loss: str | No
 @of
 @size
 @command
-def show(settings: Settings, file: str, program: bool, kind: str | None, sizes: tuple[tuple[str, int], ...]) -> Result:
+def show(settings: Settings, file: str, program: bool, kind: str | None, sizes: Sizes) -> Result:
     """Shows the graph as a table (outputs are marked *), or the lowered program.
 
     \b
@@ -274,7 +181,7 @@ def show(settings: Settings, file: str, program: bool, kind: str | None, sizes: 
 @size
 @seconds
 @command
-def bench(settings: Settings, file: str, inputs: tuple[str, ...], kind: str | None, sizes: tuple[tuple[str, int], ...], seconds: float) -> Result:
+def bench(settings: Settings, file: str, inputs: Names, kind: str | None, sizes: Sizes, seconds: float) -> Result:
     """Measures a training step, or another program: median, 10th and 90th percentile of its time.
 
     \b
@@ -295,7 +202,7 @@ def bench(settings: Settings, file: str, inputs: tuple[str, ...], kind: str | No
 @click.option("--instructions", is_flag=True, help="A line for each instruction, in order, instead of each node.")
 @command
 def profile(
-    settings: Settings, file: str, inputs: tuple[str, ...], kind: str | None, sizes: tuple[tuple[str, int], ...], seconds: float, instructions: bool
+    settings: Settings, file: str, inputs: Names, kind: str | None, sizes: Sizes, seconds: float, instructions: bool
 ) -> Result:
     """Measures each node: time, share, GFLOP/s of matrix products, GB/s of what is read and written.
 
@@ -370,7 +277,7 @@ def new(settings: Settings, name: str, kernel: bool) -> Result:
 @click.option("-a", "--attribute", "attributes", multiple=True, metavar="KEY=VALUE", help="An attribute; repeatable.")
 @click.option("--shape", "shapes", type=Shape(), multiple=True, help="The shape of each operand, in their order; repeatable.")
 @command
-def check_op(settings: Settings, target: str, attributes: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]) -> Result:
+def check_op(settings: Settings, target: str, attributes: Names, shapes: tuple[tuple[int, ...], ...]) -> Result:
     """Checks an op: native and un-jitted against its reference, and its gradient against central differences.
 
     \b
@@ -380,5 +287,5 @@ def check_op(settings: Settings, target: str, attributes: tuple[str, ...], shape
     from graphexec import cli_ops
     from graphexec.call import parse_call
 
-    given = parse_call(f"{'op'}({', '.join(attributes)})", "attributes such as axis=0")[2] if attributes else {}
+    given = parse_call(f"op({', '.join(attributes)})", "attributes such as axis=0")[2] if attributes else {}
     return cli_ops.check(target, settings, given, shapes)

@@ -16,6 +16,8 @@ from graphexec.op import REQUIRED, CompositeOp, ElementwiseOp, KernelOp, Op
 from graphexec.registry import registry
 from graphexec.spec import DTYPES
 
+Row = tuple[str, str, str, str]
+"""Op, what is compared, what was found, result."""
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 """Largest difference between native, un-jitted and reference results, relative to the largest result."""
 
@@ -23,7 +25,9 @@ TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 def list_ops(settings: Settings) -> Result:
     load_plugins(settings)
     ops = [registry.get(name) for name in registry.names()]
-    records = [{"name": op.name, "kind": op.kind, "signature": op.signature, "doc": _first_line(op), "package": _package(op)} for op in ops]
+    records = [
+        {"name": op.name, "kind": op.kind, "signature": op.signature, "doc": _first_line(op), "package": _package(op)} for op in ops
+    ]
     rows = [(r["name"], r["kind"], r["signature"], r["doc"], r["package"]) for r in records]
     notes = [f"refused: {error}" for error in registry.refused.values()]
     return Result(out.table(rows, ("op", "kind", "signature", "", "from")), {"ops": records}, notes)
@@ -45,15 +49,32 @@ def info(name: str, settings: Settings) -> Result:
     op = registry.get(name)
     types = [t for t, kind in DTYPES.items() if kind in op.kinds]
     record = {
-        "name": op.name, "kind": op.kind, "signature": op.signature, "inputs": list(op.inputs), "outputs": list(op.outputs),
-        "attributes": {k: None if d is REQUIRED else d for k, d in op.attributes.items()}, "dtypes": types, "types": dict(op.types),
-        "backward": backward_text(op), "onnx": op.onnx, "file": op.file, "doc": op.doc, "package": _package(op),
-    }  # fmt: skip
+        "name": op.name,
+        "kind": op.kind,
+        "signature": op.signature,
+        "inputs": list(op.inputs),
+        "outputs": list(op.outputs),
+        "attributes": {k: None if d is REQUIRED else d for k, d in op.attributes.items()},
+        "dtypes": types,
+        "types": dict(op.types),
+        "backward": backward_text(op),
+        "onnx": op.onnx,
+        "file": op.file,
+        "doc": op.doc,
+        "package": _package(op),
+    }
     fixed = f"; {', '.join(f'{p}: {t}' for p, t in op.types.items())}" if op.types else ""
     lines = [
-        f"{op.name}{op.signature} -> {', '.join(op.outputs)}", "", op.doc, "", f"kind      {op.kind}", f"dtypes    {', '.join(types)}{fixed}",
-        f"backward  {record['backward']}", f"onnx      {op.onnx or 'no counterpart named'}", f"file      {op.file} ({_package(op)})",
-    ]  # fmt: skip
+        f"{op.name}{op.signature} -> {', '.join(op.outputs)}",
+        "",
+        op.doc,
+        "",
+        f"kind      {op.kind}",
+        f"dtypes    {', '.join(types)}{fixed}",
+        f"backward  {record['backward']}",
+        f"onnx      {op.onnx or 'no counterpart named'}",
+        f"file      {op.file} ({_package(op)})",
+    ]
     return Result("\n".join(lines), record)
 
 
@@ -76,7 +97,9 @@ def new(name: str, settings: Settings, kernel: bool) -> Result:
 
     load_plugins(settings)
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or not name.isascii():
-        raise PluginError(f"{name!r} is not a name for an op", todo="Use letters, digits and underscores, as for a Python function.")
+        raise PluginError(
+            f"{name!r} is not a name for an op", todo="Use letters, digits and underscores, as for a Python function."
+        )
     if name in registry:
         raise PluginError(f"an op named {name!r} exists already", source=registry.get(name).file, todo="Choose another name.")
     path = Path(f"{name}.py")
@@ -95,16 +118,19 @@ def check(target: str, settings: Settings, attributes: Mapping[str, Any], shapes
     """Checks an op, or every op that a plugin file declares."""
     load_plugins(settings)
     names = registry.load_file(target) if target.endswith(".py") else [registry.get(target).name]
-    rows: list[tuple[str, str, str, str]] = []
+    rows: list[Row] = []
     for name in names:
         rows += _check_op(registry.get(name), attributes, list(shapes) or None, settings.seed or 0)
     failed = [r for r in rows if r[3] == "FAILED"]
     record = {"passed": not failed, "checks": [dict(zip(("op", "check", "found", "result"), r, strict=True)) for r in rows]}
-    error = OpError(f"{len(failed)} of {len(rows)} checks failed", op=failed[0][0], facts=[f"{c}: {f}" for _, c, f, _ in failed]) if failed else None
+    error = None
+    if failed:
+        facts = [f"{check}: {found}" for _, check, found, _ in failed]
+        error = OpError(f"{len(failed)} of {len(rows)} checks failed", op=failed[0][0], facts=facts)
     return Result(out.table(rows, ("op", "check", "found", "result")), record, error=error)
 
 
-def _check_op(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] | None, seed: int) -> list[tuple[str, str, str, str]]:
+def _check_op(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] | None, seed: int) -> list[Row]:
     try:
         checked = op.check_attributes(attributes)
     except OpError as error:
@@ -113,14 +139,15 @@ def _check_op(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] | Non
     return [*rows, _check_gradient(op, checked, shapes, seed)]
 
 
-def _check_values(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] | None, dtype: str, seed: int) -> list[tuple[str, str, str, str]]:
+def _check_values(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] | None, dtype: str, seed: int) -> list[Row]:
     """Native and un-jitted results against the reference."""
     from graphexec.gradcheck import draw_operands
     from graphexec.interpret import evaluate
     from graphexec.op import array_spec
     from graphexec.pipeline import compute
 
-    drawn = dtype if "f" in op.kinds else "int32" if "i" in op.kinds and dtype == "float32" else "int64" if "i" in op.kinds else "bool"
+    integer = "int32" if dtype == "float32" else "int64"
+    drawn = dtype if "f" in op.kinds else integer if "i" in op.kinds else "bool"
     rows = []
     try:
         operands = draw_operands(op, np.random.default_rng(seed), shapes, drawn)
@@ -128,7 +155,7 @@ def _check_values(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] |
         found = compute(op, operands, attributes)
     except (GraphExecError, ValueError, TypeError, IndexError) as error:
         what = getattr(error, "what", str(error))
-        return [(op.name, f"native = reference, {drawn}", f"{what}; operands can be given --shape", "FAILED")]
+        return [(op.name, f"native = reference, {drawn}", f"{what}; give the shapes of its operands with --shape", "FAILED")]
     rows.append(_compared(op, f"native = reference, {drawn}", found, expected, dtype))
     if isinstance(op, (ElementwiseOp, KernelOp)):
         specs = op.infer([None if a is None else array_spec(a) for a in operands], attributes)
@@ -141,7 +168,7 @@ def _check_values(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] |
     return rows
 
 
-def _compared(op: Op, what: str, found: Any, expected: Sequence[np.ndarray], dtype: str) -> tuple[str, str, str, str]:
+def _compared(op: Op, what: str, found: Any, expected: Sequence[np.ndarray], dtype: str) -> Row:
     results = list(found) if isinstance(found, (tuple, list)) else [found]
     error = 0.0
     for a, b in zip(results, expected, strict=True):
@@ -156,14 +183,16 @@ def _compared(op: Op, what: str, found: Any, expected: Sequence[np.ndarray], dty
     return (op.name, what, f"difference {error:.1e}", "passed" if error <= TOLERANCE[dtype] else "FAILED")
 
 
-def _check_gradient(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] | None, seed: int) -> tuple[str, str, str, str]:
+def _check_gradient(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] | None, seed: int) -> Row:
     from graphexec.gradcheck import check_gradient
 
     what = "gradient = central differences"
+    if not op.differentiable or "f" not in op.kinds:
+        return (op.name, what, "not differentiable", "skipped")
     try:
         report = check_gradient(op, attributes=attributes, shapes=shapes, seed=seed)
     except DifferentiationError as error:
-        return (op.name, what, error.what, "FAILED" if op.differentiable and "f" in op.kinds and op.differentiable_inputs else "skipped")
+        return (op.name, what, error.what, "FAILED" if op.differentiable_inputs else "skipped")
     except GradientMismatch as error:
         return (op.name, what, "; ".join(error.facts), "FAILED")
     except GraphExecError as error:

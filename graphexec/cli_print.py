@@ -16,7 +16,9 @@ def table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
     """Plain ASCII; text to the left, numbers as they were formatted."""
     width = len(headers)
     aligned = ["right" if rows and all(_is_number(r[k]) for r in rows) else "left" for k in range(width)]
-    return tabulate([[_cell(c) for c in r] for r in rows], headers=headers, tablefmt="simple", colalign=aligned, disable_numparse=True)
+    return tabulate(
+        [[_cell(c) for c in r] for r in rows], headers=headers, tablefmt="simple", colalign=aligned, disable_numparse=True
+    )
 
 
 def _is_number(cell: Any) -> bool:

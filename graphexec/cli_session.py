@@ -88,10 +88,25 @@ class Session:
             return {}
         if "data" not in self.train:
             raise DataError(
-                "there are no arrays for the inputs", source=self.path, facts=[f"inputs: {', '.join(self.leaves)}"],
+                "there are no arrays for the inputs",
+                source=self.path,
+                facts=[f"inputs: {', '.join(self.leaves)}"],
                 todo=" ".join(["Give them:", *(f"-i {n}=FILE.npy" for n in self.leaves)]),
-            )  # fmt: skip
+            )
         return section_arrays(self.train["data"], self.leaves, self.graph.dag.graph["directory"])
+
+    def all_inputs(self, specs: Iterable[str] = ()) -> dict[str, np.ndarray]:
+        """The same; none may be missing. *Raises* DataError."""
+        from graphexec.errors import DataError
+
+        arrays = self.inputs(specs)
+        for name, leaf in self.leaves.items():
+            if name not in arrays:
+                from graphexec.spec import shape_text
+
+                facts = [f"{name}: {leaf.dtype}{shape_text(leaf.shape)}"]
+                raise DataError(f"input {name!r} is missing", source=self.path, facts=facts, todo=f"Give -i {name}=FILE.")
+        return arrays
 
     def some_inputs(self, rows: int | None, sizes: Mapping[str, int], specs: Iterable[str] = ()) -> dict[str, np.ndarray]:
         """Arrays to check or to measure with: the first rows of the data, or drawn where there is none."""
@@ -103,14 +118,14 @@ class Session:
         leaves, specs = self.leaves, list(specs)
         if specs or "data" in self.train:
             try:
-                arrays = self.inputs(specs)
+                arrays = self.all_inputs(specs)
             except GraphExecError as error:
                 if specs:
                     raise
                 self.notes.append(f"inputs are drawn, because the data cannot be read: {error.where}: {error.what}")
             else:
                 for name, leaf in leaves.items():
-                    if is_batched(leaf) and name in arrays:
+                    if is_batched(leaf):
                         count = sizes.get(str(leaf.shape[0]), min(rows or len(arrays[name]), len(arrays[name])))
                         arrays[name] = arrays[name][np.arange(count) % max(len(arrays[name]), 1)]
                 return arrays
@@ -134,12 +149,14 @@ class Session:
 
     def loss(self, given: str | None = None) -> str | None:
         """The loss: as given, as the train section says, or the only scalar floating output."""
-        from graphexec.spec import DTYPES
+        from graphexec.infer import infer
+        from graphexec.spec import DTYPES, Sizes
 
         if given is not None or "loss" in self.train:
             name: str = self.train["loss"] if given is None else given
             return self.graph[name].name
-        found = [n for n in self.graph.outputs if self.graph[n].shape == () and DTYPES[self.graph[n].dtype] == "f"]
+        order = infer(self.graph.order(), Sizes())
+        found = [n for n, v in order.outputs.items() if order.specs[v].shape == () and DTYPES[order.specs[v].dtype] == "f"]
         return found[0] if len(found) == 1 else None
 
     def required_loss(self, given: str | None = None) -> str:
@@ -147,7 +164,9 @@ class Session:
 
         loss = self.loss(given)
         if loss is None:
-            raise GraphError("the file names no loss", source=self.path, todo="Say which value it is: --loss NAME, or loss: NAME under train.")
+            raise GraphError(
+                "the file names no loss", source=self.path, todo="Say which value it is: --loss NAME, or loss: NAME under train."
+            )
         return loss
 
     def optimizer(self, text: str | None = None, lr: float | None = None) -> Optimizer:
@@ -195,9 +214,11 @@ def load_weights(exe: Executable, path: str) -> list[str]:
         if name not in arrays:
             hint = did_you_mean(name, arrays)
             raise DataError(
-                f"the file has no parameter {name!r}" + (f"; {hint}" if hint else ""), source=file, facts=[f"arrays: {', '.join(arrays) or 'none'}"],
+                f"the file has no parameter {name!r}" + (f"; {hint}" if hint else ""),
+                source=file,
+                facts=[f"arrays: {', '.join(arrays) or 'none'}"],
                 todo="Was it saved from another graph?",
-            )  # fmt: skip
+            )
         try:
             exe.parameters[name] = arrays[name]
         except DataError as error:

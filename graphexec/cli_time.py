@@ -22,7 +22,9 @@ SHORT = 2e-5
 """Seconds below which an instruction is measured many times in a row."""
 
 
-def bench(path: str, settings: Settings, kind: str | None, sizes: Mapping[str, int], specs: Sequence[str], seconds: float) -> Result:
+def bench(
+    path: str, settings: Settings, kind: str | None, sizes: Mapping[str, int], specs: Sequence[str], seconds: float
+) -> Result:
     """Median, 10th and 90th percentile of the time of a run."""
     session = Session(path, settings)
     kind = session.kind(kind)
@@ -30,8 +32,16 @@ def bench(path: str, settings: Settings, kind: str | None, sizes: Mapping[str, i
     times = sample(runner, seconds)
     p10, median, p90 = (float(t) for t in np.percentile(times, [10, 50, 90]))
     rows = _rows(session, runner)
-    record = {"kind": kind, "rows": rows, "median": median, "p10": p10, "p90": p90, "per_second": 1 / median,
-              "rows_per_second": rows / median, "samples": len(times)}  # fmt: skip
+    record = {
+        "kind": kind,
+        "rows": rows,
+        "median": median,
+        "p10": p10,
+        "p90": p90,
+        "per_second": 1 / median,
+        "rows_per_second": rows / median,
+        "samples": len(times),
+    }
     text = out.table(
         [(kind, rows, out.seconds(median), out.seconds(p10), out.seconds(p90), f"{1 / median:.4g}", f"{rows / median:.4g}")],
         ("program", "rows", "median", "p10", "p90", "runs/s", "rows/s"),
@@ -59,7 +69,7 @@ def sample(runner: Runner, seconds: float) -> np.ndarray:
     begin = time.perf_counter()
     runner.run()
     times = max(int(SAMPLE / max(time.perf_counter() - begin, 1e-9)), 1)
-    found = []
+    found: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(found) < 3:
         begin = time.perf_counter()
@@ -71,27 +81,31 @@ def sample(runner: Runner, seconds: float) -> np.ndarray:
 # -- profile
 
 
-def profile(path: str, settings: Settings, kind: str | None, sizes: Mapping[str, int], specs: Sequence[str], seconds: float, every: bool) -> Result:
+def profile(
+    path: str, settings: Settings, kind: str | None, sizes: Mapping[str, int], specs: Sequence[str], seconds: float, every: bool
+) -> Result:
     """The time of each instruction, and of each node of the graph."""
     session = Session(path, settings)
     kind = session.kind(kind)
     runner = bound_runner(session, kind, sizes, specs)
     times = instruction_times(runner, seconds)
     total = float(times.sum()) or 1.0
-    records = [_record(runner, k, instruction, float(t), total) for k, (instruction, t) in enumerate(zip(runner.program.instructions, times, strict=True))]
+    pairs = zip(runner.program.instructions, times.tolist(), strict=True)
+    records = [_record(runner, k, instruction, t, total) for k, (instruction, t) in enumerate(pairs)]
     nodes = by_node(records, list(session.graph.dag), total)
     if every:
-        rows = [(r["number"], r["node"], r["op"], *_figures(r)) for r in records]
-        text = out.table(rows, ("", "node", "kernel", "time", "share", "GFLOP/s", "GB/s"))
+        lines: list[tuple[Any, ...]] = [(r["number"], r["node"], r["op"], *_figures(r)) for r in records]
+        text = out.table(lines, ("", "node", "kernel", "time", "share", "GFLOP/s", "GB/s"))
     else:
-        rows = [(n["node"], n["instructions"], *_figures(n)) for n in nodes]
-        text = out.table(rows, ("node", "instructions", "time", "share", "GFLOP/s", "GB/s"))
-    text = f"{kind} of {session.graph.name}, {_rows(session, runner)} rows: {out.seconds(total)} in {len(records)} instructions\n\n{text}"
+        lines = [(n["node"], n["instructions"], *_figures(n)) for n in nodes]
+        text = out.table(lines, ("node", "instructions", "time", "share", "GFLOP/s", "GB/s"))
+    head = f"{kind} of {session.graph.name}, {_rows(session, runner)} rows: {out.seconds(total)} in {len(records)} instructions"
+    text = f"{head}\n\n{text}"
     return Result(text, {"kind": kind, "seconds": total, "nodes": nodes, "instructions": records}, session.notes)
 
 
 def instruction_times(runner: Runner, seconds: float) -> np.ndarray:
-    """The median time of each instruction, over whole runs of the program, one instruction a call; the call's own time is taken off.
+    """The median time of each instruction, over whole runs, one instruction a call; the call's own time is taken off.
 
     Instructions run in their order, so that values stay what they are in a run; a short one that does not overwrite
     what it reads runs many times in a row, since its own time would drown in the clock's.
@@ -141,7 +155,15 @@ def _record(runner: Runner, number: int, instruction: Instruction, seconds: floa
     node, specs = instruction.node, runner.program.layout.specs
     moved = sum(specs[v].nbytes for v in (*node.reads, *node.outputs))
     work = flops(instruction, runner)
-    return {"number": number, "node": node.name, "op": node.op.name, "seconds": seconds, "share": seconds / total, "bytes": moved, "flops": work}
+    return {
+        "number": number,
+        "node": node.name,
+        "op": node.op.name,
+        "seconds": seconds,
+        "share": seconds / total,
+        "bytes": moved,
+        "flops": work,
+    }
 
 
 def flops(instruction: Instruction, runner: Runner) -> int:
@@ -178,6 +200,8 @@ def _owner(name: str, known: set[str]) -> str:
 def _figures(r: Mapping[str, Any]) -> tuple[str, str, str, str]:
     rate = r["seconds"] or float("inf")
     return (
-        out.seconds(r["seconds"]), f"{100 * r['share']:.1f} %", f"{r['flops'] / rate * 1e-9:.3g}" if r["flops"] else "",
+        out.seconds(r["seconds"]),
+        f"{100 * r['share']:.1f} %",
+        f"{r['flops'] / rate * 1e-9:.3g}" if r["flops"] else "",
         f"{r['bytes'] / rate * 1e-9:.3g}",
-    )  # fmt: skip
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from graphexec import cli_print as out
 from graphexec.cli_session import Result, Session, Settings, check_target, load_weights
-from graphexec.errors import DataError
+from graphexec.errors import DataError, GraphExecError
 from graphexec.training.checkpoint import checkpoint_record, load_checkpoint, save_checkpoint
-from graphexec.training.data import Split, split_rows, training_data
+from graphexec.training.data import Split, count_rows, section_arrays, split_rows, training_data
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from graphexec.executable import Executable
 
 Entry = dict[str, Any]
 LINES = 20
 """Epochs that are printed where there is no progress bar, but for the last one."""
+SAVE_EVERY = 1.0
+"""Seconds between checkpoints, at least."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,9 @@ class Options:
     output: str | None = None
 
 
-def train(path: str, settings: Settings, options: Options, say: Callable[[str], None], note: Callable[[str], None], bar: bool) -> Result:
+def train(
+    path: str, settings: Settings, options: Options, say: Callable[[str], None], note: Callable[[str], None], bar: bool
+) -> Result:
     """Trains as the train section says. ``say`` prints lines while it goes on, ``note`` to standard error."""
     from graphexec.graphfile import metric_values
 
@@ -51,13 +58,20 @@ def train(path: str, settings: Settings, options: Options, say: Callable[[str], 
     epochs = section.get("epochs", 1) if options.epochs is None else options.epochs
     batch_size = section.get("batch_size") if options.batch_size is None else options.batch_size
     history = _start(exe, options, note)
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), len(history)
     report = Reporter(exe, options.checkpoint, history, epochs, say, bar)
     with _interruptible(report, note):
         exe.fit(
-            split.train, epochs=max(epochs - len(history), 0), batch_size=batch_size, shuffle=section.get("shuffle", True),
-            validation=split.held_out, metrics=metrics, progress=bar, on_epoch=report, start_epoch=len(history),
-        )  # fmt: skip
+            split.train,
+            epochs=max(epochs - len(history), 0),
+            batch_size=batch_size,
+            shuffle=section.get("shuffle", True),
+            validation=split.held_out,
+            metrics=metrics,
+            progress=bar,
+            on_epoch=report,
+            start_epoch=len(history),
+        )
         found = {"train": exe.evaluate(split.train, metrics, batch_size=batch_size)}
         found |= {} if split.held_out is None else {"held_out": exe.evaluate(split.held_out, metrics, batch_size=batch_size)}
     seconds = time.perf_counter() - begin
@@ -67,7 +81,7 @@ def train(path: str, settings: Settings, options: Options, say: Callable[[str], 
     elif options.checkpoint is None:
         note("the weights are not kept: use -o FILE.safetensors, or --checkpoint DIR")
     record = {"epochs": history, "train": found["train"], "held_out": found.get("held_out"), "seconds": seconds}
-    return Result(_summary(found, split, len(history), seconds), record, session.notes)
+    return Result(_summary(found, split, len(history) - before, seconds), record, session.notes)
 
 
 def _split(session: Session, options: Options) -> Split:
@@ -76,14 +90,13 @@ def _split(session: Session, options: Options) -> Split:
         section["hold_out"] = options.hold_out
     if not options.inputs:
         return training_data(session.graph, section, seed=session.seed)
-    from graphexec.training.data import count_rows
-
-    arrays = session.inputs(options.inputs)
-    for name in session.leaves:
-        if name not in arrays:
-            raise DataError(f"input {name!r} is missing", todo=f"Give -i {name}=FILE.")
+    arrays = session.all_inputs(options.inputs)
     fraction = section.get("hold_out", 0)
-    if not fraction or isinstance(fraction, Mapping):
+    if isinstance(fraction, Mapping):
+        directory = session.graph.dag.graph["directory"]
+        held_out = section_arrays(fraction, session.leaves, directory)
+        return Split(arrays, held_out, (count_rows(arrays, session.leaves), count_rows(held_out, session.leaves)))
+    if not fraction:
         return Split(arrays, None, (count_rows(arrays, session.leaves), 0))
     return split_rows(arrays, session.leaves, float(fraction), session.seed)
 
@@ -102,28 +115,47 @@ def _start(exe: Executable, options: Options, note: Callable[[str], None]) -> li
         return []
     if not options.resume:
         raise DataError(
-            f"the folder holds a checkpoint of epoch {record['epoch']}", source=options.checkpoint,
+            f"the folder holds a checkpoint of epoch {record['epoch']}",
+            source=options.checkpoint,
             todo="Go on from it with --resume, or give another folder.",
-        )  # fmt: skip
+        )
     epoch, history = load_checkpoint(options.checkpoint, exe)
     note(f"going on after epoch {epoch} of {options.checkpoint}")
     return history
 
 
 class Reporter:
-    """Called after each epoch: keeps the history, saves the checkpoint, prints some of the lines."""
+    """Called after each epoch: keeps the history, saves the checkpoint, prints some of the lines.
 
-    def __init__(self, exe: Executable, checkpoint: str | None, history: list[Entry], epochs: int, say: Callable[[str], None], bar: bool) -> None:
+    Where epochs are short, a copy of the arrays is kept instead of a file, and written when SAVE_EVERY seconds have
+    passed, at the end, or when training is stopped.
+    """
+
+    def __init__(
+        self, exe: Executable, checkpoint: str | None, history: list[Entry], epochs: int, say: Callable[[str], None], bar: bool
+    ) -> None:
         self.exe, self.checkpoint, self.history, self.epochs = exe, checkpoint, history, epochs
         self.say, self.bar = say, bar
         self.every = max(-(-epochs // LINES), 1)
+        self.saved = -math.inf
+        self.pending: tuple[int, Mapping[str, np.ndarray]] | None = None
 
     def __call__(self, entry: Entry) -> None:
         self.history.append(entry)
         if self.checkpoint is not None:
-            save_checkpoint(self.checkpoint, self.exe, entry["epoch"], self.history)
+            due = time.monotonic() >= self.saved + SAVE_EVERY or len(self.history) == self.epochs
+            self.pending = len(self.history), {n: a if due else a.copy() for n, a in self.exe.state().items()}
+            if due:
+                self.save()
         if not self.bar and (entry["epoch"] % self.every == 0 or entry["epoch"] == self.epochs):
             self.say(_line(entry, self.epochs))
+
+    def save(self) -> None:
+        """Writes what is not yet written."""
+        if self.pending is not None and self.checkpoint is not None:
+            epoch, arrays = self.pending
+            save_checkpoint(self.checkpoint, self.exe, epoch, self.history[:epoch], arrays)
+            self.pending, self.saved = None, time.monotonic()
 
 
 def _line(entry: Entry, epochs: int) -> str:
@@ -136,18 +168,28 @@ def _line(entry: Entry, epochs: int) -> str:
 
 @contextlib.contextmanager
 def _interruptible(report: Reporter, note: Callable[[str], None]) -> Iterator[None]:
+    """Whatever stops training, the last whole epoch is saved."""
     try:
         yield
     except KeyboardInterrupt:
+        report.save()
         done = len(report.history)
         kept = "nothing is kept: use --checkpoint DIR"
         if report.checkpoint is not None:
-            kept = f"{report.checkpoint} holds epoch {done}: go on with --resume" if done else f"{report.checkpoint} holds nothing yet"
-        note(f"stopped after {done} whole epochs of {report.epochs}; {kept}")
+            kept = (
+                f"{report.checkpoint} holds epoch {done}: go on with --resume" if done else f"{report.checkpoint} holds nothing yet"
+            )
+        note(f"stopped after {done} of {report.epochs} epochs; {kept}")
+        raise
+    except GraphExecError:
+        report.save()
         raise
 
 
 def _summary(found: Mapping[str, Mapping[str, float]], split: Split, epochs: int, seconds: float) -> str:
     names = list(found["train"])
-    rows = [(part.replace("_", " "), count, *(values[n] for n in names)) for (part, values), count in zip(found.items(), split.rows, strict=False)]
+    rows = [
+        (part.replace("_", " "), count, *(values[n] for n in names))
+        for (part, values), count in zip(found.items(), split.rows, strict=False)
+    ]
     return f"{out.table(rows, ('', 'rows', *names))}\n\n{epochs} epochs in {out.seconds(seconds)}"

@@ -133,6 +133,9 @@ class _Backward:
             if self.builder.specs[delta].shape != self.order.specs[value].shape:
                 sum_to = registry.get("sum_to")
                 delta = self.builder.add(sum_to, (delta, value), sum_to.check_attributes({}), f"{node.name}.backward.sum").outputs[0]
+            if self.builder.specs[delta].dtype != self.order.specs[value].dtype:
+                dtype = self.order.specs[value].dtype
+                delta = self.builder.add(registry.get("cast"), (delta,), {"dtype": dtype}, f"{node.name}.backward.cast").outputs[0]
             self.contributions.setdefault(value, []).append(delta)
 
     def _targets(self, node: Node) -> list[int]:

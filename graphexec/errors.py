@@ -94,7 +94,7 @@ class DifferentiationError(GraphExecError):
     """A gradient that cannot be written."""
 
 
-class GradientMismatch(GraphExecError):  # noqa: N818 - what it is, not that it is one
+class GradientMismatch(GraphExecError):
     """A gradient that differs from central differences."""
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphexec import pipeline
 from graphexec.errors import DataError, GraphExecError, KernelError, did_you_mean
-from graphexec.execute import PROGRESS_WORDS, loop
+from graphexec.execute import PROGRESS_WORDS, crew, default_threads, loop
 from graphexec.graph import Graph
 from graphexec.order import Leaf, Order
 from graphexec.program import Program, aligned, aligned_array
@@ -43,6 +43,9 @@ class Parameters(MutableMapping[str, np.ndarray]):
     def __delitem__(self, name: str) -> None:
         raise TypeError("parameters belong to the graph")
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrays
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
 
@@ -68,10 +71,12 @@ class Runner:
     program: Program
     order: Order
     inputs: dict[str, np.ndarray]
+    threads: int = 1
     progress: np.ndarray = field(default_factory=lambda: np.zeros(PROGRESS_WORDS, np.int64))
 
     def __post_init__(self) -> None:
         self._loop = loop()
+        self._threads = self.threads if self.program.parallel else 1
         self._table = self.program.table.ctypes.data
         self._count = len(self.program.table)
         self._progress = self.progress.ctypes.data
@@ -79,7 +84,10 @@ class Runner:
 
     def run(self, times: int = 1) -> None:
         """*Raises* KernelError naming the node, when a kernel reports an error."""
-        status = self._loop(self._table, self._count, times, self._progress)
+        if self._threads > 1:
+            status = crew().run(self._table, self._count, times, self._progress, self._threads)
+        else:
+            status = self._loop(self._table, self._count, times, self._progress)
         if status:
             self.fail(status)
 
@@ -105,7 +113,7 @@ class Executable:
         keep_deltas: bool, optimize: bool,
     ) -> None:  # fmt: skip
         self.graph, self.loss, self.optimizer, self.seed = graph, loss, optimizer, seed
-        self.threads = 1 if threads is None else threads
+        self.threads = default_threads() if threads is None else threads
         self._keep_deltas, self._optimize = keep_deltas, optimize
         self._orders = pipeline.Orders(graph, loss, wrt, optimizer, keep_deltas=keep_deltas, optimize=optimize)
         self._state: dict[str, np.ndarray] = {}
@@ -210,7 +218,7 @@ class Executable:
             if leaf.name not in self._state:
                 self._state[leaf.name] = aligned_array(np.zeros(tuple(int(n) for n in leaf.shape), leaf.dtype))
         program = pipeline.lowered(order, self._state | buffers, self._keep_deltas, self.threads, self._optimize)
-        runner = self._runners[kind, sizes] = Runner(program, order, {n: buffers[n] for n in self._inputs})
+        runner = self._runners[kind, sizes] = Runner(program, order, {n: buffers[n] for n in self._inputs}, self.threads)
         return runner
 
     # -- state

@@ -15,10 +15,10 @@
     outputs: [z1, loss]                                     # without it: the nodes that nothing reads
     unused: []                                              # what nothing reads, on purpose
 
-and a ``train:`` section. The order of entries is free. Reading is layered: `graphfile_text` (YAML or JSON to a tree
-with lines), `graphfile_call` (call expressions), `graphfile_fields` (types, arrays), `graphfile_build` (tree to
-Graph), `graphfile_train`, `graphfile_check` (cycles, shapes), `graphfile_read` (all of it); `graphfile_write` is the
-way back.
+a ``train:`` section, and ``gradients:`` and ``deltas:`` in a graph that was differentiated. The order of entries is
+free. Reading is layered: `graphfile_text` (YAML or JSON to a tree with lines), `graphfile_call` (call expressions),
+`graphfile_fields` (types, arrays), `graphfile_build` (tree to Graph), `graphfile_train`, `graphfile_check` (cycles,
+shapes), `graphfile_read` (all of it); `graphfile_write` is the way back.
 """
 
 from __future__ import annotations

@@ -48,11 +48,12 @@ def _take(page: Page, builder: TreeBuilder, event: Any) -> None:
     if kind is yaml.ScalarEvent:
         if event.tag is not None:
             _fail_tag(page, event)
-        builder.scalar(event.value, event.implicit[0], event.start_mark.line + 1, event.end_mark.line + 1)
+        begin, end = event.start_mark, event.end_mark
+        builder.scalar(event.value, event.implicit[0], begin.line + 1, end.line + 1, begin.index, end.index)
     elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
         if event.tag is not None:
             _fail_tag(page, event)
-        builder.open(Mapping(_line(event)) if kind is yaml.MappingStartEvent else Sequence(_line(event)))
+        builder.open(Mapping(_line(event), bool(event.flow_style)) if kind is yaml.MappingStartEvent else Sequence(_line(event)))
     elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
         builder.close()
 
@@ -80,6 +81,8 @@ def _fail_yaml(page: Page, error: yaml.YAMLError) -> None:
     todo = None
     if re.search(r"\{.*\b(?:float32|float64|int32|int64|bool)\s*\[", text):
         todo = 'Inside { } quote types: {type: "float32[2, 2]"}.'
+    elif re.search(r"\{.*\w\(.*[\[{]", text):
+        todo = "Inside { } quote calls."
     elif "\t" in text[: len(text) - len(text.lstrip())]:
         todo = "Indent with spaces, not with tabs."
     page.fail(line, f"not valid YAML: {problem}", facts=facts, todo=todo)

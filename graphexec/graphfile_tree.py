@@ -51,9 +51,10 @@ class Sequence:
 class Mapping:
     """Items by key, in order, and the line of each key."""
 
-    __slots__ = ("items", "line", "lines")
+    __slots__ = ("flow", "items", "line", "lines")
 
-    def __init__(self, line: int) -> None:
+    def __init__(self, line: int, flow: bool = False) -> None:
+        self.flow = flow  # written as {a: 1}
         self.items: dict[str, Item] = {}
         self.lines: dict[str, int] = {}
         self.line = line
@@ -116,21 +117,49 @@ class TreeBuilder:
         self.stack: list[Sequence | Mapping] = []
         self.key: str | None = None
         self.count = 0
+        self.cut: Scalar | None = None  # a call in { } that ends at a comma, for now
+        self.joined = False
+        self.end = 0
 
     @property
     def wants_key(self) -> bool:
         return bool(self.stack) and isinstance(self.stack[-1], Mapping) and self.key is None
 
-    def scalar(self, text: str, plain: bool, line: int, last: int | None = None) -> None:
-        if self.wants_key:
+    def scalar(self, text: str, plain: bool, line: int, last: int | None = None, begin: int = 0, end: int = 0) -> None:
+        if self.joined:
+            self._end_join(text, plain, line)
+        elif self.cut is not None and self.wants_key and plain:
+            self._join(self.cut, text, last or line, begin, end)
+        elif self.wants_key:
             self._begin_entry(text, line)
         else:
-            self._add(Scalar(text, plain, line, last), line)
+            self._add(item := Scalar(text, plain, line, last), line)
+            top = self.stack[-1] if self.stack else None
+            self.cut = item if isinstance(top, Mapping) and top.flow and plain and _is_open(text) else None
+            self.end = end
+
+    def _join(self, cut: Scalar, text: str, last: int, begin: int, end: int) -> None:
+        """To YAML, ``{a: f(x, y)}`` is a mapping of ``a`` to ``f(x`` and of ``y)`` to nothing; nobody means that."""
+        gap = self.page.text[self.end : begin]
+        cut.text += (gap if gap.strip() == "," else ", ") + text
+        cut.last, self.end, self.joined = last, end, True
+
+    def _end_join(self, text: str, plain: bool, line: int) -> None:
+        """The nothing that follows. *Raises* GraphFileError when something does."""
+        assert self.cut is not None
+        if text or not plain:
+            self.page.fail(line, f"cannot read {shorten(self.cut.text)!r}: ')' is missing", todo="Inside { } quote calls.")
+        self.joined = False
+        self.cut = self.cut if _is_open(self.cut.text) else None
 
     def open(self, item: Sequence | Mapping) -> None:
         """*Raises* GraphFileError when it stands as a key or too deep."""
+        if self.joined:
+            self._end_join("...", False, item.line)
         if self.wants_key:
-            self.page.fail(item.line, "a key must be a text, not a list or a mapping")
+            todo = "Inside { } quote calls." if self.cut is not None else None
+            self.page.fail(item.line, "a key must be a text, not a list or a mapping", todo=todo)
+        self.cut = None
         self._add(item, item.line)
         self.stack.append(item)
         if len(self.stack) > MAX_DEPTH:
@@ -138,6 +167,7 @@ class TreeBuilder:
 
     def close(self) -> None:
         self.stack.pop()
+        self.cut = None
 
     def _begin_entry(self, key: str, line: int) -> None:
         top = self.stack[-1]
@@ -160,6 +190,10 @@ class TreeBuilder:
         else:
             assert self.key is not None
             top.items[self.key], self.key = item, None
+
+
+def _is_open(text: str) -> bool:
+    return "(" in text and text.count("(") > text.count(")")
 
 
 def resolve(page: Page, item: Scalar) -> Any:

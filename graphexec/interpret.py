@@ -27,7 +27,7 @@ from graphexec.infer import infer
 from graphexec.op import Attributes, CompositeOp, ElementwiseOp, Op, array_spec
 from graphexec.order import ABSENT, Leaf, Node, Order
 from graphexec.rewrite.expand import expand
-from graphexec.spec import DTYPES, Sizes, TensorSpec, shape_text
+from graphexec.spec import DTYPES, Size, Sizes, TensorSpec, shape_text
 
 Array = np.ndarray
 Arrays = Mapping[str, Any]
@@ -72,7 +72,9 @@ class Plain(Arithmetic):
         return results if len(results) > 1 else results[0]
 
 
-def interpret(graph: Graph | Order, inputs: Arrays | None = None, parameters: Arrays | None = None, *, dtype: str | None = None) -> dict[str, Array]:
+def interpret(
+    graph: Graph | Order, inputs: Arrays | None = None, parameters: Arrays | None = None, *, dtype: str | None = None
+) -> dict[str, Array]:
     """Every value of a graph by its name. Parameters that are not given have their ``value`` or their ``init``.
 
     ``dtype="float64"`` runs the whole graph in float64, whatever it declares. *Raises* DataError for arrays that are
@@ -127,17 +129,19 @@ def prepare(
     for name in given:
         if name not in known:
             hint = did_you_mean(name, known)
-            raise DataError(f"there is no input or parameter named {name!r}" + (f"; {hint}" if hint else ""), todo=f"Give: {', '.join(known)}.")
+            what = f"there is no input or parameter named {name!r}" + (f"; {hint}" if hint else "")
+            raise DataError(what, todo=f"Give: {', '.join(known)}.")
     if dtype is not None:
         order = _in_dtype(order, dtype)
     leaves = {leaf.value_id: _array(leaf, given) for leaf in order.leaves}
     sizes = Sizes({n: size for leaf in order.leaves for n, size in _named_sizes(leaf, leaves[leaf.value_id])})
     for leaf in order.leaves:
-        expected = tuple(sizes[n] if isinstance(n, str) else n for n in leaf.shape)
-        if leaves[leaf.value_id].shape != expected:
+        expected, found = tuple(sizes[n] if isinstance(n, str) else n for n in leaf.shape), leaves[leaf.value_id].shape
+        if found != expected:
             raise ShapeError(
-                f"{leaf.kind} {leaf.name!r} has shape {shape_text(leaves[leaf.value_id].shape)}", node=leaf.name, source=leaf.source,
-                facts=[f"declared {shape_text(leaf.shape)}", f"expected {shape_text(expected)}"], todo="Give arrays whose sizes agree.",
+                f"{leaf.kind} {leaf.name!r} has shape {shape_text(found)}", node=leaf.name, source=leaf.source,
+                facts=[f"declared {shape_text(leaf.shape)}", f"expected {shape_text(expected)}"],
+                todo="Give arrays whose sizes agree.",
             )
     order = infer(order, sizes)
     return (infer(_in_dtype(expand(order), dtype), sizes) if dtype is not None else order), leaves
@@ -176,11 +180,12 @@ def floating_as(attributes: Attributes, dtype: str) -> dict[str, Any]:
 
 def forward(order: Order, given: Mapping[int, Array]) -> dict[int, Array]:
     """Every value of an order; those that are given, leaves or not, are not computed."""
-    values = {leaf.value_id: np.asarray(leaf.value, leaf.dtype) for leaf in order.leaves if leaf.value is not None} | dict(given)
+    held = {leaf.value_id: np.asarray(leaf.value, leaf.dtype) for leaf in order.leaves if leaf.value is not None}
+    values = held | dict(given)
     for node in order.nodes:
         arrays = [None if v == ABSENT else values[v] for v in node.inputs]
         try:
-            results = evaluate(node.op, arrays, node.attributes)
+            results = evaluate(node.op, arrays, _with_sizes(node, order).attributes)
         except GraphExecError as error:
             raise error.at(node=node.name, op=node.op.name, source=node.source) from error.__cause__
         for v, result in zip(node.outputs, results, strict=True):
@@ -188,10 +193,25 @@ def forward(order: Order, given: Mapping[int, Array]) -> dict[int, Array]:
     return values
 
 
+def _with_sizes(node: Node, order: Order) -> Node:
+    """A node whose attributes name dimensions, as in ``shape=(-1, "batch")``, with their sizes: arrays have no names."""
+    if not any(isinstance(value, tuple) and any(isinstance(n, str) for n in value) for value in node.attributes.values()):
+        return node
+    sizes = {n.expression: int(n) for v in node.inputs if v != ABSENT for n in order.specs[v].shape if isinstance(n, Size)}
+    attributes = {
+        key: tuple(sizes.get(n, n) if isinstance(n, str) else n for n in value) if isinstance(value, tuple) else value
+        for key, value in node.attributes.items()
+    }
+    return Node(node.name, node.op, node.inputs, node.outputs, attributes, node.source)
+
+
 def reverse(order: Order, values: Mapping[int, Array], of: int, wrt: Sequence[int]) -> dict[int, Array]:
     """The delta of every value between ``wrt`` and ``of``."""
     if values[of].shape != () or values[of].dtype.kind != "f":
-        raise DifferentiationError(f"gradients are taken of a floating scalar, and {order.names[of]!r} is not", node=order.names[of])
+        raise DifferentiationError(
+            f"gradients are taken of a floating scalar, and {order.names[of]!r} is not", node=order.names[of],
+            todo="Reduce it first, for example with sum().",
+        )
     active = set(wrt)
     for node in order.nodes:
         if not active.isdisjoint(node.reads):  # a shape has no derivative
@@ -201,7 +221,8 @@ def reverse(order: Order, values: Mapping[int, Array], of: int, wrt: Sequence[in
     for node in reversed(order.nodes):
         _settle(node.outputs, parts, deltas)
         if not active.isdisjoint(node.reads) and any(v in deltas for v in node.outputs):
-            received = list(zip(_receivers(node), _pull_back(node, values, deltas), strict=True))
+            given = _pull_back(_with_sizes(node, order), values, deltas)
+            received = list(zip(_receivers(node), given, strict=True))
             for v, delta in reversed(received):
                 if delta is not None and v in active:
                     parts.setdefault(v, []).append(_sum_to(delta, values[v]))
@@ -234,18 +255,41 @@ def _receivers(node: Node) -> list[int]:
 
 def _pull_back(node: Node, values: Mapping[int, Array], deltas: Mapping[int, Array]) -> list[Array | None]:
     """The contributions of a node to its receivers, by its op's own rule."""
-    op = node.op
-    named: dict[str, Array | None] = {f"d_{o}": deltas.get(v, np.zeros_like(values[v])) for o, v in zip(op.outputs, node.outputs, strict=True)}
-    named |= {o: values[v] for o, v in zip(op.outputs, node.outputs, strict=True)}
-    named |= dict.fromkeys(op.inputs) | {p: None if v == ABSENT else values[v] for p, v in zip(op.inputs, node.inputs, strict=False)}
+    op, outputs = node.op, list(zip(node.op.outputs, node.outputs, strict=True))
+    inputs = zip(op.inputs, node.inputs, strict=False)
+    named: dict[str, Array | None] = {f"d_{o}": deltas[v] if v in deltas else np.zeros_like(values[v]) for o, v in outputs}
+    named |= {o: values[v] for o, v in outputs}
+    named |= dict.fromkeys(op.inputs) | {p: None if v == ABSENT else values[v] for p, v in inputs}
+    asked = asked_deltas(op, node)
+    lost = [o for o, v in outputs if v in deltas and o not in asked]
+    if lost:
+        raise DifferentiationError(
+            f"a delta reaches its output {lost[0]!r}, and its backward rule does not ask for 'd_{lost[0]}'", node=node.name,
+            op=op.name, source=node.source, todo="Use that output without differentiating it, or complete the rule.",
+        )  # fmt: skip
     if op.gradient_rule is not None:
         return _call_gradient(node, op.gradient_rule, named, values)
+    rule = _backward_op(op, node)
+    return list(evaluate(rule, [named[name] for name in rule.inputs], {k: node.attributes[k] for k in rule.attributes}))
+
+
+def asked_deltas(op: Op, node: Node | None = None) -> tuple[str, ...]:
+    """The outputs whose delta the op's rule takes. With one output that is the one, used or not."""
+    if len(op.outputs) == 1:
+        return op.outputs
+    rule = op.gradient_rule
+    names = tuple(inspect.signature(rule).parameters) if rule is not None else _backward_op(op, node).inputs
+    return tuple(o for o in op.outputs if f"d_{o}" in names)
+
+
+def _backward_op(op: Op, node: Node | None) -> Op:
     rule = op.backward_op
     if rule is None and isinstance(op, ElementwiseOp) and op.differentiable:
         rule = op.rules["backward"] = derive_backward(op)
     if rule is None:
-        raise DifferentiationError(f"op {op.name!r} has no backward rule", node=node.name, op=op.name, source=node.source)
-    return list(evaluate(rule, [named[name] for name in rule.inputs], {k: node.attributes[k] for k in rule.attributes}))
+        error = DifferentiationError(f"op {op.name!r} has no backward rule", op=op.name, todo="Stop the gradient before it.")
+        raise error if node is None else error.at(node=node.name, source=node.source)
+    return rule
 
 
 def _call_gradient(node: Node, rule: Any, named: Mapping[str, Array | None], values: Mapping[int, Array]) -> list[Array | None]:

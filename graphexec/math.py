@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "acos", "asin", "atan", "cos", "cosh", "erf", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "pow",
+    "acos", "asin", "atan", "cos", "cosh", "erf", "exp", "exp2", "expm1", "like", "log", "log1p", "log2", "log10", "pow",
     "rsqrt", "sigmoid", "sin", "sinh", "softplus", "sqrt", "tan", "tanh",
 ]  # fmt: skip
 
@@ -153,3 +153,8 @@ def pow(x: Real, y: Real) -> Real:  # noqa: A001 - the function is called pow ev
     integer gives NaN; zeros and infinities take the sign of x where y is odd. Source: double-double log2, as SLEEF's.
     """
     return _apply(np.power, x, y)
+
+
+def like(x: Real, y: Real) -> Real:
+    """x converted to the element type of y: an integer operand in an expression of float32 stays float32."""
+    return np.asarray(x).astype(np.asarray(y).dtype)[()]

@@ -25,6 +25,7 @@ from graphexec.order import Leaf, Node, Order
 from graphexec.program import Program, aligned_array, lower
 from graphexec.registry import registry
 from graphexec.rewrite import optimize as rewrite
+from graphexec.rewrite import required
 from graphexec.rewrite.expand import expand
 from graphexec.spec import Sizes, TensorSpec
 from graphexec.training.optimizers import Optimizer
@@ -96,7 +97,7 @@ class Orders:
         return result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]})
 
     def _finish(self, order: Order) -> Order:
-        return rewrite(order, self._kept(order)) if self._optimize else rewrite(order, range(len(order.names)))
+        return (rewrite if self._optimize else required)(order, self._kept(order))
 
     def _kept(self, order: Order) -> list[int]:
         return kept_values(order, self._keep_deltas)

@@ -35,7 +35,7 @@ from graphexec.op import (
     normalize_axes,
     resolve_names,
 )
-from graphexec.spec import DTYPES, Size, TensorSpec, broadcast, promote
+from graphexec.spec import DTYPES, Size, TensorSpec, broadcast, promote, shape_text
 from graphexec.view import NotAView, View, resolve_reshape
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "reduction",
     "resolve_names",
     "resolve_reshape",
+    "shape_text",
     "shape_value",
     "view",
 ]
@@ -356,9 +357,10 @@ def _backward_kernel(op: KernelOp, asked: tuple[str, ...], common: dict[str, Any
         return KernelOp(inputs=(*asked, *missing), like=frozenset(missing), core=core, **shared, **common)
     names = (*asked, *missing)
 
-    def rule(*specs: TensorSpec, **attributes: Any) -> list[TensorSpec]:
+    def rule(*specs: TensorSpec, **attributes: Any) -> Any:
         by_name = dict(zip(names, specs, strict=True))
-        return [by_name[p] for p in op.differentiable_inputs]
+        found = [by_name[p] for p in op.differentiable_inputs]
+        return found if len(found) > 1 else found[0]
 
     return KernelOp(inputs=names, like=frozenset(missing), shape=rule, **shared, **common)
 

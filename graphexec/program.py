@@ -15,6 +15,7 @@ import numpy as np
 from graphexec import kernels
 from graphexec.codegen import SAME, STRIDED, UNIT, Array, Operand, Ref
 from graphexec.errors import GraphExecError
+from graphexec.execute import MEET, SERIAL
 from graphexec.infer import freeze
 from graphexec.fused import FusedOp, Source
 from graphexec.kernels import Call, Close, Kernel
@@ -25,8 +26,11 @@ from graphexec.order import ABSENT, Node, Order
 from graphexec.spec import is_one, itemsize, shape_text
 from graphexec.view import View, collapse
 
-SERIAL_BELOW = 16_384
-"""Elements below which an instruction stays on one thread: sharing it would cost more than it saves."""
+SERIAL_BELOW = 10_000
+"""Nanoseconds of estimated work below which an instruction stays on one thread: sharing it would cost more than it saves."""
+
+_MANY = 64
+"""Accesses since the last meeting beyond which threads meet without a closer look."""
 
 
 class Template(NamedTuple):
@@ -39,6 +43,7 @@ class Template(NamedTuple):
     operands: tuple[tuple[bool, int], ...]
     """What they are the addresses of: (output?, index among the node's inputs or outputs)."""
     serial: bool
+    """Too small to share, or not made to be shared."""
 
 
 class Instruction(NamedTuple):
@@ -65,6 +70,8 @@ class Program:
     buffers: dict[int, np.ndarray] = field(default_factory=dict)
     """Persistent arrays by storage: leaves and planned constants."""
     scratch: np.ndarray | None = None
+    parallel: bool = False
+    """Whether more than one thread has anything to do."""
 
     def array(self, value: int) -> np.ndarray:
         """A value's memory as an array, without a copy; meaningful after a run, for values that are kept."""
@@ -217,10 +224,38 @@ def _fill(program: Program, threads: int) -> None:
                 continue
             values = [(layout.steps[r].outputs if is_output else layout.steps[r].inputs)[which] for r in rows]
             records[at + slot] = by_value[values]
-        table[rows] = (template.kernel.address, 0, template.serial)
+        table[rows] = (template.kernel.address, 0, SERIAL if template.serial else 0)
     table[:, 1] = records.ctypes.data + starts[:-1] * 8
+    program.parallel = threads > 1 and not all(t.serial for t in templates.values())
+    if program.parallel:
+        _mark_meetings(layout, program.addresses, table)
     program.instructions = [Instruction(t.kernel, n, t) for t, n in zip(chosen, layout.steps, strict=True)]
     program.records, program.table = records, table
+
+
+def _mark_meetings(layout: Layout, addresses: np.ndarray, table: np.ndarray) -> None:
+    """Marks the instructions before which all threads must have finished what came before.
+
+    Two instructions conflict when one writes memory that the other uses and they are not both serial, that is, done by
+    the same thread.
+    """
+    before: list[tuple[int, int, bool, bool]] = []  # start, end, written?, serial?
+    for position, node in enumerate(layout.steps):
+        serial = bool(table[position, 2] & SERIAL)
+        mine = []
+        for values, written in ((node.reads, False), (node.outputs, True)):
+            for v in values:
+                start = int(addresses[layout.storage[v]])
+                mine.append((start, start + max(layout.bytes[layout.storage[v]], 1), written, serial))
+        rivals = [a for a in before if not (serial and a[3])]
+        meet = len(rivals) > _MANY or any(
+            (w or other_w) and start < other_end and other_start < end
+            for start, end, w, _ in mine for other_start, other_end, other_w, _ in rivals
+        )  # fmt: skip
+        if meet:
+            table[position, 2] |= MEET
+            before = []
+        before += mine
 
 
 def _scratch(chosen: Sequence[Template], threads: int) -> np.ndarray | None:
@@ -297,7 +332,8 @@ def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Templat
     record.numbers(numbers, words)
     for k in range(len(results), len(node.outputs)):
         record.address((True, k))
-    return record.template(kernel, serial=_product(sizes) * len(calls) < SERIAL_BELOW)
+    moved = sum(itemsize(layout.specs[v].dtype) for v in values)
+    return record.template(kernel, serial=_product(sizes) * (0.3 * len(calls) + 0.05 * moved) < SERIAL_BELOW)
 
 
 def _ref(source: Source) -> Ref:
@@ -387,7 +423,7 @@ def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
     record = _Record(n for n, _, _ in order)
     record.operand((False, 0), [s * itemsize(load.dtype) for _, s, _ in order], load)
     record.operand((True, 0), [s * itemsize(dtype) for _, _, s in order], store)
-    return record.template(kernel, serial=not kept or _product(n for n, _, _ in order) < SERIAL_BELOW)
+    return record.template(kernel, serial=(along and not kept) or _product(n for n, _, _ in order) * 0.2 < SERIAL_BELOW)
 
 
 _Axis = tuple[int, int, int]
@@ -449,8 +485,19 @@ def _array_template(layout: Layout, node: Node, read: set[int]) -> Template:
     record.numbers(numbers, words)
     if op.scratch:
         record.address((False, -1), op.scratch)
-    work = max(layout.specs[v].size for v in values)
-    return record.template(kernel, serial=work < SERIAL_BELOW or (not op.shared and not sizes))
+    return record.template(kernel, serial=_work(layout, op, values) < SERIAL_BELOW or (not op.shared and not sizes))
+
+
+def _work(layout: Layout, op: KernelOp, values: Sequence[int]) -> float:
+    """Nanoseconds that an array kernel may take: by its signature's axes, at a few operations a cycle, or by its elements."""
+    moved = sum(layout.specs[v].nbytes for v in values)
+    if op.core is None:
+        return 0.5 * moved
+    specs = [layout.specs[v] for v in values]
+    letters = {letter: n for axes, s in zip(op.core, specs, strict=False) for letter, n in zip(axes[::-1], s.shape[::-1], strict=False)}
+    batch = _product(specs[-1].shape[: specs[-1].ndim - len(op.core[-1])])
+    operations = _product(letters.values()) * batch
+    return max(operations / 75 if op.scratch else operations, 0.03 * moved)  # kernels with scratch are matrix products
 
 
 def _cores(layout: Layout, op: KernelOp, wanted: Sequence[int], values: Sequence[int]) -> list[int]:

@@ -80,3 +80,7 @@ def register() -> None:
     for emit in _ONE_ARGUMENT:
         _overload_one(getattr(public, emit.__name__), emit)
     _overload_two(public.pow, logarithm.pow)
+
+    @overload(public.like)
+    def like(x, y):  # type: ignore[no-untyped-def] # as above
+        return lambda x, y: type(y)(x)

@@ -6,12 +6,20 @@ from collections.abc import Iterable
 
 from graphexec.order import Order
 from graphexec.rewrite.axes import last_axis
+from graphexec.rewrite.casts import same_types
 from graphexec.rewrite.fuse import fuse
 from graphexec.rewrite.likes import early_likes
+from graphexec.rewrite.outer import outer_products
 from graphexec.rewrite.prune import prune
 from graphexec.rewrite.sums import pairwise
 
 
+def required(order: Order, keep: Iterable[int] = ()) -> Order:
+    """The order with only the passes that lowering needs: what `optimize=False` runs."""
+    return pairwise(last_axis(same_types(prune(order, keep))))
+
+
 def optimize(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order as it is lowered: values in ``keep`` stay, names of outputs and gradients stay."""
-    return fuse(early_likes(pairwise(last_axis(prune(order, keep)))), keep)
+    keep = list(keep)
+    return fuse(early_likes(outer_products(required(order, keep))), keep)

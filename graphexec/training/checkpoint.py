@@ -60,22 +60,36 @@ def load_arrays(path: Path_) -> dict[str, np.ndarray]:
         arrays: dict[str, np.ndarray] = load_file(target)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            "the file is truncated or not a safetensors file", source=str(target), facts=[f"{type(error).__name__}: {error}"],
+            "the file is truncated or not a safetensors file",
+            source=str(target),
+            facts=[f"{type(error).__name__}: {error}"],
             todo="Weights are written by exe.save(path) or `graphexec train -o FILE.safetensors`; nothing pickled is read.",
-        ) from error  # fmt: skip
+        ) from error
     return arrays
 
 
-def save_checkpoint(directory: Path_, exe: Executable, epoch: int, history: list[dict[str, Any]]) -> None:
-    """Writes parameters and the optimizer's state after an epoch; the one before it is removed once this one is whole."""
+def save_checkpoint(
+    directory: Path_, exe: Executable, epoch: int, history: list[dict[str, Any]], arrays: Mapping[str, np.ndarray] | None = None
+) -> None:
+    """Writes parameters and the optimizer's state after an epoch; the one before it is removed once this one is whole.
+
+    ``arrays`` is what ``exe.state()`` was at the end of that epoch, if it has changed since.
+    """
     folder = Path(directory)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(folder, error) from error
     name = f"epoch-{epoch:06d}.safetensors"
-    save_arrays(folder / name, exe.state(), note=f"checkpoint of epoch {epoch}")
-    record = {"graphexec": VERSION, "epoch": epoch, "seed": exe.seed, "optimizer": _optimizer(exe), "arrays": name, "history": history}
+    save_arrays(folder / name, exe.state() if arrays is None else arrays, note=f"checkpoint of epoch {epoch}")
+    record = {
+        "graphexec": VERSION,
+        "epoch": epoch,
+        "seed": exe.seed,
+        "optimizer": _optimizer(exe),
+        "arrays": name,
+        "history": history,
+    }
     _write_text(folder / POINTER, json.dumps(strict(record), indent=1) + "\n")
     for old in folder.glob("epoch-*.safetensors"):
         if old.name != name:
@@ -95,9 +109,11 @@ def load_checkpoint(directory: Path_, exe: Executable) -> tuple[int, list[dict[s
     for what, now in (("seed", exe.seed), ("optimizer", _optimizer(exe))):
         if record[what] != now:
             raise DataError(
-                f"the checkpoint was made with another {what}", source=place, facts=[f"checkpoint {record[what]}", f"now {now}"],
+                f"the checkpoint was made with another {what}",
+                source=place,
+                facts=[f"checkpoint {record[what]}", f"now {now}"],
                 todo="Go on with the same, or start anew in another folder.",
-            )  # fmt: skip
+            )
     path = Path(directory, record["arrays"])
     arrays = load_arrays(path)
     missing = [n for n in _state_names(exe) if n not in arrays]
@@ -115,12 +131,22 @@ def checkpoint_record(directory: Path_) -> dict[str, Any] | None:
     try:
         record = json.loads(place.read_text(encoding="utf-8"))
         sound = (
-            record["graphexec"] == VERSION and type(record["epoch"]) is int and record["epoch"] >= 0 and isinstance(record["history"], list)
-            and "seed" in record and "optimizer" in record and isinstance(record["arrays"], str)
+            record["graphexec"] == VERSION
+            and type(record["epoch"]) is int
+            and record["epoch"] >= 0
+            and isinstance(record["history"], list)
+            and "seed" in record
+            and "optimizer" in record
+            and isinstance(record["arrays"], str)
             and Path(record["arrays"]).name == record["arrays"]
-        )  # fmt: skip
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError("this is not a checkpoint", source=str(place), facts=[f"{type(error).__name__}: {error}"], todo="Start anew in another folder.") from error
+        raise DataError(
+            "this is not a checkpoint",
+            source=str(place),
+            facts=[f"{type(error).__name__}: {error}"],
+            todo="Start anew in another folder.",
+        ) from error
     if not sound:
         raise DataError("this is not a checkpoint of this version", source=str(place), todo="Start anew in another folder.")
     found: dict[str, Any] = record

@@ -25,7 +25,8 @@ from graphexec.errors import DataError, did_you_mean
 from graphexec.graph import Graph
 from graphexec.order import Leaf
 from graphexec.spec import DTYPES, shape_text
-from graphexec.training.arrays import READERS, Source, open_source
+from graphexec.training.arrays import Source
+from graphexec.training.sources import READERS, open_source
 
 Array = np.ndarray
 
@@ -68,8 +69,9 @@ def read_inputs(specs: Iterable[str], leaves: Mapping[str, Leaf], directory: str
             hint = did_you_mean(name, leaves)
             raise DataError(
                 f"the graph has no input {name!r}" + (f"; {hint}" if hint else ""),
-                facts=[f"-i {spec}"], todo=f"Its inputs are: {', '.join(leaves) or 'none'}.",
-            )  # fmt: skip
+                facts=[f"-i {spec}"],
+                todo=f"Its inputs are: {', '.join(leaves) or 'none'}.",
+            )
         _give(found, name, _read_one(path, None, leaves[name], directory, name), path)
     return found
 
@@ -79,12 +81,8 @@ def _split_spec(spec: str) -> tuple[str | None, str]:
     if not equals or any(c in name for c in "/\\."):
         return None, spec
     if not path:
-        raise DataError(f"-i {spec} names no file", todo=f"Write -i {name}=FILE, with a file {_extensions()}.")
+        raise DataError(f"-i {spec} names no file", todo=f"Write -i {name}=FILE, with a file {' or '.join(READERS)}.")
     return name.strip(), path
-
-
-def _extensions() -> str:
-    return " or ".join(READERS)
 
 
 def _give(found: dict[str, Array], name: str, array: Array, path: str) -> None:
@@ -100,10 +98,14 @@ def _all_inputs(source: Source, leaves: Mapping[str, Leaf]) -> dict[str, Array]:
         return {n: fitted(source.whole(leaf), leaf, source.where()) for n, leaf in leaves.items()}
     if not names:
         raise DataError(
-            "the file has no array that is named like an input", source=str(source.path), facts=[
-                f"arrays: {', '.join(source.names()) or 'one, without a name'}", f"inputs: {', '.join(leaves) or 'none'}",
-            ], todo=f"Say which array is which: -i NAME={source.path.name}" + ("" if source.single else ":ARRAY") + ".",
-        )  # fmt: skip
+            "the file has no array that is named like an input",
+            source=str(source.path),
+            facts=[
+                f"arrays: {', '.join(source.names()) or 'one, without a name'}",
+                f"inputs: {', '.join(leaves) or 'none'}",
+            ],
+            todo=f"Say which array is which: -i NAME={source.path.name}" + ("" if source.single else ":ARRAY") + ".",
+        )
     return {n: fitted(source.array(n, leaves[n]), leaves[n], source.where(n)) for n in names}
 
 
@@ -141,12 +143,15 @@ def training_data(graph: Graph, train: Mapping[str, Any], *, seed: int | None = 
     """
     data = train.get("data")
     if data is None:
-        raise DataError("the graph file names no data", todo="Add `data: {file: FILE}` to its train section, or give arrays with -i.")
+        raise DataError(
+            "the graph file names no data", todo="Add `data: {file: FILE}` to its train section, or give arrays with -i."
+        )
     leaves = input_leaves(graph)
-    arrays = section_arrays(data, leaves, graph.dag.graph.get("directory", "."))
+    directory = graph.dag.graph.get("directory", ".")
+    arrays = section_arrays(data, leaves, directory)
     hold_out = train.get("hold_out", 0)
     if isinstance(hold_out, Mapping):
-        held_out = section_arrays(hold_out, leaves, graph.dag.graph.get("directory", "."))
+        held_out = section_arrays(hold_out, leaves, directory)
         return Split(arrays, held_out, (count_rows(arrays, leaves), count_rows(held_out, leaves)))
     if not hold_out:
         return Split(arrays, None, (count_rows(arrays, leaves), 0))
@@ -166,9 +171,11 @@ def section_arrays(data: Mapping[str, Any], leaves: Mapping[str, Leaf], director
     for name in leaves:
         if name not in arrays:
             raise DataError(
-                f"the data has no array for input {name!r}", source=data.get("file"), facts=[f"given: {', '.join(arrays) or 'none'}"],
+                f"the data has no array for input {name!r}",
+                source=data.get("file"),
+                facts=[f"given: {', '.join(arrays) or 'none'}"],
                 todo=f"Add {name} to the inputs of data, with the name of its array.",
-            )  # fmt: skip
+            )
     count_rows(arrays, leaves)
     return arrays
 
@@ -182,13 +189,20 @@ def count_rows(arrays: Mapping[str, Array], leaves: Mapping[str, Leaf]) -> int:
                 known, owner = sizes[n]
                 raise DataError(
                     f"dimension {n!r} is {known} in {owner!r} and {size} in {name!r}",
-                    facts=[f"{i}: {leaves[i].dtype}{shape_text(leaves[i].shape)}, array {shape_text(a.shape)}" for i, a in arrays.items()],
+                    facts=[
+                        f"{i}: {leaves[i].dtype}{shape_text(leaves[i].shape)}, array {shape_text(a.shape)}"
+                        for i, a in arrays.items()
+                    ],
                     todo=f"Arrays that share a dimension must agree; look at axis {axis} of {name!r}.",
-                )  # fmt: skip
+                )
     batched = [name for name in arrays if is_batched(leaves[name])]
     rows = len(arrays[batched[0]]) if batched else 1
     if rows == 0:
-        raise DataError("the data is empty", facts=[f"{batched[0]}: array {shape_text(arrays[batched[0]].shape)}"], todo="Give at least one row.")
+        raise DataError(
+            "the data is empty",
+            facts=[f"{batched[0]}: array {shape_text(arrays[batched[0]].shape)}"],
+            todo="Give at least one row.",
+        )
     return rows
 
 
@@ -204,7 +218,9 @@ def split_rows(arrays: Mapping[str, Array], leaves: Mapping[str, Leaf], fraction
     held = max(round(rows * fraction), 1)
     if not batched or rows - held < 1:
         what = "no input has rows: all leading sizes are fixed" if not batched else f"there are {rows} rows"
-        raise DataError(f"cannot hold out {fraction:g} of the data: {what}", todo="Set hold_out: 0, or give data of its own for hold_out.")
+        raise DataError(
+            f"cannot hold out {fraction:g} of the data: {what}", todo="Set hold_out: 0, or give data of its own for hold_out."
+        )
     large = sum(arrays[n].size * np.dtype(leaves[n].dtype).itemsize for n in batched) > LARGE
     order = None if large else np.random.default_rng([seed, HOLD_OUT_STREAM]).permutation(rows)
 
@@ -219,17 +235,25 @@ def split_rows(arrays: Mapping[str, Array], leaves: Mapping[str, Leaf], fraction
 
 def fitted(array: Array, leaf: Leaf, where: str) -> Array:
     """The array with the input's element type. *Raises* DataError when rank, a size or the element type does not fit."""
-    facts = [f"input {leaf.name!r} is declared {leaf.dtype}{shape_text(leaf.shape)}", f"the array is {array.dtype}{shape_text(array.shape)}"]
+    facts = [
+        f"input {leaf.name!r} is declared {leaf.dtype}{shape_text(leaf.shape)}",
+        f"the array is {array.dtype}{shape_text(array.shape)}",
+    ]
     if array.ndim != len(leaf.shape):
         raise DataError(
-            f"input {leaf.name!r} has {len(leaf.shape)} axes and the array {array.ndim}", source=where, facts=facts, todo="Reshape the array.",
-        )  # fmt: skip
+            f"input {leaf.name!r} has {len(leaf.shape)} axes and the array {array.ndim}",
+            source=where,
+            facts=facts,
+            todo="Reshape the array.",
+        )
     for axis, (n, size) in enumerate(zip(leaf.shape, array.shape, strict=True)):
         if not isinstance(n, str) and n != size:
             raise DataError(
-                f"input {leaf.name!r} has size {n} on axis {axis} and the array {size}", source=where, facts=facts,
+                f"input {leaf.name!r} has size {n} on axis {axis} and the array {size}",
+                source=where,
+                facts=facts,
                 todo="Check which array belongs to which input.",
-            )  # fmt: skip
+            )
     return _converted(array, leaf, where, facts)
 
 
@@ -237,29 +261,42 @@ def _converted(array: Array, leaf: Leaf, where: str, facts: list[str]) -> Array:
     if array.dtype == leaf.dtype:
         return array
     if array.dtype.kind not in "fiub" or leaf.dtype not in DTYPES:
-        raise DataError(f"the array holds {_kind(array)}, not numbers", source=where, facts=facts, todo="Save it as an array of numbers.")
+        raise DataError(
+            f"the array holds {_kind(array)}, not numbers", source=where, facts=facts, todo="Save it as an array of numbers."
+        )
     widening = np.can_cast(array.dtype, leaf.dtype, "safe")
     if array.nbytes > LARGE and np.can_cast(array.dtype, leaf.dtype, "same_kind"):
         return array  # converted batch by batch as it is read
     with np.errstate(all="ignore"):
         converted = array.astype(leaf.dtype)
-    if widening or DTYPES[leaf.dtype] == "f" and array.dtype.kind in "iub":
+    if widening or (DTYPES[leaf.dtype] == "f" and array.dtype.kind in "iub"):
         return converted
     if DTYPES[leaf.dtype] == "f":
         lost = np.isinf(converted) & ~np.isinf(array)
         what = "overflows"
     else:
-        lost = converted.astype(array.dtype) != array
+        lost = (converted.astype(array.dtype) != array) | _beyond(array, leaf.dtype)
         what = "is not exact as"
     if lost.any():
         at = tuple(int(i) for i in np.argwhere(lost)[0])
         raise DataError(
-            f"{array[at]!s} at index {at} {what} {leaf.dtype}", source=where, facts=facts,
+            f"{array[at]!s} at index {at} {what} {leaf.dtype}",
+            source=where,
+            facts=facts,
             todo=f"Convert the array, or declare the input as {array.dtype.name if array.dtype.name in DTYPES else 'float64'}.",
-        )  # fmt: skip
+        )
     return converted
 
 
-def _kind(array: Array) -> str:
-    return {"c": "complex numbers", "U": "text", "S": "bytes", "V": "records", "M": "dates", "m": "time spans"}.get(array.dtype.kind, str(array.dtype))
+def _beyond(array: Array, dtype: str) -> Any:
+    """Where numbers lie beyond an integer type's range, and so may come back as they were by wrapping around twice."""
+    if DTYPES[dtype] != "i":
+        return False
+    info = np.iinfo(dtype)
+    return (array < info.min) | ((array > info.max) if array.dtype.kind in "iub" else (array >= 2.0 ** (info.bits - 1)))
 
+
+def _kind(array: Array) -> str:
+    return {"c": "complex numbers", "U": "text", "S": "bytes", "V": "records", "M": "dates", "m": "time spans"}.get(
+        array.dtype.kind, str(array.dtype)
+    )

@@ -121,7 +121,7 @@ class Passes:
             if not leaf.name.startswith("epoch.") and leaf.name not in self.exe._state:
                 self.exe._state[leaf.name] = aligned_array(np.zeros(tuple(int(n) for n in leaf.shape), leaf.dtype))
         program = pipeline.lowered(order, self.exe._state | self.arrays | fixed, False, self.exe.threads, True)
-        return Runner(program, order, {})
+        return Runner(program, order, {}, self.exe.threads)
 
     def _order(self, kind: str, batch: int) -> Order:
         """The order of a step or of an evaluation, with its inputs taken from the data and its values added up."""

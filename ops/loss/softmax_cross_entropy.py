@@ -15,4 +15,5 @@ from graphexec.plugin import ShapeError, composite, ops
 def softmax_cross_entropy(logits, labels, *, reduction="mean"):
     if labels.ndim != logits.ndim - 1:
         raise ShapeError("there must be one label for each row", todo="Give labels the shape of logits without the last axis.")
-    return ops.reduce_loss(ops.softmax_cross_entropy_rows(logits, labels), reduction=reduction)
+    losses, _ = ops.softmax_cross_entropy_rows(logits, labels)
+    return ops.reduce_loss(losses, reduction=reduction)

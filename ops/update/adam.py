@@ -33,6 +33,7 @@ def adam(p, d, m, v, step, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_
     g = d + weight_decay * p
     mean = beta1 * m + (1 - beta1) * g
     variance = beta2 * v + (1 - beta2) * g * g
-    rate = -lr / math.expm1(step * math.log(beta1))  # the same for every element: computed once, outside the loop
-    scale = 1 / math.sqrt(-math.expm1(step * math.log(beta2)))
+    steps = math.like(step, p)
+    rate = -lr / math.expm1(steps * math.log(beta1))  # the same for every element: computed once, outside the loop
+    scale = 1 / math.sqrt(-math.expm1(steps * math.log(beta2)))
     return p - rate * mean / (scale * math.sqrt(variance) + eps), mean, variance

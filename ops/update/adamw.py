@@ -30,6 +30,7 @@ def _reference(p, d, m, v, step, *, lr, beta1, beta2, eps, weight_decay):
 def adamw(p, d, m, v, step, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01):
     mean = beta1 * m + (1 - beta1) * d
     variance = beta2 * v + (1 - beta2) * d * d
-    rate = -lr / math.expm1(step * math.log(beta1))  # the same for every element: computed once, outside the loop
-    scale = 1 / math.sqrt(-math.expm1(step * math.log(beta2)))
+    steps = math.like(step, p)
+    rate = -lr / math.expm1(steps * math.log(beta1))  # the same for every element: computed once, outside the loop
+    scale = 1 / math.sqrt(-math.expm1(steps * math.log(beta2)))
     return (1 - lr * weight_decay) * p - rate * mean / (scale * math.sqrt(variance) + eps), mean, variance
