@@ -120,6 +120,7 @@ class _Backward:
 
     def _apply_rule(self, node: Node) -> None:
         op = node.op
+        self._check_asked(node)
         if op.gradient_rule is not None:
             given = self._call_gradient(node, op)
         else:
@@ -137,6 +138,22 @@ class _Backward:
                 dtype = self.order.specs[value].dtype
                 delta = self.builder.add(registry.get("cast"), (delta,), {"dtype": dtype}, f"{node.name}.backward.cast").outputs[0]
             self.contributions.setdefault(value, []).append(delta)
+
+    def _check_asked(self, node: Node) -> None:
+        """A delta that the rule does not ask for would be lost without a word."""
+        op = node.op
+        if len(op.outputs) == 1:
+            return
+        if op.gradient_rule is not None:
+            asked = set(inspect.signature(op.gradient_rule).parameters)
+        else:
+            asked = set(op.backward_op.inputs) if op.backward_op is not None else {f"d_{o}" for o in op.outputs}
+        for value, output in zip(node.outputs, op.outputs, strict=True):
+            if value in self.deltas and f"d_{output}" not in asked:
+                raise DifferentiationError(
+                    f"the backward rule of {op.name!r} takes no delta of its output {output!r}", node=node.name, op=op.name,
+                    source=node.source, todo=f"Do not let the loss depend on {self.order.names[value]!r}, or stop its gradient.",
+                )
 
     def _targets(self, node: Node) -> list[int]:
         """The operands that a rule gives deltas for."""

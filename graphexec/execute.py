@@ -139,7 +139,7 @@ entry:
   store i64 %base, ptr %met
   br label %again
 again:
-  %t = phi i64 [ 0, %entry ], [ %t.next, %done ]
+  %t = phi i64 [ 0, %entry ], [ %t.next, %end.meet ]
   br i1 %first, label %decide, label %decided
 decide:
   %more = icmp slt i64 %t, %times

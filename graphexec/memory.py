@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from graphexec.layout import Layout
 from graphexec.op import ElementwiseOp
 from graphexec.order import Node
+from graphexec.spec import broadcast
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
@@ -75,9 +76,10 @@ def _take_over(layout: Layout, step: Node, position: int, last: list[int], offse
     if not isinstance(step.op, ElementwiseOp):
         return {}
     taken: dict[int, int] = {}
+    walked = broadcast([layout.specs[v].shape for v in step.reads])
     for value in step.outputs:
         storage, view = layout.storage[value], layout.views[value]
-        if layout.persistent[storage]:
+        if layout.persistent[storage] or view.shape != walked:  # a partial result is written while operands are still read
             continue
         for operand in step.reads:
             source = layout.storage[operand]

@@ -49,6 +49,7 @@ def build(modules: Sequence[str], entry: str) -> bytes:
         module = llvm.parse_assembly(modules[0])
         for text in modules[1:]:
             module.link_in(llvm.parse_assembly(text))
+        module.verify()
         _internalize(module, entry)
         optimize(module)
         return bytes(machine.emit_object(module))
