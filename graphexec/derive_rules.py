@@ -52,6 +52,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "abs": ("d * (1.0 if x > 0 else -1.0 if x < 0 else x - x)",),
     "negative": ("-d",),
     "float": ("d",),
+    "like": ("d", "0.0 * d"),
     "add": ("d", "d"),
     "subtract": ("d", "-d"),
     "multiply": ("d * y", "d * x"),

@@ -99,3 +99,9 @@ def initial_value(name: str, init: str | None, shape: tuple[int, ...], dtype: st
     function, options = parse(init or "zeros")
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     return function(rng, tuple(int(n) for n in shape), **options).astype(dtype)
+
+
+def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    if len(shape) < 2:
+        return (math.prod(shape),) * 2
+    return math.prod(shape[1:]), shape[0] * math.prod(shape[2:])
