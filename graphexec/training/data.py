@@ -143,9 +143,7 @@ def training_data(graph: Graph, train: Mapping[str, Any], *, seed: int | None = 
     """
     data = train.get("data")
     if data is None:
-        raise DataError(
-            "the graph file names no data", todo="Add `data: {file: FILE}` to its train section, or give arrays with -i."
-        )
+        raise DataError("the graph file names no data", todo="Add `data: {file: FILE}` to its train section, or use -i.")
     leaves = input_leaves(graph)
     directory = graph.dag.graph.get("directory", ".")
     arrays = section_arrays(data, leaves, directory)
@@ -297,6 +295,5 @@ def _beyond(array: Array, dtype: str) -> Any:
 
 
 def _kind(array: Array) -> str:
-    return {"c": "complex numbers", "U": "text", "S": "bytes", "V": "records", "M": "dates", "m": "time spans"}.get(
-        array.dtype.kind, str(array.dtype)
-    )
+    kinds = {"c": "complex numbers", "U": "text", "S": "bytes", "V": "records", "M": "dates", "m": "time spans"}
+    return kinds.get(array.dtype.kind, str(array.dtype))

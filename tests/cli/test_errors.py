@@ -97,6 +97,13 @@ def test_version():
     assert graphexec("--version").stdout.strip() == f"graphexec, version {gx.__version__}"
 
 
+def test_errors_of_kernels_name_the_node(call, net):
+    np.save("label.npy", np.full(44, 7))
+    error = call("run", net, "-i", "x=data.npz:points", "-i", "label=label.npy", code=1).stderr
+    assert error.startswith("KernelError: node 'loss")
+    assert "label" in error
+
+
 def test_large_values_are_summed_in_float64(record, net):
     np.save("x.npy", np.full((2, 3), 1e20, "float32"))
     assert np.isfinite(record("run", net, "-i", "x=x.npy", "--quiet")["outputs"]["scores"]["norm"])
