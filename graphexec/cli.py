@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from graphexec.cli_command import Shape, Size, command, note
+from graphexec.cli_command import Shape, Size, command, has_terminal, note
 from graphexec.cli_session import Result, Settings
 
 Sizes = tuple[tuple[str, int], ...]
@@ -133,7 +133,7 @@ def train(settings: Settings, file: str, **options: Any) -> Result:
         raise click.UsageError("--resume needs --checkpoint DIR")
     silent = settings.quiet or settings.as_json
     say = (lambda line: None) if silent else click.echo
-    bar = sys.stderr.isatty() and not settings.quiet
+    bar = has_terminal() and not settings.quiet
     return cli_train.train(file, settings, cli_train.Options(**options), say, functools.partial(note, settings), bar)
 
 

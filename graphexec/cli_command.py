@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 import traceback
 import warnings
@@ -82,6 +83,14 @@ def message_of(error: Exception) -> str:
 def note(settings: Settings, line: str) -> None:
     if not settings.quiet:
         click.echo(line, err=True)
+
+
+def has_terminal() -> bool:
+    """Whether standard error is a terminal that can show a bar; one that does not know its size cannot."""
+    try:
+        return sys.stderr.isatty() and min(os.get_terminal_size(sys.stderr.fileno())) > 0
+    except (OSError, ValueError):
+        return False
 
 
 def to_json(record: Any) -> str:

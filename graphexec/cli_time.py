@@ -99,7 +99,8 @@ def profile(
     else:
         lines = [(n["node"], n["instructions"], *_figures(n)) for n in nodes]
         text = out.table(lines, ("node", "instructions", "time", "share", "GFLOP/s", "GB/s"))
-    head = f"{kind} of {session.graph.name}, {_rows(session, runner)} rows: {out.seconds(total)} in {len(records)} instructions, on one thread"
+    rows = _rows(session, runner)
+    head = f"{kind} of {session.graph.name}, {rows} rows: {out.seconds(total)} in {len(records)} instructions, on one thread"
     text = f"{head}\n\n{text}"
     return Result(text, {"kind": kind, "seconds": total, "nodes": nodes, "instructions": records}, session.notes)
 

@@ -138,9 +138,8 @@ class _Lines:
 
 _METADATA = """
 !90 = !{}
-!91 = distinct !{!91, !92, !93}
+!91 = distinct !{!91, !92}
 !92 = !{!"llvm.loop.parallel_accesses", !94}
-!93 = !{!"llvm.loop.vectorize.enable", i1 true}
 !94 = distinct !{}
 """
 

@@ -56,7 +56,7 @@ def lay_out(order: Order) -> Layout:
         _place(layout, leaf.value_id, spec, persistent=True)
         if leaf.kind == "constant":
             assert leaf.value is not None
-            layout.constants[layout.storage[leaf.value_id]] = np.ascontiguousarray(leaf.value)
+            layout.constants[layout.storage[leaf.value_id]] = np.ascontiguousarray(leaf.value, dtype=leaf.dtype)
     copies: dict[int, int] = {}
     contiguous: dict[tuple[int, ...], View] = {}
     for node in order.nodes:

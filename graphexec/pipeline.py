@@ -33,13 +33,19 @@ from graphexec.training.optimizers import Optimizer
 
 @contextlib.contextmanager
 def without_collector() -> Iterator[None]:
-    """Python's cyclic collector walks every node again and again while a large graph is compiled; nothing is garbage yet."""
+    """Python's cyclic collector walks every node again and again while a large graph is compiled; nothing is garbage yet.
+
+    What was made meanwhile is passed on as long-lived, which `freeze` and `unfreeze` do without walking it.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
+            if gc.get_freeze_count() == 0:
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

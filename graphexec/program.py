@@ -263,9 +263,15 @@ def _scratch(chosen: Sequence[Template], threads: int) -> np.ndarray | None:
     return aligned(int(need) * threads) if need else None
 
 
+_VARIANTS_BELOW = 1_000
+"""Instructions up to which a kernel is made for each set of outputs that are read; in larger programs all are stored."""
+
+
 def _read_values(program: Program) -> set[int]:
     """Values of nodes with several outputs that somebody reads, or that are kept: the others are not stored."""
     layout = program.layout
+    if len(layout.steps) > _VARIANTS_BELOW:
+        return set(range(len(layout.names)))
     read: set[int] = set(program.order.outputs.values()) | set(program.order.gradients.values()) | set(program.order.deltas.values())
     for node in layout.order.nodes:
         read.update(node.inputs)

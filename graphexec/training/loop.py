@@ -110,7 +110,7 @@ class Passes:
                 runner.run(times)
             else:
                 watch.run(runner, times)
-        return {name: float(total) for name, total in self.totals.items()}
+        return {name: float(total) / self.rows if self.rows else float("nan") for name, total in self.totals.items()}
 
     def _runner(self, kind: str, batch: int) -> Runner:
         from graphexec.executable import Runner
@@ -131,10 +131,9 @@ class Passes:
         builder.nodes = nodes + list(base.nodes)
         cursor = next((leaf.value_id for leaf in moved.leaves if leaf.name == "epoch.cursor"), None)
         for name, value in self.wanted.items():
-            weight = batch / self.rows if self.rows else 0.0
             total = _leaf(builder, f"epoch.total.{name}", (), "float64")
             source = base.outputs[value]
-            builder.add(registry.get("accumulate"), (total, source), {"weight": weight}, f"epoch.{name}")
+            builder.add(registry.get("accumulate"), (total, source), {"weight": float(batch)}, f"epoch.{name}")
         if cursor is not None:
             builder.add(registry.get("advance"), (cursor,), {"by": batch}, "epoch.next")
         order = builder.order(moved)
