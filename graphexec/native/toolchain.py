@@ -11,27 +11,42 @@ import hashlib
 import re
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import llvmlite.binding as llvm
+if TYPE_CHECKING:
+    import llvmlite.binding as llvm
+else:
+    llvm = None  # imported when code is first compiled or loaded: it takes a third of a second that not every process needs
 
 _LOCK = threading.RLock()
+
+
+def _load_llvm() -> None:
+    global llvm
+    if llvm is None:
+        import llvmlite.binding
+
+        llvm = llvmlite.binding
 
 
 @functools.cache
 def host() -> tuple[str, str]:
     """Name and feature string of this processor."""
+    _load_llvm()
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
 @functools.cache
 def vector_bytes() -> int:
     """Width of a vector register."""
+    _load_llvm()
     features = llvm.get_host_cpu_features()
     return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
 
 
 @functools.cache
 def _target_machine() -> llvm.TargetMachine:
+    _load_llvm()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_triple(llvm.get_process_triple())
@@ -44,8 +59,9 @@ def _target_machine() -> llvm.TargetMachine:
 
 def build(modules: Sequence[str], entry: str) -> bytes:
     """Object code of IR modules linked and optimised together; only ``entry`` stays visible."""
+    machine = _target_machine()
+    machine = _target_machine()
     with _LOCK:
-        machine = _target_machine()
         module = llvm.parse_assembly(modules[0])
         for text in modules[1:]:
             module.link_in(llvm.parse_assembly(text))
@@ -65,17 +81,19 @@ def optimize(module: llvm.ModuleRef) -> None:
 
 def assembly(modules: Sequence[str], entry: str) -> str:
     """The machine code as text, to be read."""
+    machine = _target_machine()
     with _LOCK:
         module = llvm.parse_assembly(modules[0])
         for text in modules[1:]:
             module.link_in(llvm.parse_assembly(text))
         _internalize(module, entry)
         optimize(module)
-        return str(_target_machine().emit_assembly(module))
+        return str(machine.emit_assembly(module))
 
 
 def isolate(text: str, entry: str, name: str) -> str:
     """A module of which only ``entry`` is visible, under ``name``: it can be linked with any other."""
+    _load_llvm()
     with _LOCK:
         module = llvm.parse_assembly(re.sub(r"^target datalayout.*$", "", text, flags=re.M).replace(entry, name))
         _internalize(module, name, shared="linkonce_odr")
@@ -110,6 +128,7 @@ def load(code: bytes, entry: str) -> int:
 
 def add_symbol(name: str, address: int) -> None:
     """Makes an address known to code that is loaded later."""
+    _load_llvm()
     llvm.add_symbol(name, address)
 
 
@@ -121,5 +140,6 @@ def symbol_name(prefix: str, *parts: str) -> str:
 
 def reserve_symbol(name: str) -> None:
     """Gives a symbol some address until it gets its own: Numba links what it compiles for us, although nobody runs that."""
+    _load_llvm()
     if llvm.address_of_symbol(name) is None:
         llvm.add_symbol(name, 1)

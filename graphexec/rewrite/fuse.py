@@ -22,10 +22,12 @@ from graphexec.op import ElementwiseOp, ReductionOp, ShapeOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.spec import TensorSpec
 
-MOST_CALLS = 40
+MOST_CALLS = 96
 MOST_OPERANDS = 16
 BUDGET = 24
-"""Distinct fused kernels that a graph may have whatever they save."""
+"""Distinct fused kernels that a graph that is not large may have whatever they save."""
+LARGE = 1_000
+"""Nodes from which on a graph has no such allowance: its plain kernels serve many nodes each."""
 WORTH = 200_000
 """Elements that a further fused kernel must keep out of memory in a run to be worth its compilation."""
 
@@ -36,7 +38,8 @@ Part = list[int]
 def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with fused nodes in place of connected elementwise ones."""
     wanted = {*order.outputs.values(), *order.gradients.values(), *order.deltas.values(), *keep}
-    parts = [part for run in _schedule(order) for part in _parts(order, run)]
+    schedule = _Schedule(order)
+    parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
     fusion = _Fusion(order, wanted, _closings(order, parts))
     made = [fusion.build(part) for part in parts]
     chosen = _within_budget(order, [(p, m) for p, m in zip(parts, made, strict=True) if m is not None])
@@ -46,11 +49,6 @@ def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
 # -- the order in which nodes that can be fused stand together
 
 
-def _schedule(order: Order) -> list[list[int]]:
-    """All nodes in their new order, cut into runs of elementwise nodes of one shape and single other nodes."""
-    return _Schedule(order).runs
-
-
 class _Schedule:
     """A list scheduler: the next run starts at the first node that is ready and takes in whatever becomes ready for it."""
 
@@ -58,7 +56,8 @@ class _Schedule:
         nodes = order.nodes
         self.waiting, self.followers = _dependencies(order)
         self.shapes = [_shape(order, n) for n in nodes]
-        self.free = [isinstance(n.op, (ViewOp, ShapeOp)) for n in nodes]
+        scalar = _key(TensorSpec((), ""))
+        self.free = [isinstance(n.op, (ViewOp, ShapeOp)) or s == scalar for n, s in zip(nodes, self.shapes, strict=True)]
         self.producer = {v: p for p, n in enumerate(nodes) for v in n.outputs}
         self.nodes, self.runs = nodes, []  # type: list[Node], list[list[int]]
         self.ready: list[int] = []
@@ -93,7 +92,7 @@ class _Schedule:
                 self._is_ready(f, members)
 
     def _is_ready(self, p: int, members: Set[int]) -> None:
-        """A view costs nothing, and stands before the run that is being made if it reads nothing of it."""
+        """A view or a number costs nothing, and stands before the run that is being made if it reads nothing of it."""
         stack = [p]
         while stack:
             p = stack.pop()
@@ -148,11 +147,15 @@ def _shape(order: Order, node: Node) -> Any:
 # -- what is fused
 
 
-def _parts(order: Order, run: Sequence[int]) -> list[Part]:
-    """Connected parts of a run, each after those that it reads, cut where they would grow too large."""
+def _parts(order: Order, run: Sequence[int], followers: Sequence[Sequence[int]]) -> list[Part]:
+    """Connected parts of a run, each after those that it waits for, cut where they would grow too large.
+
+    What reads a parameter and what updates it are connected too: apart, neither could go first.
+    """
     if len(run) == 1:
         return [list(run)]
-    producer: dict[int, int] = {}
+    at = {p: k for k, p in enumerate(run)}
+    edges = [(k, at[f]) for k, p in enumerate(run) for f in followers[p] if f in at]
     parent = list(range(len(run)))
 
     def find(k: int) -> int:
@@ -162,39 +165,30 @@ def _parts(order: Order, run: Sequence[int]) -> list[Part]:
         return k
 
     size, operands = [1] * len(run), [set(order.nodes[p].inputs) for p in run]
-    for k, p in enumerate(run):
-        for value in order.nodes[p].inputs:
-            j = producer.get(value)
-            if j is None:
-                continue
-            a, b = find(j), find(k)
-            if a != b and size[a] + size[b] <= MOST_CALLS and len(operands[a] | operands[b]) <= MOST_OPERANDS + size[a] + size[b]:
-                parent[b] = a
-                size[a] += size[b]
-                operands[a] |= operands[b]
-        for value in order.nodes[p].outputs:
-            producer[value] = k
+    for j, k in sorted(edges, key=lambda e: e[1]):
+        a, b = find(j), find(k)
+        if a != b and size[a] + size[b] <= MOST_CALLS and len(operands[a] | operands[b]) <= MOST_OPERANDS + size[a] + size[b]:
+            parent[b] = a
+            size[a] += size[b]
+            operands[a] |= operands[b]
     groups: dict[int, Part] = {}
     for k, p in enumerate(run):
         groups.setdefault(find(k), []).append(p)
-    return _in_order(order, list(groups.values())) or [[p] for p in run]
+    member = {k: g for g, part in enumerate(groups.values()) for k in (at[p] for p in part)}
+    return _in_order(list(groups.values()), {(member[j], member[k]) for j, k in edges}) or [[p] for p in run]
 
 
-def _in_order(order: Order, groups: list[Part]) -> list[Part]:
-    """Groups after those that they read; none where groups cut for their size read one another in a circle."""
-    member = {p: g for g, part in enumerate(groups) for p in part}
-    producer = {v: p for p in member for v in order.nodes[p].outputs}
-    readers: list[set[int]] = [set() for _ in groups]
+def _in_order(groups: list[Part], edges: set[tuple[int, int]]) -> list[Part]:
+    """Groups after those that they wait for; none where groups cut for their size wait for one another in a circle."""
+    readers: list[list[int]] = [[] for _ in groups]
     waiting = [0] * len(groups)
-    for p, g in member.items():
-        for value in order.nodes[p].inputs:
-            source = member[producer[value]] if value in producer else g
-            if source != g and g not in readers[source]:
-                readers[source].add(g)
-                waiting[g] += 1
+    for source, reader in sorted(edges):
+        if source != reader:
+            readers[source].append(reader)
+            waiting[reader] += 1
     ordered = [g for g, n in enumerate(waiting) if n == 0]
     for g in ordered:  # grows while it is read
-        for r in sorted(readers[g]):
+        for r in readers[g]:
             waiting[r] -= 1
             if waiting[r] == 0:
                 ordered.append(r)
@@ -217,7 +211,8 @@ def _within_budget(order: Order, made: list[tuple[Part, _Made]]) -> list[tuple[P
     for part, fused in made:
         saved[fused.key] += sum(min(order.specs[order.nodes[p].outputs[0]].size, 1 << 24) for p in part) + 16 * len(part)
     ranked = [key for key, _ in saved.most_common()]
-    allowed = {key for k, key in enumerate(ranked) if k < BUDGET and len(ranked) <= 2 * BUDGET or saved[key] >= WORTH}
+    small = len(order.nodes) <= LARGE and len(ranked) <= 2 * BUDGET
+    allowed = {key for k, key in enumerate(ranked) if (small and k < BUDGET) or saved[key] >= WORTH}
     return [(part, fused) for part, fused in made if fused.key in allowed]
 
 
@@ -238,6 +233,10 @@ class _Fusion:
             for value in node.inputs:
                 self.consumers.setdefault(value, []).append(position)
         self.ops: dict[Any, FusedOp] = {}
+        self.views: dict[int, int] = {}
+        for node in order.nodes:
+            if isinstance(node.op, ViewOp):
+                self.views[node.outputs[0]] = self.views.get(node.inputs[0], node.inputs[0])
 
     def build(self, part: Part) -> _Made | None:
         nodes = [self.order.nodes[p] for p in part]
@@ -262,6 +261,9 @@ class _Fusion:
         here = {*part, *closing}
         updated = [(v, node.inputs[node.op.inputs.index(u)]) for node in nodes for v, u in zip(node.outputs, node.op.updates, strict=False)]
         over = {v for v, _ in updated}
+        targets = {target for _, target in updated}
+        if any(self.views.get(v) in targets for v in inputs):  # it would read elements that it has overwritten
+            return None
         stored = [v for v in inside if v not in over and (v in self.wanted or any(c not in here for c in self.consumers.get(v, ())))]
         outputs = [v for v, _ in updated] + stored
         updates = tuple(f"x{slots[target]}" for _, target in updated)

@@ -19,7 +19,7 @@ def divide(x, y):
     return x / y
 
 
-@divide.backward
-def _(d_out, y, out):  # out in the place of x: one division, and x's buffer can be reused
+@divide.gradient
+def _(d_out, y, out):  # made of ops, so that d_x waits for neither x nor out
     d_x = d_out / y
-    return d_x, -d_x * out
+    return d_x, -(d_x * out)

@@ -1,0 +1,194 @@
+"""lay_out and plan_memory: where values lie, which share memory, and the checker that looks for overlap."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers import RandomGraph
+
+import graphexec as gx
+from graphexec.layout import lay_out
+from graphexec.memory import ALIGNMENT, plan_memory
+from graphexec.program import aligned_array, lower
+from graphexec.rewrite import optimize
+
+ops = gx.ops
+
+
+def names_of(layout):
+    return [step.op.name for step in layout.steps]
+
+
+def at(layout, name):
+    return layout.names.index(name)
+
+
+# -- lay_out
+
+
+def test_a_view_has_no_memory_and_no_step(prepared):
+    g = gx.Graph("view")
+    x = g.input("x", (2, 3))
+    g.output(ops.tanh(ops.transpose(x, name="t"), name="y"))
+    layout = lay_out(prepared(g))
+    assert names_of(layout) == ["tanh"]
+    x, t, y = (at(layout, n) for n in "xty")
+    assert layout.storage[t] == layout.storage[x] != layout.storage[y]
+    assert layout.views[t].strides == (1, 3)
+    assert layout.views[y].strides == (2, 1)
+    assert layout.persistent[layout.storage[x]]
+    assert not layout.persistent[layout.storage[y]]
+
+
+def test_a_copy_is_made_once(prepared, agrees, rng):
+    """A transposed matrix cannot be reshaped as a view; two reshapes of it share one copy."""
+    g = gx.Graph("copy")
+    t = ops.transpose(g.input("x", (2, 3), "float64"))
+    g.output(ops.reshape(t, shape=(6,), name="a"), ops.reshape(t, shape=(1, 6), name="b"))
+    order = prepared(g)
+    layout = lay_out(order)
+    assert names_of(layout) == ["copy"]
+    assert layout.storage[at(layout, "a")] == layout.storage[at(layout, "b")]
+    agrees(g, order, {"x": rng.standard_normal((2, 3))})
+
+
+def test_a_product_reads_its_transposed_operand_where_it_lies(prepared):
+    g = gx.Graph("product")
+    x, w = g.input("x", (3, 2)), g.input("w", (4, 2))
+    g.output(x @ w.T)
+    assert names_of(lay_out(prepared(g))) == ["matmul"]
+
+
+def test_an_update_writes_over_its_parameter(prepared):
+    g = gx.Graph("update")
+    p, d = g.parameter("p", (3,)), g.input("d", (3,))
+    ops.sgd(p, d, lr=0.1, name="new")
+    layout = lay_out(prepared(g))
+    assert layout.storage[at(layout, "new")] == layout.storage[at(layout, "p")]
+
+
+def test_a_number_that_depends_on_shapes_alone_is_a_constant(prepared):
+    g = gx.Graph("size")
+    x = g.input("x", ("batch", 3))
+    g.output(ops.size(x, name="n"))
+    layout = lay_out(prepared(g, batch=5))
+    assert layout.steps == []
+    assert layout.constants[layout.storage[at(layout, "n")]] == 15
+
+
+# -- plan_memory
+
+
+def plain(length=4, shape=(100,)):
+    g = gx.Graph("chain")
+    y = g.input("x", shape, "float64")
+    for k in range(length):
+        y = ops.tanh(y, name=f"t{k}")
+    g.output(y)
+    return g
+
+
+def test_a_chain_runs_in_place(prepared):
+    order = prepared(plain())
+    layout = lay_out(order)
+    plan = plan_memory(layout, order.outputs.values())
+    size = -(-800 // ALIGNMENT) * ALIGNMENT
+    assert plan.arena == size
+    assert plan.without_reuse == 4 * size
+    assert {plan.offsets[layout.storage[v]] for n in order.nodes for v in n.outputs} == {0}
+    assert plan.offsets[layout.storage[order.value_id("x")]] == -1
+
+
+def test_without_reuse_each_value_has_its_own_memory(prepared):
+    order = prepared(plain())
+    layout = lay_out(order)
+    plan = plan_memory(layout, order.outputs.values(), reuse=False)
+    offsets = [o for o in plan.offsets if o >= 0]
+    assert len(set(offsets)) == len(offsets) == 4
+    assert plan.arena == plan.without_reuse
+
+
+def test_what_is_kept_is_not_overwritten(prepared):
+    order = prepared(plain())
+    layout = lay_out(order)
+    kept = [order.value_id("t0"), order.value_id("t2")]
+    plan = plan_memory(layout, [*kept, *order.outputs.values()])
+    places = {plan.offsets[layout.storage[v]] for v in [*kept, *order.outputs.values()]}
+    assert len(places) == 3
+
+
+def test_a_product_does_not_write_over_what_it_reads(prepared):
+    g = gx.Graph("product")
+    t = ops.tanh(g.input("x", (8, 8)), name="t")
+    g.output(ops.matmul(t, t, name="z"))
+    order = prepared(g)
+    layout = lay_out(order)
+    plan = plan_memory(layout, order.outputs.values())
+    assert plan.offsets[layout.storage[order.value_id("t")]] != plan.offsets[layout.storage[order.value_id("z")]]
+
+
+def test_every_buffer_starts_on_a_cache_line(prepared):
+    random = RandomGraph(3, "float32", size=30)
+    layout = lay_out(optimize(prepared(random.graph, batch=random.batch)))
+    assert all(o % ALIGNMENT == 0 for o in plan_memory(layout).offsets if o >= 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_two_live_values_overlap(seed, prepared):
+    """Lifetimes and places by brute force, against the plan of a random graph."""
+    random = RandomGraph(seed, "float64", size=30)
+    order = optimize(prepared(random.graph, batch=random.batch))
+    layout = lay_out(order)
+    keep = {layout.storage[v] for v in order.outputs.values()}
+    plan = plan_memory(layout, order.outputs.values())
+    born, last = {}, {}
+    for position, step in enumerate(layout.steps):
+        for value in step.outputs:
+            born.setdefault(layout.storage[value], position)
+            last[layout.storage[value]] = position
+        for value in step.reads:
+            last[layout.storage[value]] = position
+    live = [s for s in born if plan.offsets[s] >= 0 and layout.bytes[s]]
+    last.update(dict.fromkeys(keep, len(layout.steps)))
+    for a in live:
+        for b in live:
+            in_place = last[a] == born[b]  # the reader may write over what it reads for the last time
+            if a < b and born[b] < last[a] and born[a] < last[b] and not in_place:
+                start, other = plan.offsets[a], plan.offsets[b]
+                assert start + layout.bytes[a] <= other or other + layout.bytes[b] <= start, (layout.names, a, b)
+    arrays = {**random.inputs, **random.parameters}
+    buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in order.leaves if leaf.kind != "constant"}
+    lower(order, buffers, order.outputs.values()).check()
+
+
+# -- the checker is checked
+
+
+def two_values():
+    g = gx.Graph("two")
+    x = g.input("x", (100,), "float64")
+    a, b = ops.tanh(x, name="a"), ops.sin(x, name="b")
+    g.output(ops.add(a, b, name="z"))
+    return g
+
+
+def program_of(order):
+    return lower(order, {"x": aligned_array(np.ones(100))}, order.outputs.values())
+
+
+def test_the_checker_finds_a_value_that_is_overwritten(prepared):
+    program = program_of(prepared(two_values()))
+    program.check()
+    layout = program.layout
+    offsets = list(program.memory.offsets)
+    offsets[layout.storage[at(layout, "b")]] = offsets[layout.storage[at(layout, "a")]]
+    program.memory = replace(program.memory, offsets=offsets)
+    with pytest.raises(AssertionError, match="reads 'a', which is overwritten"):
+        program.check()
+
+
+def test_the_checker_finds_an_address_outside_its_buffer(prepared):
+    program = program_of(prepared(two_values()))
+    program.layout.views[at(program.layout, "b")] = program.layout.views[at(program.layout, "b")]._replace(offset=1)
+    with pytest.raises(AssertionError, match="leaves its buffer"):
+        program.check()

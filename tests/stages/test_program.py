@@ -1,0 +1,60 @@
+"""lower: the listing of a small program, and errors that a kernel reports."""
+
+import numpy as np
+import pytest
+
+import graphexec as gx
+
+ops = gx.ops
+
+LISTING = """\
+   0  matmul             transpose.1(3, 2)@0 <- x(3, 2), transpose(2, 2)
+   1  fused              d_z(3, 2)@192, loss.partial(1,)@64 <- transpose.1(3, 2)@0, b(2,), y(3, 2), d_loss()
+"""
+
+
+def line():
+    g = gx.Graph("line")
+    x, y = g.input("x", (3, 2), "float64"), g.input("y", (3, 2), "float64")
+    w, b = g.parameter("w", value=np.eye(2)), g.parameter("b", value=np.zeros(2))
+    g.output(ops.half_squared_error(ops.linear(x, w, b, name="z"), y, name="loss"))
+    return g
+
+
+def test_listing():
+    """One line an instruction: kernel, results <- operands, with shapes and places in the arena."""
+    exe = gx.compile(line(), loss="loss", optimizer=gx.SGD(lr=0.1), threads=1)
+    assert exe.program.listing() == LISTING.rstrip("\n")
+    assert str(exe.program) == exe.program.listing()
+
+
+def test_listing_without_passes():
+    """optimize=False: the graph as it stands, each value in memory of its own."""
+    exe = gx.compile(line(), threads=1, optimize=False)
+    exe(x=np.ones((3, 2)), y=np.ones((3, 2)))
+    assert exe.program.listing() == PLAIN.rstrip("\n")
+
+
+# -- statuses
+
+
+def embedding(rows=60_000):
+    """A look-up, beside something large enough to be shared between threads."""
+    g = gx.Graph("embedding")
+    table, which, x = g.input("table", (4, 2)), g.input("which", ("n",), "int64"), g.input("x", (rows,))
+    g.output(ops.gather(table, which, name="found"), ops.tanh(ops.exp(x), name="y"))
+    return g
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_index_out_of_range_names_the_node(threads):
+    exe = gx.compile(embedding(), threads=threads)
+    given = {"table": np.arange(8.0).reshape(4, 2), "x": np.zeros(60_000)}
+    assert exe(which=[3, -1], **given)["found"].tolist() == [[6.0, 7.0], [6.0, 7.0]]
+    assert exe.program.parallel is (threads > 1)
+    with pytest.raises(gx.KernelError) as caught:
+        exe(which=[0, 4], **given)
+    assert caught.value.node == "found"
+    assert caught.value.op == "gather"
+    assert "an index is out of range" in str(caught.value)
+    assert exe(which=[1, 0], **given)["found"].tolist() == [[2.0, 3.0], [0.0, 1.0]]  # and it goes on working

@@ -1,0 +1,186 @@
+"""Each pass on a tiny graph: it does what its first line says, and the result stays what the interpreter gives."""
+
+import numpy as np
+import pytest
+
+import graphexec as gx
+from graphexec.registry import registry
+from graphexec.rewrite import optimize, required
+from graphexec.rewrite.axes import last_axis
+from graphexec.rewrite.casts import same_types
+from graphexec.rewrite.expand import expand
+from graphexec.rewrite.likes import early_likes
+from graphexec.rewrite.outer import outer_products
+from graphexec.rewrite.prune import prune
+from graphexec.rewrite.sums import pairwise
+
+ops = gx.ops
+
+
+def names_of(order):
+    return [node.op.name for node in order.nodes]
+
+
+def graph_of(*shapes, dtype="float64"):
+    """A graph with inputs a, b, ... of given shapes."""
+    g = gx.Graph("tiny")
+    return g, [g.input(name, shape, dtype) for name, shape in zip("abcdef", shapes, strict=False)]
+
+
+# -- expand
+
+
+def test_expand_leaves_no_composite(prepared, agrees, rng):
+    g, (x, w, b) = graph_of((3, 2), (4, 2), (4,))
+    g.output(ops.linear(x, w, b, name="z"))
+    order = prepared(g)
+    assert names_of(order) == ["transpose", "matmul", "add"]
+    assert order.nodes[-1].name == "z"
+    agrees(g, order, {"a": rng.standard_normal((3, 2)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal(4)})
+    assert expand(order) is order
+
+
+# -- prune
+
+
+def test_prune_drops_what_nothing_wants(prepared, agrees, rng):
+    g, (x,) = graph_of((3,))
+    ops.exp(ops.tanh(x) + 2.0)
+    g.output(ops.sin(x, name="y"))
+    order = prune(prepared(g))
+    assert names_of(order) == ["sin"]
+    assert [leaf.kind for leaf in order.leaves] == ["input"]  # the constant is gone, the input stays
+    agrees(g, order, {"a": rng.standard_normal(3)})
+
+
+def test_prune_keeps_what_it_is_told_to(prepared):
+    g, (x,) = graph_of((3,))
+    t = ops.tanh(x, name="t")
+    ops.exp(t)
+    g.output(ops.sin(x))
+    order = prepared(g)
+    assert names_of(prune(order, [order.value_id("t")])) == ["tanh", "sin"]
+
+
+def test_prune_keeps_updates(prepared):
+    g = gx.Graph("update")
+    p, d = g.parameter("p", (3,)), g.input("d", (3,))
+    ops.sgd(p, ops.negate(d), lr=0.5)
+    assert names_of(prune(prepared(g))) == ["negate", "sgd"]
+
+
+# -- pairwise
+
+
+def test_pairwise_adds_first_to_last(prepared, execute, rng):
+    g, values = graph_of((5,), (5,), (5,), (5,))
+    g.output(ops.add_n(*values, name="total"))
+    order = pairwise(prepared(g))
+    assert names_of(order) == ["add", "add", "add"]
+    arrays = {name: rng.standard_normal(5) for name in "abcd"}
+    a, b, c, d = arrays.values()
+    np.testing.assert_array_equal(execute(order, arrays)["total"], ((a + b) + c) + d)
+
+
+def test_pairwise_leaves_others_alone(prepared):
+    g, (x,) = graph_of((5,))
+    g.output(ops.tanh(x))
+    order = prepared(g)
+    assert pairwise(order) is order
+
+
+# -- outer_products
+
+
+def test_an_inner_axis_of_size_1_becomes_a_multiplication(prepared, agrees, rng):
+    g, (x, y) = graph_of((3, 1), (1, 4))
+    g.output(ops.matmul(x, y, name="z"))
+    order = outer_products(prepared(g))
+    assert names_of(order) == ["multiply"]
+    agrees(g, order, {"a": rng.standard_normal((3, 1)), "b": rng.standard_normal((1, 4))})
+
+
+def test_an_inner_axis_whose_size_is_not_known_stays_a_product(prepared):
+    g, (x, y) = graph_of((3, "k"), ("k", 4))
+    g.output(ops.matmul(x, y))
+    assert names_of(outer_products(prepared(g))) == ["matmul"]
+    assert names_of(outer_products(prepared(g, k=2))) == ["matmul"]
+
+
+# -- last_axis
+
+
+@pytest.mark.parametrize("axis", [0, 1, -2])
+def test_the_axis_of_a_kernel_moves_to_the_end(prepared, agrees, rng, axis):
+    g, (x,) = graph_of((2, 3, 4))
+    g.output(ops.softmax(x, axis=axis, name="y"))
+    order = last_axis(prepared(g))
+    assert names_of(order) == ["swap_axes", "softmax", "swap_axes"]
+    assert order.nodes[1].attributes["axis"] == -1
+    agrees(g, order, {"a": rng.standard_normal((2, 3, 4))})
+
+
+def test_a_last_axis_stays(prepared):
+    g, (x,) = graph_of((2, 3))
+    g.output(ops.softmax(x, axis=1))
+    order = prepared(g)
+    assert last_axis(order) is order
+
+
+# -- same_types
+
+
+def test_operands_of_two_types_are_converted(prepared, agrees, rng):
+    g = gx.Graph("types")
+    a, b = g.input("a", (2, 3), "float32"), g.input("b", (3, 2), "float64")
+    g.output(ops.matmul(a, b, name="z"))
+    order = same_types(prepared(g))
+    assert names_of(order) == ["cast", "matmul"]
+    assert {order.specs[v].dtype for v in order.nodes[-1].inputs} == {"float64"}
+    agrees(g, order, {"a": rng.standard_normal((2, 3)).astype("float32"), "b": rng.standard_normal((3, 2))})
+
+
+def test_elementwise_operands_are_converted_as_they_load(prepared, agrees, rng):
+    g = gx.Graph("types")
+    a, b = g.input("a", (3,), "float32"), g.input("b", (3,), "float64")
+    g.output(ops.add(a, b, name="z"))
+    order = prepared(g)
+    assert same_types(order) is order
+    agrees(g, order, {"a": rng.standard_normal(3).astype("float32"), "b": rng.standard_normal(3)})
+
+
+# -- early_likes
+
+
+def test_a_shape_is_lent_by_the_first_value_that_has_it(prepared, agrees, rng):
+    g, (x, row) = graph_of((3, 4), (4,))
+    late = ops.exp(ops.tanh(x))
+    g.output(ops.broadcast_like(row, late, name="y"), late)
+    order = early_likes(prepared(g))
+    node = next(n for n in order.nodes if n.op.name == "broadcast_like")
+    assert order.names[node.inputs[1]] == "a"
+    assert order.names[node.inputs[0]] == "b"
+    agrees(g, order, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal(4)})
+
+
+# -- all of them
+
+
+def test_required_is_enough_to_lower_everything(prepared, agrees, rng):
+    g = gx.Graph("all")
+    a, b = g.input("a", (3, 4), "float32"), g.input("b", (4, 3), "float64")
+    z = ops.softmax(ops.matmul(a, b), axis=0)
+    g.output(ops.add_n(z, ops.tanh(z), z, name="y"))
+    arrays = {"a": rng.standard_normal((3, 4)).astype("float32"), "b": rng.standard_normal((4, 3))}
+    agrees(g, required(prepared(g)), arrays)
+    agrees(g, optimize(prepared(g)), arrays)
+
+
+def test_no_pass_changes_the_registry_or_the_order_that_it_is_given(prepared):
+    g, (x, y) = graph_of((3, 1), (1, 4))
+    g.output(ops.sum(ops.add_n(x @ y, ops.softmax(x @ y, axis=0), x @ y), name="s"))
+    order, known = prepared(g), registry.names()
+    before = [(n.name, n.op.name, n.inputs, n.outputs, dict(n.attributes)) for n in order.nodes]
+    optimize(order)
+    assert [(n.name, n.op.name, n.inputs, n.outputs, dict(n.attributes)) for n in order.nodes] == before
+    assert registry.names() == known
