@@ -1,8 +1,7 @@
 """interpret: the slow path, and the meaning of a graph.
 
-Walks a graph forward with NumPy references and back with un-jitted backward rules, one array after the other: no
-kernels, no planned memory, nothing shared with `differentiate`. Every optimization is judged against it, and a bug
-report starts with "does `--interpret` agree?"
+Walks a graph forward with NumPy references and back with un-jitted backward rules: no kernels, no planned memory, nothing
+shared with `differentiate`. Every optimization is judged against it; a bug report starts with "does `--interpret` agree?"
 
     values = interpret(graph, {"x": X})
     values, gradients, deltas = interpret_gradients(graph, of="loss", wrt=["w"], inputs={"x": X})
@@ -12,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -96,9 +95,9 @@ def interpret_gradients(
     order, leaves = prepare(graph, inputs, parameters, dtype)
     order = expand(order)
     chosen = [leaf.name for leaf in order.of_kind("parameter") if leaf.trainable] if wrt is None else list(wrt)
-    values = forward(order, leaves)
-    deltas = reverse(order, values, order.value_id(of), [order.value_id(name) for name in chosen])
-    gradients = {name: deltas.get(order.value_id(name), np.zeros_like(values[order.value_id(name)])) for name in chosen}
+    values, ids = forward(order, leaves), {name: order.value_id(name) for name in chosen}
+    deltas = reverse(order, values, order.value_id(of), list(ids.values()))
+    gradients = {name: deltas[v] if v in deltas else np.zeros_like(values[v]) for name, v in ids.items()}
     named = {order.names[v]: array for v, array in deltas.items()}
     return {order.names[v]: array for v, array in values.items()}, gradients, named
 
@@ -134,7 +133,8 @@ def prepare(
     if dtype is not None:
         order = _in_dtype(order, dtype)
     leaves = {leaf.value_id: _array(leaf, given) for leaf in order.leaves}
-    sizes = Sizes({n: size for leaf in order.leaves for n, size in _named_sizes(leaf, leaves[leaf.value_id])})
+    pairs = [pair for leaf in order.leaves for pair in zip(leaf.shape, leaves[leaf.value_id].shape, strict=False)]
+    sizes = Sizes({n: size for n, size in pairs if isinstance(n, str)})
     for leaf in order.leaves:
         expected, found = tuple(sizes[n] if isinstance(n, str) else n for n in leaf.shape), leaves[leaf.value_id].shape
         if found != expected:
@@ -145,10 +145,6 @@ def prepare(
             )
     order = infer(order, sizes)
     return (infer(_in_dtype(expand(order), dtype), sizes) if dtype is not None else order), leaves
-
-
-def _named_sizes(leaf: Leaf, array: Array) -> Iterator[tuple[str, int]]:
-    return ((n, size) for n, size in zip(leaf.shape, array.shape, strict=False) if isinstance(n, str))
 
 
 def _array(leaf: Leaf, given: Arrays) -> Array:
@@ -179,9 +175,9 @@ def floating_as(attributes: Attributes, dtype: str) -> dict[str, Any]:
 
 
 def forward(order: Order, given: Mapping[int, Array]) -> dict[int, Array]:
-    """Every value of an order; those that are given, leaves or not, are not computed."""
-    held = {leaf.value_id: np.asarray(leaf.value, leaf.dtype) for leaf in order.leaves if leaf.value is not None}
-    values = held | dict(given)
+    """Every value of an order; those that are given, leaves or not, are taken as they are."""
+    values = {leaf.value_id: np.asarray(leaf.value, leaf.dtype) for leaf in order.leaves if leaf.value is not None}
+    values.update(given)
     for node in order.nodes:
         arrays = [None if v == ABSENT else values[v] for v in node.inputs]
         try:
@@ -198,20 +194,14 @@ def _with_sizes(node: Node, order: Order) -> Node:
     if not any(isinstance(value, tuple) and any(isinstance(n, str) for n in value) for value in node.attributes.values()):
         return node
     sizes = {n.expression: int(n) for v in node.inputs if v != ABSENT for n in order.specs[v].shape if isinstance(n, Size)}
-    attributes = {
-        key: tuple(sizes.get(n, n) if isinstance(n, str) else n for n in value) if isinstance(value, tuple) else value
-        for key, value in node.attributes.items()
-    }
+    attributes = {k: tuple(sizes.get(n, n) for n in v) if isinstance(v, tuple) else v for k, v in node.attributes.items()}
     return Node(node.name, node.op, node.inputs, node.outputs, attributes, node.source)
 
 
 def reverse(order: Order, values: Mapping[int, Array], of: int, wrt: Sequence[int]) -> dict[int, Array]:
     """The delta of every value between ``wrt`` and ``of``."""
     if values[of].shape != () or values[of].dtype.kind != "f":
-        raise DifferentiationError(
-            f"gradients are taken of a floating scalar, and {order.names[of]!r} is not", node=order.names[of],
-            todo="Reduce it first, for example with sum().",
-        )
+        raise DifferentiationError(f"{order.names[of]!r} is no floating scalar", node=order.names[of], todo="Reduce it first.")
     active = set(wrt)
     for node in order.nodes:
         if not active.isdisjoint(node.reads):  # a shape has no derivative
@@ -221,7 +211,10 @@ def reverse(order: Order, values: Mapping[int, Array], of: int, wrt: Sequence[in
     for node in reversed(order.nodes):
         _settle(node.outputs, parts, deltas)
         if not active.isdisjoint(node.reads) and any(v in deltas for v in node.outputs):
-            given = _pull_back(_with_sizes(node, order), values, deltas)
+            try:
+                given = _pull_back(_with_sizes(node, order), values, deltas)
+            except GraphExecError as error:
+                raise error.at(node=node.name, source=node.source) from error.__cause__
             received = list(zip(_receivers(node), given, strict=True))
             for v, delta in reversed(received):
                 if delta is not None and v in active:
@@ -256,40 +249,36 @@ def _receivers(node: Node) -> list[int]:
 def _pull_back(node: Node, values: Mapping[int, Array], deltas: Mapping[int, Array]) -> list[Array | None]:
     """The contributions of a node to its receivers, by its op's own rule."""
     op, outputs = node.op, list(zip(node.op.outputs, node.outputs, strict=True))
-    inputs = zip(op.inputs, node.inputs, strict=False)
     named: dict[str, Array | None] = {f"d_{o}": deltas[v] if v in deltas else np.zeros_like(values[v]) for o, v in outputs}
-    named |= {o: values[v] for o, v in outputs}
-    named |= dict.fromkeys(op.inputs) | {p: None if v == ABSENT else values[v] for p, v in inputs}
-    asked = asked_deltas(op, node)
-    lost = [o for o, v in outputs if v in deltas and o not in asked]
+    named |= {o: values[v] for o, v in outputs} | dict.fromkeys(op.inputs)
+    named |= {p: values.get(v) for p, v in zip(op.inputs, node.inputs, strict=False)}  # ABSENT has no value
+    lost = [o for o, v in outputs if v in deltas and o not in asked_deltas(op)]
     if lost:
         raise DifferentiationError(
-            f"a delta reaches its output {lost[0]!r}, and its backward rule does not ask for 'd_{lost[0]}'", node=node.name,
-            op=op.name, source=node.source, todo="Use that output without differentiating it, or complete the rule.",
+            f"a delta reaches its output {lost[0]!r}, and its backward rule does not ask for 'd_{lost[0]}'", op=op.name,
+            todo="Use that output without differentiating it, or complete the rule.",
         )  # fmt: skip
     if op.gradient_rule is not None:
         return _call_gradient(node, op.gradient_rule, named, values)
-    rule = _backward_op(op, node)
+    rule = _backward_op(op)
     return list(evaluate(rule, [named[name] for name in rule.inputs], {k: node.attributes[k] for k in rule.attributes}))
 
 
-def asked_deltas(op: Op, node: Node | None = None) -> tuple[str, ...]:
+def asked_deltas(op: Op) -> tuple[str, ...]:
     """The outputs whose delta the op's rule takes. With one output that is the one, used or not."""
     if len(op.outputs) == 1:
         return op.outputs
     rule = op.gradient_rule
-    names = tuple(inspect.signature(rule).parameters) if rule is not None else _backward_op(op, node).inputs
+    names = tuple(inspect.signature(rule).parameters) if rule is not None else _backward_op(op).inputs
     return tuple(o for o in op.outputs if f"d_{o}" in names)
 
 
-def _backward_op(op: Op, node: Node | None) -> Op:
-    rule = op.backward_op
-    if rule is None and isinstance(op, ElementwiseOp) and op.differentiable:
-        rule = op.rules["backward"] = derive_backward(op)
-    if rule is None:
-        error = DifferentiationError(f"op {op.name!r} has no backward rule", op=op.name, todo="Stop the gradient before it.")
-        raise error if node is None else error.at(node=node.name, source=node.source)
-    return rule
+def _backward_op(op: Op) -> Op:
+    if op.backward_op is None and isinstance(op, ElementwiseOp) and op.differentiable:
+        op.rules["backward"] = derive_backward(op)
+    if op.backward_op is None:
+        raise DifferentiationError("it has no backward rule", op=op.name, todo="Stop the gradient before it.")
+    return op.backward_op
 
 
 def _call_gradient(node: Node, rule: Any, named: Mapping[str, Array | None], values: Mapping[int, Array]) -> list[Array | None]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphexec.codegen import CHUNK
 from graphexec.fused import FusedOp
-from graphexec.op import KernelOp, ShapeOp, ViewOp
+from graphexec.op import ElementwiseOp, KernelOp, Op, ShapeOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.registry import registry
 from graphexec.spec import TensorSpec, broadcast
@@ -57,6 +57,7 @@ def lay_out(order: Order) -> Layout:
         if leaf.kind == "constant":
             assert leaf.value is not None
             layout.constants[layout.storage[leaf.value_id]] = np.ascontiguousarray(leaf.value, dtype=leaf.dtype)
+    places = _places(order)
     copies: dict[int, int] = {}
     contiguous: dict[tuple[int, ...], View] = {}
     for node in order.nodes:
@@ -65,6 +66,8 @@ def lay_out(order: Order) -> Layout:
             _look(layout, node, copies)
         elif isinstance(op, ShapeOp):
             _constant(layout, node)
+        elif op.name == "concat":
+            _join(layout, node, places)
         else:
             if isinstance(op, KernelOp):
                 node = _with_contiguous_operands(layout, node, op, copies)
@@ -74,6 +77,8 @@ def lay_out(order: Order) -> Layout:
                 if k < len(op.updates):
                     target = node.inputs[op.inputs.index(op.updates[k])]
                     layout.views[value], layout.storage[value] = layout.views[target], layout.storage[target]
+                elif value in places:
+                    _put_in_place(layout, value, places[value], op)
                 else:
                     spec = layout.specs[value]
                     view = contiguous.get(spec.shape)
@@ -171,3 +176,77 @@ def _size_partials(layout: Layout, node: Node, op: FusedOp) -> None:
     count = -(-sizes[0] // CHUNK) if len(sizes) == 1 else sizes[0]
     for value in node.outputs[results:]:
         layout.specs[value] = TensorSpec((count,), layout.specs[value].dtype)
+
+
+# -- concatenation: where it can be, a part is computed where the whole will have it
+
+
+def _places(order: Order) -> dict[int, tuple[int, int, int, int]]:
+    """Values that may be computed inside the concatenation that reads them: (whole, axis, start, stop)."""
+    places: dict[int, tuple[int, int, int, int]] = {}
+    joins = [n for n in order.nodes if n.op.name == "concat"]
+    if not joins:
+        return places
+    maker = {v: n for n in order.nodes for v in n.outputs}
+    for node in joins:
+        whole = order.specs[node.outputs[0]]
+        axis, at = node.attributes["axis"] % whole.ndim, 0
+        for part in node.inputs:
+            width = int(order.specs[part].shape[axis])
+            inside = View.contiguous(whole.shape).slice(axis, at, at + width)
+            source = part
+            while inside.is_contiguous and source in maker and _same_elements(maker[source], order):
+                source = maker[source].inputs[0]
+            made = maker.get(source)
+            if made is not None and source not in places and not isinstance(made.op, (ViewOp, ShapeOp)) and not made.op.updates \
+                    and made.op.name != "concat" and not (isinstance(made.op, FusedOp) and made.outputs.index(source) >= len(made.op.results)):
+                places[source] = (node.outputs[0], axis, at, at + width)
+            at += width
+    return places
+
+
+def _same_elements(node: Node, order: Order) -> bool:
+    """Whether a node is a view of all of a contiguous value, in its order."""
+    if not isinstance(node.op, ViewOp) or order.specs[node.inputs[0]].size != order.specs[node.outputs[0]].size:
+        return False
+    specs = [None if v == ABSENT else order.specs[v] for v in node.inputs]
+    view = node.op.view(View.contiguous(order.specs[node.inputs[0]].shape), specs, node.attributes)
+    return view.is_contiguous and view.offset == 0
+
+
+def _whole(layout: Layout, value: int) -> None:
+    """Gives a concatenation its memory, when its first part is computed."""
+    if layout.storage[value] < 0:
+        _place(layout, value, layout.specs[value])
+
+
+def _put_in_place(layout: Layout, value: int, place: tuple[int, int, int, int], op: Op) -> None:
+    whole, axis, start, stop = place
+    _whole(layout, whole)
+    inside = layout.views[whole].slice(axis, start, stop)
+    spec = layout.specs[value]
+    if inside.is_contiguous:
+        layout.views[value], layout.storage[value] = View.contiguous(spec.shape)._replace(offset=inside.offset), layout.storage[whole]
+    elif isinstance(op, ElementwiseOp) and inside.shape == spec.shape:
+        layout.views[value], layout.storage[value] = inside, layout.storage[whole]
+    else:
+        _place(layout, value, spec)
+
+
+def _join(layout: Layout, node: Node, places: dict[int, tuple[int, int, int, int]]) -> None:
+    """A concatenation copies those parts that are not in their place already."""
+    whole = node.outputs[0]
+    _whole(layout, whole)
+    axis, at = node.attributes["axis"] % layout.specs[whole].ndim, 0
+    for part in node.inputs:
+        width = int(layout.specs[part].shape[axis])
+        inside = layout.views[whole].slice(axis, at, at + width)
+        at += width
+        if layout.storage[part] == layout.storage[whole] and layout.views[part] == inside or layout.specs[part].size == 0:
+            continue
+        new = len(layout.names)
+        layout.names.append(f"{layout.names[whole]}.part")
+        layout.specs.append(layout.specs[part])
+        layout.views.append(inside)
+        layout.storage.append(layout.storage[whole])
+        layout.steps.append(Node(layout.names[new], registry.get("copy"), (part,), (new,), {}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from graphexec.order import Order
+from graphexec.rewrite.accumulate import accumulate, slices_to_concat
 from graphexec.rewrite.axes import last_axis
 from graphexec.rewrite.casts import same_types
 from graphexec.rewrite.fuse import fuse
@@ -22,4 +23,5 @@ def required(order: Order, keep: Iterable[int] = ()) -> Order:
 def optimize(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order as it is lowered: values in ``keep`` stay, names of outputs and gradients stay."""
     keep = list(keep)
-    return fuse(early_likes(outer_products(required(order, keep))), keep)
+    order = required(slices_to_concat(order), keep)
+    return fuse(early_likes(accumulate(outer_products(order), keep)), keep)

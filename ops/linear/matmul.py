@@ -13,7 +13,8 @@ import numpy as np
 from graphexec.plugin import gemm, kernel, ops
 
 
-@kernel("(m,k),(k,n)->(m,n)", reference=np.matmul, domain=(-2.0, 2.0), onnx="MatMul", strided=("a", "b"), shared=True, scratch=1 << 21)
+@kernel("(m,k),(k,n)->(m,n)", reference=np.matmul, domain=(-2.0, 2.0), onnx="MatMul", strided=("a", "b"), shared=True,
+        scratch=1 << 21)  # fmt: skip
 def matmul(a, b, out, scratch, piece, pieces):
     return gemm(a, b, out, scratch, piece, pieces)
 

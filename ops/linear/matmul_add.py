@@ -1,0 +1,19 @@
+"""A matrix product added to a value, in the value's own memory: how products that meet in a sum are added up.
+
+    acc = acc + a @ b
+
+Shapes: acc (m, n), a (m, k), b (k, n), leading axes of all three equal. Dtypes: float32, float64. The engine puts it in the
+place of a product and an addition, where nothing else reads either.
+"""
+
+import numpy as np
+
+from graphexec.plugin import gemm, kernel
+
+
+@kernel(
+    "(m,n),(m,k),(k,n)->(m,n)", reference=lambda acc, a, b: acc + np.matmul(a, b), domain=(-2.0, 2.0), updates=("acc",),
+    strided=("a", "b"), shared=True, scratch=1 << 21, differentiable=False,
+)  # fmt: skip
+def matmul_add(acc, a, b, out, scratch, piece, pieces):
+    return gemm(a, b, out, scratch, piece, pieces, True)
