@@ -5,6 +5,9 @@
 `gx.Graph` holds the graph, `gx.ops` the ops, `gx.compile` makes it run; `graphexec.plugin` declares ops of your own.
 """
 
+from os import PathLike
+from typing import Any
+
 from graphexec.builder import trace_composite as _trace_composite
 from graphexec.differentiate import differentiate
 from graphexec.errors import (
@@ -15,6 +18,7 @@ from graphexec.errors import (
     GraphError,
     GraphExecError,
     GraphFileError,
+    GradientMismatch,
     KernelError,
     OpError,
     PluginError,
@@ -22,6 +26,7 @@ from graphexec.errors import (
 )
 from graphexec.executable import Executable, compile  # noqa: A004
 from graphexec.graph import Graph, Value
+from graphexec.interpret import evaluate_composite as _evaluate_composite
 from graphexec.op import HOST as _HOST
 from graphexec.pipeline import compute as _compute
 from graphexec.plugin import ops
@@ -31,13 +36,29 @@ from graphexec.training.optimizers import SGD, Adam, AdamW, Optimizer
 __version__ = "0.1.0"
 
 __all__ = [
-    "SGD", "Adam", "AdamW", "CycleError", "DataError", "DifferentiationError", "DtypeError", "Executable", "Graph", "GraphError",
-    "GraphExecError", "GraphFileError", "KernelError", "OpError", "Optimizer", "PluginError", "ShapeError", "Value", "compile",
-    "differentiate", "load_plugin", "ops",
+    "SGD", "Adam", "AdamW", "CycleError", "DataError", "DifferentiationError", "DtypeError", "Executable", "GradientMismatch", "Graph",
+    "GraphError", "GraphExecError", "GraphFileError", "KernelError", "OpError", "Optimizer", "PluginError", "ShapeError", "Value",
+    "check_gradient", "compile", "differentiate", "load", "load_plugin", "ops",
 ]  # fmt: skip
 
 load_plugin = _registry.load_file
 
+
+def load(path: str | PathLike[str]) -> Graph:
+    """Reads a graph file, .yaml, .yml or .json; see `graphexec.graphfile.load`."""
+    from graphexec.graphfile import load  # YAML is imported by those who read it
+
+    return load(path)
+
+
+def check_gradient(graph_or_op: Any, *arguments: Any, **options: Any) -> Any:
+    """Compares gradients with central differences in float64; see `graphexec.gradcheck.check_gradient`."""
+    from graphexec.gradcheck import check_gradient
+
+    return check_gradient(graph_or_op, *arguments, **options)
+
+
 ops.connect(_registry.get, _registry.names)
 _HOST.compute = _compute
 _HOST.infer_composite = _trace_composite
+_HOST.evaluate_composite = _evaluate_composite

@@ -148,8 +148,16 @@ def _walk(runner: Runner, repeats: np.ndarray) -> np.ndarray:
 
 
 def _in_place(runner: Runner, instruction: Instruction) -> bool:
-    storage = runner.program.layout.storage
-    return not {storage[v] for v in instruction.node.outputs}.isdisjoint(storage[v] for v in instruction.node.reads)
+    """Whether an instruction writes over what it reads: repeated, it would work on its own results."""
+    program = runner.program
+
+    def span(value: int) -> tuple[int, int]:
+        storage = program.layout.storage[value]
+        start = int(program.addresses[storage])
+        return start, start + program.layout.bytes[storage]
+
+    read = [span(v) for v in instruction.node.reads]
+    return any(a < d and c < b for a, b in map(span, instruction.node.outputs) for c, d in read)
 
 
 def _record(runner: Runner, number: int, instruction: Instruction, seconds: float, total: float) -> dict[str, Any]:
