@@ -15,10 +15,10 @@ from graphexec.errors import (
     DataError,
     DifferentiationError,
     DtypeError,
+    GradientMismatch,
     GraphError,
     GraphExecError,
     GraphFileError,
-    GradientMismatch,
     KernelError,
     OpError,
     PluginError,
@@ -36,9 +36,9 @@ from graphexec.training.optimizers import SGD, Adam, AdamW, Optimizer
 __version__ = "0.1.0"
 
 __all__ = [
-    "SGD", "Adam", "AdamW", "CycleError", "DataError", "DifferentiationError", "DtypeError", "Executable", "GradientMismatch", "Graph",
-    "GraphError", "GraphExecError", "GraphFileError", "KernelError", "OpError", "Optimizer", "PluginError", "ShapeError", "Value",
-    "check_gradient", "compile", "differentiate", "load", "load_plugin", "ops",
+    "SGD", "Adam", "AdamW", "CycleError", "DataError", "DifferentiationError", "DtypeError", "Executable", "GradientMismatch",
+    "Graph", "GraphError", "GraphExecError", "GraphFileError", "KernelError", "OpError", "Optimizer", "PluginError", "ShapeError",
+    "Value", "check_gradient", "compile", "differentiate", "load", "load_plugin", "ops",
 ]  # fmt: skip
 
 load_plugin = _registry.load_file

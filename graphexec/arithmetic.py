@@ -90,7 +90,7 @@ class Arithmetic:
         return ops.transpose(self, axes=axes or None)
 
     @property
-    def T(self) -> Any:  # noqa: N802 - NumPy's name
+    def T(self) -> Any:
         return ops.transpose(self)
 
     def astype(self, dtype: Any) -> Any:

@@ -140,7 +140,10 @@ class OrderBuilder:
 
 def trace_composite(op: Op, specs: Sequence[TensorSpec | None], attributes: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
     """The output specs of a composite op, by tracing it on operands of the given specs."""
-    leaves, names, known, inputs = [], [], [], []
+    leaves: list[Leaf] = []
+    names: list[str] = []
+    known: list[TensorSpec] = []
+    inputs: list[int] = []
     for slot, spec in enumerate(specs):
         inputs.append(ABSENT if spec is None else len(names))
         if spec is not None:

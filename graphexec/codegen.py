@@ -40,7 +40,7 @@ class Ref(NamedTuple):
     """Where a scalar comes from: a loaded operand ("load", i), a result ("step", i, output), an attribute ("word", i)."""
 
     kind: str
-    index: int
+    index: int  # type: ignore[assignment]  # the name of a method of tuples that nobody calls
     output: int = 0
 
 
@@ -309,7 +309,9 @@ def elementwise_ir(name: str, body: Body, ndim: int, closings: Sequence[Closing]
 class _Nest:
     """The loops of an elementwise kernel."""
 
-    def __init__(self, lines: _Lines, body: Body, scalars: _Scalars, access: _Access, closings: list[tuple[Closing, _Lanes]]) -> None:
+    def __init__(
+        self, lines: _Lines, body: Body, scalars: _Scalars, access: _Access, closings: list[tuple[Closing, _Lanes]]
+    ) -> None:
         self.lines, self.body, self.scalars, self.access, self.closings = lines, body, scalars, access, closings
 
     def rows(self, indices: Sequence[str]) -> tuple[list[str], dict[int, str]]:
@@ -319,7 +321,9 @@ class _Nest:
 
     def element(self, rows: Sequence[str], fixed: Mapping[int, str], index: str, lane: str | None) -> None:
         access = self.access
-        loaded = [fixed[k] if k in fixed else access.load(k, access.element(k, rows[k], index)) for k in range(len(self.body.loads))]
+        loaded = [
+            fixed[k] if k in fixed else access.load(k, access.element(k, rows[k], index)) for k in range(len(self.body.loads))
+        ]
         results = self.scalars.run(loaded)
         for k, (operand, ref) in enumerate(self.body.stores, len(self.body.loads)):
             access.store(k, access.element(k, rows[k], index), self.scalars.value(ref, loaded, results, operand.dtype))
@@ -455,7 +459,8 @@ def reduction_ir(name: str, body: Body, reduction: Reduction, out: Operand) -> s
 
 class _ReductionBody:
     def __init__(self, lines: _Lines, body: Body, reduction: Reduction, access: _Access, scalars: _Scalars, lanes: _Lanes) -> None:
-        self.lines, self.body, self.reduction, self.access, self.scalars, self.lanes = lines, body, reduction, access, scalars, lanes
+        self.lines, self.body, self.reduction = lines, body, reduction
+        self.access, self.scalars, self.lanes = access, scalars, lanes
         self.out = len(body.loads)
 
     def element(self, rows: Sequence[str], index: str) -> str:
@@ -535,7 +540,10 @@ class Array(NamedTuple):
     """Axes that the kernel sees; leading batch axes are looped here."""
 
 
-def array_kernel_ir(name: str, symbol: str, arrays: Sequence[Array], words: Sequence[str], batch: int, *, scratch: int, shared: bool, returns: str | None) -> str:
+def array_kernel_ir(
+    name: str, symbol: str, arrays: Sequence[Array], words: Sequence[str], batch: int,
+    *, scratch: int, shared: bool, returns: str | None,
+) -> str:  # fmt: skip
     """Loops over batch axes around a call of an array kernel.
 
     Record: batch sizes; for each array its address, its strides along batch axes, then sizes and strides of its own
@@ -548,7 +556,8 @@ def array_kernel_ir(name: str, symbol: str, arrays: Sequence[Array], words: Sequ
         parameters += ["ptr", "ptr", "i64", "i64", "ptr"] + ["i64"] * (2 * array.ndim)
     parameters += [LLVM_TYPES[w] for w in words]
     extra = ["i64"] * (bool(scratch) + 2 * shared)
-    declare = f"declare i32 @{symbol}({', '.join(['ptr', 'ptr', *parameters[: len(parameters) - len(words)], *extra, *parameters[len(parameters) - len(words) :]])})"
+    first = len(parameters) - len(words)
+    declare = f"declare i32 @{symbol}({', '.join(['ptr', 'ptr', *parameters[:first], *extra, *parameters[first:]])})"
     lines.put("%exception = alloca ptr")
     lines.put(f"%result = alloca {LLVM_TYPES[returns] if returns else 'ptr'}")
     lines.put("%failed = alloca i64")
@@ -583,7 +592,8 @@ def array_kernel_ir(name: str, symbol: str, arrays: Sequence[Array], words: Sequ
         count = "1"
         for n in dims[: array.ndim]:
             count = lines.let(f"mul i64 {count}, {n}")
-        arguments += ["ptr null", "ptr null", f"i64 {count}", f"i64 {ITEM[array.dtype]}", f"ptr {pointer}", *(f"i64 {d}" for d in dims)]
+        arguments += ["ptr null", "ptr null", f"i64 {count}", f"i64 {ITEM[array.dtype]}", f"ptr {pointer}"]
+        arguments += [f"i64 {d}" for d in dims]
     if scratch:
         start = lines.let(f"mul i64 %ith, {scratch}")
         arguments.append(f"i64 {lines.let(f'add i64 {lines.word(at)}, {start}')}")

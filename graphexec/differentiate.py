@@ -83,8 +83,7 @@ class _Backward:
         gradients = {self.order.names[v]: self._gradient(v) for v in self.wrt}
         for leaf in self.order.leaves:
             self._sum(leaf.value_id, leaf.name, None)
-        names = self.order.names
-        deltas = {names[v]: d for v, d in self.deltas.items()}
+        deltas = {self.order.names[v]: d for v, d in self.deltas.items()}
         return self.builder.order(self.order, gradients=gradients, deltas=deltas)
 
     def _visit(self, node: Node) -> None:
@@ -133,7 +132,8 @@ class _Backward:
                 continue
             if self.builder.specs[delta].shape != self.order.specs[value].shape:
                 sum_to = registry.get("sum_to")
-                delta = self.builder.add(sum_to, (delta, value), sum_to.check_attributes({}), f"{node.name}.backward.sum").outputs[0]
+                name = f"{node.name}.backward.sum"
+                delta = self.builder.add(sum_to, (delta, value), sum_to.check_attributes({}), name).outputs[0]
             if self.builder.specs[delta].dtype != self.order.specs[value].dtype:
                 dtype = self.order.specs[value].dtype
                 delta = self.builder.add(registry.get("cast"), (delta,), {"dtype": dtype}, f"{node.name}.backward.cast").outputs[0]
@@ -223,7 +223,11 @@ class _Backward:
 
             op.rules["backward"] = derive_backward(op)
             return op.rules["backward"]  # type: ignore[no-any-return]
-        what = "is not differentiable" if not op.differentiable else "has a kernel for a backward rule, which cannot be differentiated again"
+        what = (
+            "is not differentiable"
+            if not op.differentiable
+            else "has a kernel for a backward rule, which cannot be differentiated again"
+        )
         if op.forward is None and op.differentiable:
             what = "has no backward rule"
         raise DifferentiationError(

@@ -96,7 +96,9 @@ class Runner:
         message = node.op.errors.get(status) or f"the kernel failed with status {status}"
         facts = [f"{p} = {self.order.names[v]!r}   {self.order.specs[v]}" for p, v in zip(node.op.inputs, node.inputs, strict=False)
                  if 0 <= v < len(self.order.specs)]  # fmt: skip
-        raise KernelError(message, node=node.name, op=node.op.name, source=node.source, facts=facts, todo="Check the values of its operands.")
+        raise KernelError(
+            message, node=node.name, op=node.op.name, source=node.source, facts=facts, todo="Check the values of its operands."
+        )
 
     def array(self, value: int) -> np.ndarray:
         """The memory of a value that is kept."""
@@ -173,7 +175,9 @@ class Executable:
         if self._last is None:
             kind = "step" if self.optimizer else "gradients" if self.loss else "forward"
             if any(isinstance(n, str) for leaf in self._inputs.values() for n in leaf.shape):
-                raise DataError("the program depends on sizes that are not known yet", todo="Run it once on data, or declare sizes as numbers.")
+                raise DataError(
+                    "the program depends on sizes that are not known yet", todo="Run it once on data, or declare sizes as numbers."
+                )
             self._last = self._runner(kind, ())
         return self._last.program
 
@@ -203,7 +207,11 @@ class Executable:
                 raise unknown("input", name, self._inputs)
         for name, leaf in self._inputs.items():
             if name not in inputs:
-                raise DataError(f"input {name!r} is missing", facts=[f"{name}: {leaf.dtype}{shape_text(leaf.shape)}"], todo=f"Give {name}=array.")
+                raise DataError(
+                    f"input {name!r} is missing",
+                    facts=[f"{name}: {leaf.dtype}{shape_text(leaf.shape)}"],
+                    todo=f"Give {name}=array.",
+                )
             check_fits(leaf, np.asarray(inputs[name]), sizes)
         return tuple((n, v) for n, (v, _) in sizes.items())
 
@@ -255,7 +263,9 @@ class Executable:
             else:
                 self._state.setdefault(name, aligned_array(np.zeros_like(array)))[...] = array
 
-    def fit(self, data: Mapping[str, Any], *, epochs: int = 1, batch_size: int | None = None, shuffle: bool = True, **options: Any) -> Any:
+    def fit(
+        self, data: Mapping[str, Any], *, epochs: int = 1, batch_size: int | None = None, shuffle: bool = True, **options: Any
+    ) -> Any:
         """Trains on arrays; see `graphexec.training.loop.fit`."""
         from graphexec.training.loop import fit
 
@@ -290,7 +300,12 @@ def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]])
     """*Raises* DataError unless an array fits an input; binds the sizes of its named dimensions."""
     facts = [f"declared {leaf.dtype}{shape_text(leaf.shape)}", f"given    {array.dtype}{shape_text(array.shape)}"]
     if array.ndim != len(leaf.shape):
-        raise DataError(f"input {leaf.name!r} has {array.ndim} axes, not {len(leaf.shape)}", facts=facts, todo="Reshape the array.", source=leaf.source)
+        raise DataError(
+            f"input {leaf.name!r} has {array.ndim} axes, not {len(leaf.shape)}",
+            facts=facts,
+            todo="Reshape the array.",
+            source=leaf.source,
+        )
     for axis, (n, size) in enumerate(zip(leaf.shape, array.shape, strict=True)):
         if isinstance(n, str):
             known, owner = sizes.setdefault(n, (size, leaf.name))
@@ -300,9 +315,19 @@ def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]])
                     todo="Inputs that share a dimension must agree.",
                 )
         elif n != size:
-            raise DataError(f"input {leaf.name!r} has size {size} on axis {axis}, not {n}", facts=facts, todo="Check the array.", source=leaf.source)
+            raise DataError(
+                f"input {leaf.name!r} has size {size} on axis {axis}, not {n}",
+                facts=facts,
+                todo="Check the array.",
+                source=leaf.source,
+            )
     if not np.can_cast(array.dtype, leaf.dtype, "same_kind"):
-        raise DataError(f"input {leaf.name!r} is {array.dtype}, not {leaf.dtype}", facts=facts, todo=f"Convert it with .astype({leaf.dtype!r}).", source=leaf.source)
+        raise DataError(
+            f"input {leaf.name!r} is {array.dtype}, not {leaf.dtype}",
+            facts=facts,
+            todo=f"Convert it with .astype({leaf.dtype!r}).",
+            source=leaf.source,
+        )
 
 
 def compile(  # noqa: A001 - the name users expect beside gx.differentiate
@@ -324,4 +349,6 @@ def compile(  # noqa: A001 - the name users expect beside gx.differentiate
         optimizer = Optimizer.parse(optimizer)
     if optimizer is not None and loss is None:
         raise DataError("an optimizer needs a loss", todo="Give loss=, the name of a scalar value.")
-    return Executable(graph, loss=loss, optimizer=optimizer, wrt=names, seed=seed, threads=threads, keep_deltas=keep_deltas, optimize=optimize)
+    return Executable(
+        graph, loss=loss, optimizer=optimizer, wrt=names, seed=seed, threads=threads, keep_deltas=keep_deltas, optimize=optimize
+    )

@@ -319,12 +319,16 @@ def _system() -> dict[str, str]:
     """How threads pause and sleep here, as IR."""
     machine = platform.machine().lower()
     x86 = machine in ("x86_64", "amd64")
-    pause = "call void @llvm.x86.sse2.pause()" if x86 else 'call void asm sideeffect "yield", ""()' if "arm" in machine or machine == "aarch64" else ""
+    arm = "arm" in machine or machine == "aarch64"
+    pause = "call void @llvm.x86.sse2.pause()" if x86 else 'call void asm sideeffect "yield", ""()' if arm else ""
     declare = ["declare void @llvm.x86.sse2.pause()"] if x86 else []
     number = {"x86_64": 202, "amd64": 202, "aarch64": 98}.get(machine)
     if sys.platform == "linux" and number is not None:  # futex: wait while the generation is the one that was seen
         declare.append("declare i64 @syscall(i64, ...)")
-        sleep = f"%low = trunc i64 %seen to i32\n  %f1 = call i64 (i64, ...) @syscall(i64 {number}, ptr %state, i64 128, i32 %low, ptr null, ptr null, i64 0)"
+        sleep = (
+            "%low = trunc i64 %seen to i32\n"
+            f"  %f1 = call i64 (i64, ...) @syscall(i64 {number}, ptr %state, i64 128, i32 %low, ptr null, ptr null, i64 0)"
+        )
         wake = f"%f2 = call i64 (i64, ...) @syscall(i64 {number}, ptr %state, i64 129, i32 2147483647, ptr null, ptr null, i64 0)"
     else:
         declare.append("declare i32 @usleep(i32)")
@@ -347,7 +351,8 @@ def loop() -> Callable[[int, int, int, int], int]:
 @functools.cache
 def _crew() -> Callable[[int, int], int]:
     words = {
-        "arrived": _ARRIVED, "table": _TABLE, "count": _COUNT, "times": _TIMES, "progress": _PROGRESS, "threads": _THREADS, "base": _BASE,
+        "arrived": _ARRIVED, "table": _TABLE, "count": _COUNT, "times": _TIMES, "progress": _PROGRESS, "threads": _THREADS,
+        "base": _BASE,
         "go": _GO, "status": _STATUS, "sleepers": _SLEEPERS, "end": _END, "spins": SPINS, **_system(),
     }  # fmt: skip
     name = toolchain.symbol_name("crew", fingerprint.environment(), _TOGETHER, repr(words))

@@ -16,7 +16,7 @@ class Source(NamedTuple):
     """Where a scalar of a fused op comes from: operand ``index``, or ``output`` of call ``index``."""
 
     kind: str
-    index: int
+    index: int  # type: ignore[assignment]  # the name of a method of tuples that nobody calls
     output: int = 0
 
 

@@ -151,7 +151,9 @@ class Graph:
             if name not in names:
                 names.append(name)
 
-    def apply(self, op: Op | str, operands: Iterable[Any], attributes: Mapping[str, Any] | None = None, name: str | None = None) -> Any:
+    def apply(
+        self, op: Op | str, operands: Iterable[Any], attributes: Mapping[str, Any] | None = None, name: str | None = None
+    ) -> Any:
         """Adds a node and gives its value, or a tuple of its values. Numbers and arrays become constants."""
         if isinstance(op, str):
             op = registry.get(op)
@@ -179,7 +181,9 @@ class Graph:
             else:
                 dag.add_edge(source, node, key=slot)
 
-    def infer_node(self, op: Op, specs: list[TensorSpec | None], attributes: Mapping[str, Any], node: str) -> tuple[TensorSpec, ...]:
+    def infer_node(
+        self, op: Op, specs: list[TensorSpec | None], attributes: Mapping[str, Any], node: str
+    ) -> tuple[TensorSpec, ...]:
         key = (op, tuple(specs), tuple(attributes.items()))
         found = self._inferred.get(key)
         if found is None:
@@ -197,7 +201,9 @@ class Graph:
         for slot, operand in enumerate(operands):
             if operand is None or isinstance(operand, Value):
                 if operand is not None and operand.graph is not self:
-                    raise GraphError(f"operand {operand.name!r} belongs to another graph", op=op.name, todo="Build both in one Graph.")
+                    raise GraphError(
+                        f"operand {operand.name!r} belongs to another graph", op=op.name, todo="Build both in one Graph."
+                    )
                 values.append(operand)
             else:
                 fixed = op.types.get(op.input_name(slot).partition("[")[0])

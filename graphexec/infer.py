@@ -35,7 +35,9 @@ def infer(order: Order, sizes: Mapping[str, int]) -> Order:
     return replace(order, specs=specs)
 
 
-def _infer_node(op: Op, operands: list[TensorSpec | None], attributes: Mapping[str, Any], order: Order, node: Any) -> tuple[TensorSpec, ...]:
+def _infer_node(
+    op: Op, operands: list[TensorSpec | None], attributes: Mapping[str, Any], order: Order, node: Any
+) -> tuple[TensorSpec, ...]:
     try:
         return op.infer(operands, attributes)
     except GraphExecError as error:

@@ -125,14 +125,21 @@ def reduction_kernel(
     return _kernel(op.name, parts, (*calls, combine), make)
 
 
-def array_kernel(op: KernelOp, constants: tuple[tuple[str, Any], ...], dtype: str, arrays: tuple[Array, ...], strided: tuple[bool, ...], words: tuple[str, ...], batch: int) -> Kernel:
+def array_kernel(
+    op: KernelOp, constants: tuple[tuple[str, Any], ...], dtype: str, arrays: tuple[Array, ...], strided: tuple[bool, ...],
+    words: tuple[str, ...], batch: int,
+) -> Kernel:  # fmt: skip
     """An array kernel in loops over ``batch`` leading axes."""
     parts = ("array", constants, dtype, arrays, strided, words, batch, op.scratch, op.shared)
     call = Call(op, constants, dtype, ())
 
     def make(name: str) -> list[str]:
-        symbol = toolchain.symbol_name(op.name, "body", fingerprint.environment(), fingerprint.of_function(op.function), repr(parts))
-        text, results = _compiled(op, symbol, lambda frontend: _array_types(op, frontend, arrays, strided, words), constants, dtype, scalar=False)
+        symbol = toolchain.symbol_name(
+            op.name, "body", fingerprint.environment(), fingerprint.of_function(op.function), repr(parts)
+        )
+        text, results = _compiled(
+            op, symbol, lambda frontend: _array_types(op, frontend, arrays, strided, words), constants, dtype, scalar=False
+        )
         returns = results[0] if results else None
         loops = codegen.array_kernel_ir(name, symbol, arrays, words, batch, scratch=op.scratch, shared=op.shared, returns=returns)
         return [loops, text]
@@ -168,7 +175,7 @@ def _plain(part: Any) -> Any:
     return part
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _function_key(op: Op) -> str:
     return fingerprint.of_function(op.function)
 
@@ -183,7 +190,11 @@ def _step(call: Call) -> Step:
     symbol = toolchain.symbol_name(
         op.name, "scalar", fingerprint.environment(), _function_key(op), repr((call.constants, call.dtype, types))
     )  # fmt: skip
-    _, results = _compiled(op, symbol, lambda frontend: _scalar_arguments(op, frontend, types, len(call.words)), call.constants, call.dtype, scalar=True)
+
+    def arguments(frontend: Any) -> list[Any]:
+        return _scalar_arguments(op, frontend, types, len(call.words))
+
+    _, results = _compiled(op, symbol, arguments, call.constants, call.dtype, scalar=True)
     return Step(symbol, call.arguments, types, results)
 
 
@@ -229,7 +240,9 @@ def _compiled(
     return _scalars[symbol]
 
 
-def _compile(op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Sequence[tuple[str, Any]], dtype: str, scalar: bool) -> Any:
+def _compile(
+    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Sequence[tuple[str, Any]], dtype: str, scalar: bool
+) -> Any:
     from numba.core.errors import NumbaError
 
     from graphexec.native import frontend

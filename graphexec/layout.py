@@ -168,7 +168,8 @@ def _size_partials(layout: Layout, node: Node, op: FusedOp) -> None:
     """
     results = len(op.results)
     shape, values = iteration(layout, node, range(results))
-    views = [layout.views[v] if k < len(node.inputs) or k - len(node.inputs) < len(op.updates) else View.contiguous(layout.specs[v].shape)
+    placed = len(node.inputs) + len(op.updates)
+    views = [layout.views[v] if k < placed else View.contiguous(layout.specs[v].shape)
              for k, v in enumerate(values)]  # fmt: skip
     for k in range(len(op.updates)):
         views[len(node.inputs) + k] = layout.views[node.inputs[op.inputs.index(op.updates[k])]]
@@ -198,8 +199,14 @@ def _places(order: Order) -> dict[int, tuple[int, int, int, int]]:
             while inside.is_contiguous and source in maker and _same_elements(maker[source], order):
                 source = maker[source].inputs[0]
             made = maker.get(source)
-            if made is not None and source not in places and not isinstance(made.op, (ViewOp, ShapeOp)) and not made.op.updates \
-                    and made.op.name != "concat" and not (isinstance(made.op, FusedOp) and made.outputs.index(source) >= len(made.op.results)):
+            if (
+                made is not None
+                and source not in places
+                and not isinstance(made.op, (ViewOp, ShapeOp))
+                and not made.op.updates
+                and made.op.name != "concat"
+                and not (isinstance(made.op, FusedOp) and made.outputs.index(source) >= len(made.op.results))
+            ):
                 places[source] = (node.outputs[0], axis, at, at + width)
             at += width
     return places
@@ -226,7 +233,10 @@ def _put_in_place(layout: Layout, value: int, place: tuple[int, int, int, int], 
     inside = layout.views[whole].slice(axis, start, stop)
     spec = layout.specs[value]
     if inside.is_contiguous:
-        layout.views[value], layout.storage[value] = View.contiguous(spec.shape)._replace(offset=inside.offset), layout.storage[whole]
+        layout.views[value], layout.storage[value] = (
+            View.contiguous(spec.shape)._replace(offset=inside.offset),
+            layout.storage[whole],
+        )
     elif isinstance(op, ElementwiseOp) and inside.shape == spec.shape:
         layout.views[value], layout.storage[value] = inside, layout.storage[whole]
     else:
@@ -242,7 +252,7 @@ def _join(layout: Layout, node: Node, places: dict[int, tuple[int, int, int, int
         width = int(layout.specs[part].shape[axis])
         inside = layout.views[whole].slice(axis, at, at + width)
         at += width
-        if layout.storage[part] == layout.storage[whole] and layout.views[part] == inside or layout.specs[part].size == 0:
+        if (layout.storage[part] == layout.storage[whole] and layout.views[part] == inside) or layout.specs[part].size == 0:
             continue
         new = len(layout.names)
         layout.names.append(f"{layout.names[whole]}.part")

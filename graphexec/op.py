@@ -369,7 +369,7 @@ class KernelOp(Op):
             self._call([*operands, *results], attributes)
             return results
         _, batch = self.bind_core([None if a is None else array_spec(a) for a in arrays])
-        lifted = []
+        lifted: list[np.ndarray] = []
         for axes, array in zip(self.core, [*arrays, *results], strict=True):
             array = np.asarray(array)
             core = array.shape[array.ndim - len(axes) :]

@@ -30,8 +30,9 @@ class Node:
     __slots__ = ("attributes", "inputs", "name", "op", "outputs", "source")
 
     def __init__(
-        self, name: str, op: Op, inputs: tuple[int, ...], outputs: tuple[int, ...], attributes: dict[str, Any], source: str | None = None
-    ) -> None:
+        self, name: str, op: Op, inputs: tuple[int, ...], outputs: tuple[int, ...], attributes: dict[str, Any],
+        source: str | None = None,
+    ) -> None:  # fmt: skip
         self.name, self.op, self.inputs, self.outputs = name, op, inputs, outputs
         self.attributes, self.source = attributes, source
 

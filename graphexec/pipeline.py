@@ -53,8 +53,9 @@ class Orders:
     """The orders of a graph: ``forward``, ``gradients`` and ``step``, each made when first asked for."""
 
     def __init__(
-        self, graph: Graph, loss: str | None, wrt: Sequence[str] | None, optimizer: Optimizer | None, *, keep_deltas: bool, optimize: bool
-    ) -> None:
+        self, graph: Graph, loss: str | None, wrt: Sequence[str] | None, optimizer: Optimizer | None,
+        *, keep_deltas: bool, optimize: bool,
+    ) -> None:  # fmt: skip
         self.optimizer, self.loss, self.wrt = optimizer, loss, wrt
         self._keep_deltas, self._optimize = keep_deltas, optimize
         with without_collector():
@@ -77,7 +78,9 @@ class Orders:
         if kind == "forward":
             return order
         if self.loss is None:
-            raise DataError("there is no loss to differentiate", todo="Give gx.compile(graph, loss=...) the name of a scalar value.")
+            raise DataError(
+                "there is no loss to differentiate", todo="Give gx.compile(graph, loss=...) the name of a scalar value."
+            )
         if kind == "gradients":
             return self._differentiated(self.wrt)
         if self.optimizer is None:
@@ -85,7 +88,9 @@ class Orders:
         names = [leaf.name for leaf in order.of_kind("parameter")]
         for name in self.wrt or ():
             if name not in names:
-                raise DataError(f"{name!r} is no parameter: only parameters are updated", todo="Leave it out of wrt, or the optimizer.")
+                raise DataError(
+                    f"{name!r} is no parameter: only parameters are updated", todo="Leave it out of wrt, or the optimizer."
+                )
         return with_updates(self._differentiated(self.wrt), self.optimizer)
 
     def _differentiated(self, wrt: Sequence[str] | None) -> Order:
@@ -128,8 +133,6 @@ def lowered(order: Order, buffers: Mapping[str, np.ndarray], keep_deltas: bool, 
     """The program of a sized order."""
     with without_collector():
         keep = kept_values(order, keep_deltas)
-        if order.gradients and any(node.op.updates for node in order.nodes):
-            keep = list(order.outputs.values())
         return lower(order, buffers, keep, threads=threads, reuse=optimize)
 
 
@@ -167,7 +170,10 @@ def _state_leaf(builder: OrderBuilder, name: str, shape: tuple[int, ...], dtype:
 def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:
     """An op on arrays, by its native kernels: what calling it on NumPy arrays does."""
     arrays = [None if o is None else np.asarray(o) for o in _converted(op, operands)]
-    leaves, names, inputs, buffers = [], [], [], {}
+    leaves: list[Leaf] = []
+    names: list[str] = []
+    inputs: list[int] = []
+    buffers: dict[str, np.ndarray] = {}
     for slot, array in enumerate(arrays):
         inputs.append(-1 if array is None else len(names))
         if array is not None:

@@ -128,7 +128,9 @@ def reduction(function: Callable[..., Any] | None = None, **options: Any) -> Any
     like = options.pop("like", False)
 
     def declare(function: Callable[..., Any]) -> Declaration:
-        op = _declare(ReductionOp, function, options, ("identity", "reference", "domain", "kinds", "types", "differentiable", "onnx")).op
+        op = _declare(
+            ReductionOp, function, options, ("identity", "reference", "domain", "kinds", "types", "differentiable", "onnx")
+        ).op
         if len(op.inputs) != 2 or op.attributes:
             _refuse(op, "a reduction takes (accumulated, x) and nothing else")
         changes: dict[str, Any] = {"inputs": (op.inputs[1],), "attributes": {"axis": None, "keepdims": False}}
@@ -262,7 +264,9 @@ def _declare_kernel(function: Callable[..., Any], signature: Any, options: dict[
         count, results = core
         taken, rest = tuple(names[: len(count)]), names[len(count) :]
         if len(rest) != len(results):
-            _refuse(draft, f"its signature {signature!r} has {len(results)} outputs and its function has {len(rest)}: {', '.join(rest)}")
+            _refuse(
+                draft, f"its signature {signature!r} has {len(results)} outputs and its function has {len(rest)}: {', '.join(rest)}"
+            )
     else:
         outputs = tuple(options.get("outputs", ("out",)))
         taken, rest = tuple(n for n in names if n not in outputs), [n for n in names if n in outputs]
@@ -287,7 +291,9 @@ def _parameters(function: Callable[..., Any]) -> tuple[tuple[str, ...], frozense
         if p.kind is p.KEYWORD_ONLY:
             attributes[p.name] = p.default if p.default is p.empty else literal(p.default, p.name, function.__name__)
         elif p.kind is p.VAR_KEYWORD:
-            raise PluginError("attributes must be named: **keywords cannot be checked", op=function.__name__, source=_place(function))
+            raise PluginError(
+                "attributes must be named: **keywords cannot be checked", op=function.__name__, source=_place(function)
+            )
         else:
             inputs.append(p.name)
             variadic = variadic or p.kind is p.VAR_POSITIONAL
@@ -330,8 +336,10 @@ def _backward_op(op: Op, function: Callable[..., Any]) -> Op:
     for key in attributes:
         if key not in op.attributes:
             _refuse(op, f"its backward rule asks for the attribute {key!r}", key, tuple(op.attributes))
-    types = {f"d_{p}": t for p, t in op.types.items()} | dict(op.types) | {f"d_{o}": op.types[o] for o in op.outputs if o in op.types}
-    common = {
+    types = (
+        {f"d_{p}": t for p, t in op.types.items()} | dict(op.types) | {f"d_{o}": op.types[o] for o in op.outputs if o in op.types}
+    )
+    common: dict[str, Any] = {
         "name": f"{op.name}.backward", "function": function, "outputs": deltas, "types": types, "forward": op,
         "attributes": {k: op.attributes[k] for k in attributes}, "file": op.file, "doc": f"Backward rule of {op.name}.",
     }  # fmt: skip
@@ -345,7 +353,7 @@ def _backward_op(op: Op, function: Callable[..., Any]) -> Op:
 
 def _backward_kernel(op: KernelOp, asked: tuple[str, ...], common: dict[str, Any]) -> Op:
     """A backward kernel sees its forward op's axes; an input it does not read is kept for its shape alone."""
-    shared = {"shared": op.shared and "pieces" in inspect.signature(common["function"]).parameters, "scratch": op.scratch,
+    shared: dict[str, Any] = {"shared": op.shared and "pieces" in inspect.signature(common["function"]).parameters, "scratch": op.scratch,
               "errors": op.errors}  # fmt: skip
     missing = tuple(p for p in op.differentiable_inputs if p not in asked)
     if op.core is not None:
@@ -374,7 +382,7 @@ def _check(op: Op) -> None:
     for name in names:
         if name in op.attributes or (names.count(name) > 1 and name not in op.updates):
             _refuse(op, f"the name {name!r} stands for two things")
-        if name in ("name", "piece", "pieces") or name.startswith("d_") and op.name.find(".") < 0 and not op.updates:
+        if name in ("name", "piece", "pieces") or (name.startswith("d_") and op.name.find(".") < 0 and not op.updates):
             _refuse(op, f"a parameter cannot be called {name!r}")
     if "name" in op.attributes:
         _refuse(op, "an attribute cannot be called 'name'")

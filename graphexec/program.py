@@ -16,8 +16,8 @@ from graphexec import kernels
 from graphexec.codegen import SAME, STRIDED, UNIT, Array, Operand, Ref
 from graphexec.errors import GraphExecError
 from graphexec.execute import MEET, SERIAL
-from graphexec.infer import freeze
 from graphexec.fused import FusedOp, Source
+from graphexec.infer import freeze
 from graphexec.kernels import Call, Close, Kernel
 from graphexec.layout import Layout, iteration, lay_out
 from graphexec.memory import ALIGNMENT, MemoryPlan, plan_memory
@@ -121,7 +121,9 @@ class Program:
                 storage = self.layout.storage[value]
                 if self.memory.offsets[storage] >= 0:
                     for block in self._blocks(storage):
-                        assert owner.get(block) == storage, f"instruction {number} reads {self.layout.names[value]!r}, which is overwritten"
+                        assert owner.get(block) == storage, (
+                            f"instruction {number} reads {self.layout.names[value]!r}, which is overwritten"
+                        )
             for value in node.outputs:
                 self._check_inside(value, number)
                 storage = self.layout.storage[value]
@@ -146,7 +148,9 @@ class Program:
         assert offset < 0 or offset + self.layout.bytes[storage] <= self.memory.arena, f"instruction {number} leaves the arena"
 
 
-def lower(order: Order, buffers: Mapping[str, np.ndarray], keep: Iterable[int] = (), *, threads: int = 1, reuse: bool = True) -> Program:
+def lower(
+    order: Order, buffers: Mapping[str, np.ndarray], keep: Iterable[int] = (), *, threads: int = 1, reuse: bool = True
+) -> Program:
     """Lowers an inferred order without composite ops.
 
     ``buffers`` holds the arrays of its inputs and parameters by name, which stay where they are; values in ``keep``
@@ -259,7 +263,10 @@ def _mark_meetings(layout: Layout, addresses: np.ndarray, table: np.ndarray) -> 
 
 
 def _scratch(chosen: Sequence[Template], threads: int) -> np.ndarray | None:
-    need = max((t.words[t.slots[k]] for t in {id(t): t for t in chosen}.values() for k, (_, w) in enumerate(t.operands) if w < 0), default=0)
+    need = max(
+        (t.words[t.slots[k]] for t in {id(t): t for t in chosen}.values() for k, (_, w) in enumerate(t.operands) if w < 0),
+        default=0,
+    )
     return aligned(int(need) * threads) if need else None
 
 
@@ -272,7 +279,9 @@ def _read_values(program: Program) -> set[int]:
     layout = program.layout
     if len(layout.steps) > _VARIANTS_BELOW:
         return set(range(len(layout.names)))
-    read: set[int] = set(program.order.outputs.values()) | set(program.order.gradients.values()) | set(program.order.deltas.values())
+    read: set[int] = (
+        set(program.order.outputs.values()) | set(program.order.gradients.values()) | set(program.order.deltas.values())
+    )
     for node in layout.order.nodes:
         read.update(node.inputs)
     for node in layout.steps:
@@ -416,7 +425,7 @@ def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
     x, out = layout.views[node.inputs[0]], layout.views[node.outputs[0]]
     axes = op.axes(specs, node.attributes)
     kept, reduced = _reduction_axes(x, out, axes, keepdims=len(out.shape) == len(x.shape))
-    along = not kept or bool(reduced) and abs(reduced[-1][1]) <= abs(kept[-1][1])
+    along = not kept or (bool(reduced) and abs(reduced[-1][1]) <= abs(kept[-1][1]))
     order = kept + reduced if along else kept[:-1] + reduced + kept[-1:]
     if along and not reduced:
         order = [*kept, (1, 0, 0)]
@@ -500,7 +509,9 @@ def _work(layout: Layout, op: KernelOp, values: Sequence[int]) -> float:
     if op.core is None:
         return 0.5 * moved
     specs = [layout.specs[v] for v in values]
-    letters = {letter: n for axes, s in zip(op.core, specs, strict=False) for letter, n in zip(axes[::-1], s.shape[::-1], strict=False)}
+    letters = {
+        letter: n for axes, s in zip(op.core, specs, strict=False) for letter, n in zip(axes[::-1], s.shape[::-1], strict=False)
+    }
     batch = _product(specs[-1].shape[: specs[-1].ndim - len(op.core[-1])])
     operations = _product(letters.values()) * batch
     return max(operations / 75 if op.scratch else operations, 0.03 * moved)  # kernels with scratch are matrix products

@@ -91,12 +91,12 @@ class _Constants(ast.NodeTransformer):
     def __init__(self, constants: dict[str, Any]) -> None:
         self.constants = constants
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> ast.AST:
         if isinstance(node.ctx, ast.Load) and node.id in self.constants:
             return ast.copy_location(ast.parse(repr(self.constants[node.id]), mode="eval").body, node)
         return node
 
-    def visit_If(self, node: ast.If) -> Any:  # noqa: N802
+    def visit_If(self, node: ast.If) -> Any:
         node.test = self.visit(node.test)
         known = _known(node.test)
         if known is None:
@@ -105,7 +105,7 @@ class _Constants(ast.NodeTransformer):
             return node
         return self._block(node.body if known[0] else node.orelse) or ast.copy_location(ast.Pass(), node)
 
-    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:  # noqa: N802
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         node.test = self.visit(node.test)
         known = _known(node.test)
         if known is not None:
@@ -132,7 +132,7 @@ def _known(test: ast.expr) -> tuple[bool] | None:
         if None in sides:
             return None
         left, right = sides[0][0], sides[1][0]  # type: ignore[index]
-        outcome = {
+        outcome: Any = {
             ast.Eq: lambda: left == right, ast.NotEq: lambda: left != right, ast.Is: lambda: left is right,
             ast.IsNot: lambda: left is not right, ast.In: lambda: left in right, ast.NotIn: lambda: left not in right,
         }.get(type(test.ops[0]))  # fmt: skip
@@ -160,10 +160,10 @@ class _Literals(ast.NodeTransformer):
     def __init__(self, scalar: bool) -> None:
         self.scalar = scalar
 
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:  # noqa: N802
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return _wrapped(node) if isinstance(node.value, float) else node
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:  # noqa: N802
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         if isinstance(node.op, (ast.Add, ast.Sub, ast.Mult, ast.Div)):
             node.left, node.right = self._element(node.left), self._element(node.right)
         elif isinstance(node.op, ast.Pow):
@@ -172,31 +172,31 @@ class _Literals(ast.NodeTransformer):
             self.generic_visit(node)
         return node
 
-    def visit_Compare(self, node: ast.Compare) -> ast.AST:  # noqa: N802
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
         node.left = self._element(node.left)
         node.comparators = [self._element(c) for c in node.comparators]
         return node
 
-    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:  # noqa: N802
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         node.test = self.visit(node.test)
         node.body, node.orelse = self._element(node.body), self._element(node.orelse)
         return node
 
-    def visit_Return(self, node: ast.Return) -> ast.AST:  # noqa: N802
+    def visit_Return(self, node: ast.Return) -> ast.AST:
         if isinstance(node.value, ast.Tuple):
             node.value.elts = [self._element(e) for e in node.value.elts]
         elif node.value is not None:
             node.value = self._element(node.value)
         return node
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         if name in _INTEGER_CALLS:
             return node
         node.args = [self._element(a) for a in node.args]
         return node
 
-    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:  # noqa: N802
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         node.value = self.visit(node.value)
         return node  # an index keeps its integers
 

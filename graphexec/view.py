@@ -15,7 +15,7 @@ from graphexec.errors import ShapeError
 from graphexec.spec import Size, is_one, shape_text
 
 
-class NotAView(Exception):  # noqa: N818 - not an error: the caller copies and asks again
+class NotAView(Exception):
     """These strides cannot express the result; a contiguous copy can."""
 
 

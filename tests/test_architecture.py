@@ -22,8 +22,8 @@ LEVELS = [  # patterns of module names, lowest level first
     ["registry"],
     ["arithmetic", "graph"],
     [
-        "order", "infer", "builder", "derive", "derive_*", "differentiate", "rewrite", "rewrite.*", "fused", "layout", "memory", "kernels",
-        "program", "execute", "graphfile", "graphfile_*", "training", "training.initializers", "training.optimizers",
+        "order", "infer", "builder", "derive", "derive_*", "differentiate", "rewrite", "rewrite.*", "fused", "layout", "memory",
+        "kernels", "program", "execute", "graphfile", "graphfile_*", "training", "training.initializers", "training.optimizers",
     ],
     ["pipeline", "interpret"],
     ["executable", "gradcheck", "gradcheck_*", "training.*"],
@@ -50,7 +50,10 @@ ONLY = {  # third-party package: the modules that may import it
 }
 
 ONLY_LATE = {  # the same, inside functions
-    "numba": {"kernels": "numba's errors, when something is compiled", "native.library": "the runtime that kernels which allocate call"},
+    "numba": {
+        "kernels": "numba's errors, when something is compiled",
+        "native.library": "the runtime that kernels which allocate call",
+    },
 }
 
 MOST_LINES = 500

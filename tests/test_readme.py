@@ -65,7 +65,7 @@ def commands():
                 yield pytest.param(line, id=line)
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", list(commands()))
 def test_commands_parse(line):
     _, *arguments = shlex.split(line, comments=True)
     command = cli

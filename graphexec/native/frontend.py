@@ -39,7 +39,7 @@ def array_type(dtype: str, ndim: int, contiguous: bool) -> Any:
 
 
 def tuple_of(items: Sequence[Any]) -> Any:
-    return types.Tuple(tuple(items))
+    return types.Tuple(tuple(items))  # type: ignore[no-untyped-call]
 
 
 def compile_function(function: Callable[..., Any], arguments: Sequence[Any], name: str) -> Compiled:
@@ -49,16 +49,16 @@ def compile_function(function: Callable[..., Any], arguments: Sequence[Any], nam
     with _LOCK:
         vector_math.register()
         product.register()
-        flags = compiler.Flags()
+        flags: Any = compiler.Flags()  # type: ignore[no-untyped-call]
         flags.no_cpython_wrapper = True
         flags.no_cfunc_wrapper = True
         flags.error_model = "numpy"
-        flags.fastmath = cpu_options.FastMathOptions({"contract"})
+        flags.fastmath = cpu_options.FastMathOptions({"contract"})  # type: ignore[no-untyped-call]
         flags.nrt = True
         typing, target = cpu_target.typing_context, cpu_target.target_context
         typing.refresh()
         target.refresh()
-        result = compiler.compile_extra(typing, target, function, tuple(arguments), None, flags, {})
+        result = compiler.compile_extra(typing, target, function, tuple(arguments), None, flags, {})  # type: ignore[no-untyped-call]
         ir = result.library.get_llvm_str()
         return Compiled(toolchain.isolate(ir, result.fndesc.llvm_func_name, name), _results(result.signature.return_type))
 
@@ -66,7 +66,8 @@ def compile_function(function: Callable[..., Any], arguments: Sequence[Any], nam
 def _results(type_: Any) -> tuple[str, ...]:
     if isinstance(type_, types.NoneType):
         return ()
-    members = list(type_) if isinstance(type_, types.BaseTuple) else [type_]
+    several = isinstance(type_, types.BaseTuple)
+    members = list(type_) if several else [type_]
     names = []
     for member in members:
         member = getattr(member, "literal_type", member)

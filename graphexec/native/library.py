@@ -69,6 +69,6 @@ def _compile(name: str, unique: str) -> list[str]:
 def _numba_runtime() -> None:
     """Kernels that allocate call Numba's runtime, which must be there."""
     from numba.core.registry import cpu_target
-    from numba.core.runtime import rtsys
+    from numba.core.runtime import rtsys  # type: ignore[attr-defined]
 
     rtsys.initialize(cpu_target.target_context)

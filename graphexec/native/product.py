@@ -41,7 +41,7 @@ def _call(dtype: str) -> Any:
             builder.call(function, [result, builder.alloca(pointer), *unpacked])
             return builder.load(result)
 
-        return types.int64(types.StarArgTuple([types.int64] * _ARGUMENTS)), generate
+        return types.int64(types.StarArgTuple([types.int64] * _ARGUMENTS)), generate  # type: ignore[no-untyped-call]
 
     return call
 

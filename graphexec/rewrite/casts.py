@@ -33,7 +33,9 @@ def _free(node: Node) -> list[int]:
     """Slots of operands whose element types are promoted together."""
     op = node.op
     names = [op.inputs[0 if op.variadic else slot] for slot in range(len(node.inputs))]
-    return [s for s, (n, v) in enumerate(zip(names, node.inputs, strict=True)) if v != ABSENT and n not in op.types and n not in op.like]
+    return [
+        s for s, (n, v) in enumerate(zip(names, node.inputs, strict=True)) if v != ABSENT and n not in op.types and n not in op.like
+    ]
 
 
 def _mixed(order: Order, node: Node) -> str | None:

@@ -200,7 +200,12 @@ def _closings(order: Order, parts: Sequence[Part]) -> dict[int, list[int]]:
     maker = {v: p for part in parts for p in part if _shape(order, order.nodes[p]) is not None for v in order.nodes[p].outputs}
     closings: dict[int, list[int]] = {}
     for position, node in enumerate(order.nodes):
-        if isinstance(node.op, ReductionOp) and not node.op.like and node.inputs[0] in maker and order.specs[node.outputs[0]].shape == ():
+        if (
+            isinstance(node.op, ReductionOp)
+            and not node.op.like
+            and node.inputs[0] in maker
+            and order.specs[node.outputs[0]].shape == ()
+        ):
             closings.setdefault(maker[node.inputs[0]], []).append(position)
     return closings
 
@@ -259,12 +264,16 @@ class _Fusion:
         if len(inputs) > MOST_OPERANDS or ABSENT in inputs:
             return None
         here = {*part, *closing}
-        updated = [(v, node.inputs[node.op.inputs.index(u)]) for node in nodes for v, u in zip(node.outputs, node.op.updates, strict=False)]
+        updated = [
+            (v, node.inputs[node.op.inputs.index(u)]) for node in nodes for v, u in zip(node.outputs, node.op.updates, strict=False)
+        ]
         over = {v for v, _ in updated}
         targets = {target for _, target in updated}
         if any(self.views.get(v) in targets for v in inputs):  # it would read elements that it has overwritten
             return None
-        stored = [v for v in inside if v not in over and (v in self.wanted or any(c not in here for c in self.consumers.get(v, ())))]
+        stored = [
+            v for v in inside if v not in over and (v in self.wanted or any(c not in here for c in self.consumers.get(v, ())))
+        ]
         outputs = [v for v, _ in updated] + stored
         updates = tuple(f"x{slots[target]}" for _, target in updated)
         endings = tuple(FusedClose(self.order.nodes[c].op, inside[self.order.nodes[c].inputs[0]]) for c in closing)  # type: ignore[arg-type]
@@ -303,12 +312,15 @@ class _Fusion:
             builder.nodes.append(Node(node.name, node.op, (partial,), node.outputs, {"axis": None, "keepdims": False}, node.source))
 
 
-def _fused_op(calls: Sequence[Any], operands: int, results: tuple[Source, ...], updates: tuple[str, ...], endings: tuple[FusedClose, ...]) -> FusedOp:
+def _fused_op(
+    calls: Sequence[Any], operands: int, results: tuple[Source, ...], updates: tuple[str, ...], endings: tuple[FusedClose, ...]
+) -> FusedOp:
     made = tuple(FusedCall(op, dict(attributes), arguments) for op, attributes, arguments in calls)
     names = [op.name for op, _, _ in calls] + [e.op.name for e in endings]
     return FusedOp(
         name="fused", function=_no_function, inputs=tuple(f"x{k}" for k in range(operands)),
-        outputs=tuple(f"out{k}" for k in range(len(results) + len(endings))), kinds="fib", updates=updates, calls=made, results=results,
+        outputs=tuple(f"out{k}" for k in range(len(results) + len(endings))), kinds="fib", updates=updates, calls=made,
+        results=results,
         closings=endings, differentiable=False, doc=" ".join(names),
     )  # fmt: skip
 

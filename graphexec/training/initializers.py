@@ -82,7 +82,9 @@ def parse(text: str) -> tuple[Callable[..., Array], dict[str, Any]]:
     function = INITIALIZERS.get(name)
     if function is None:
         hint = did_you_mean(name, INITIALIZERS)
-        raise OpError(f"unknown initializer {name!r}" + (f"; {hint}" if hint else ""), todo=f"Use one of: {', '.join(INITIALIZERS)}.")
+        raise OpError(
+            f"unknown initializer {name!r}" + (f"; {hint}" if hint else ""), todo=f"Use one of: {', '.join(INITIALIZERS)}."
+        )
     try:
         bound = inspect.signature(function).bind(None, None, *positional, **keywords)
     except TypeError as error:

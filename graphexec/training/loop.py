@@ -85,7 +85,9 @@ def _wanted(exe: Executable, metrics: Mapping[str, str] | Iterable[str] | None) 
 class Passes:
     """Goes over a data set, as often as it is asked to: the programs for whole batches and for the rest."""
 
-    def __init__(self, exe: Executable, data: Mapping[str, Any], kind: str, wanted: Mapping[str, str], batch_size: int | None) -> None:
+    def __init__(
+        self, exe: Executable, data: Mapping[str, Any], kind: str, wanted: Mapping[str, str], batch_size: int | None
+    ) -> None:
         self.exe, self.wanted = exe, dict(wanted)
         self.dimension, self.rows, self.arrays = _rows(exe, data)
         batch = self.rows if batch_size is None else min(batch_size, self.rows)
@@ -161,7 +163,8 @@ def _rows(exe: Executable, data: Mapping[str, Any]) -> tuple[str | None, int, di
     if len(leading) > 1:
         raise DataError(
             f"inputs have different leading dimensions: {', '.join(map(repr, sorted(leading)))}",
-            facts=[f"{n}{shape_text(leaf.shape)}" for n, leaf in exe._inputs.items()], todo="Name the axis of samples alike in every input.",
+            facts=[f"{n}{shape_text(leaf.shape)}" for n, leaf in exe._inputs.items()],
+            todo="Name the axis of samples alike in every input.",
         )
     arrays, rows = {}, 1
     for name, leaf in exe._inputs.items():

@@ -45,18 +45,18 @@ class Optimizer:
         return cls(name, **keywords)
 
 
-def SGD(lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> Optimizer:  # noqa: N802
+def SGD(lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> Optimizer:
     """Stochastic gradient descent, ``p ← p − lr·d``; with momentum, ``v ← momentum·v + d, p ← p − lr·v``."""
     if momentum:
         return Optimizer("momentum", lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
     return Optimizer("sgd", lr=lr, weight_decay=weight_decay)
 
 
-def Adam(lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0) -> Optimizer:  # noqa: N802
+def Adam(lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0) -> Optimizer:
     """Adam (Kingma and Ba, 2015), bias-corrected."""
     return Optimizer("adam", lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
 
 
-def AdamW(lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.01) -> Optimizer:  # noqa: N802
+def AdamW(lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.01) -> Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
     return Optimizer("adamw", lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)

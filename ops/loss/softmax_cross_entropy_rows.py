@@ -32,7 +32,8 @@ def _reference(logits, labels):
 def _shapes(logits, labels):
     if labels.shape != logits.shape[:-1] or not logits.shape:
         raise ShapeError(
-            "there must be one label for each row of logits", facts=[f"labels {shape_text(labels.shape)}, logits {shape_text(logits.shape)}"],
+            "there must be one label for each row of logits",
+            facts=[f"labels {shape_text(labels.shape)}, logits {shape_text(logits.shape)}"],
             todo="Give labels the shape of logits without the last axis.",
         )  # fmt: skip
     return labels.shape, logits.shape

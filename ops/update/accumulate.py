@@ -9,7 +9,10 @@ from graphexec.plugin import elementwise
 
 
 @elementwise(
-    reference=lambda total, x, *, weight=1.0: total + weight * x, outputs=("total",), updates=("total",), types={"total": "float64"},
+    reference=lambda total, x, *, weight=1.0: total + weight * x,
+    outputs=("total",),
+    updates=("total",),
+    types={"total": "float64"},
     differentiable=False,
 )
 def accumulate(total, x, *, weight=1.0):

@@ -6,6 +6,7 @@ those of another harness just as well.
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -53,8 +54,9 @@ def _zeros(*shape: int) -> np.ndarray:
 
 
 def _mlp(name: str, sizes: tuple[int, ...], act: str, batch: int, opt: str | None, lr: float, model: str = "mlp") -> Workload:
-    r, params = _rng(name), {}
-    for k, (i, o) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), 1):
+    r = _rng(name)
+    params: Arrays = {}
+    for k, (i, o) in enumerate(itertools.pairwise(sizes), 1):
         params[f"W{k}"] = _dense(r, i, o, 1.4 if act == "relu" else 1.0)
         params[f"b{k}"] = _normal(r, o, scale=0.1)
     data = {"x": r.random((batch, sizes[0])).astype(np.float32), "y": r.integers(0, sizes[-1], batch).astype(np.int64)}
@@ -76,9 +78,15 @@ def _nested(layers: int = 1000, n: int = 32, batch: int = 16) -> Workload:
     return Workload("nested", "nested", params, data, "sgd", 1e-3, {"layers": layers, "n": n, "batch": batch})
 
 
-def _recurrent(name: str, T: int, B: int, I: int, H: int, gates: int, lr: float) -> Workload:  # noqa: E741, N803
+def _recurrent(name: str, T: int, B: int, I: int, H: int, gates: int, lr: float) -> Workload:  # noqa: E741
     r = _rng(name)
-    params = {"Wx": _dense(r, I, gates * H), "Wh": _dense(r, H, gates * H), "b": _zeros(gates * H), "Wo": _dense(r, H, 10), "bo": _zeros(10)}
+    params = {
+        "Wx": _dense(r, I, gates * H),
+        "Wh": _dense(r, H, gates * H),
+        "b": _zeros(gates * H),
+        "Wo": _dense(r, H, 10),
+        "bo": _zeros(10),
+    }
     data = {"x": _normal(r, T, B, I), "y": r.integers(0, 10, B).astype(np.int64)}
     return Workload(name, name, params, data, "sgd", lr, {"T": T, "B": B, "I": I, "H": H})
 
@@ -88,12 +96,22 @@ def _chain(name: str, n: int = 1_000_000) -> Workload:
     return Workload(name, name, {k: _normal(r, n) for k in "xab"}, {}, "sgd", 1e3, {"n": n})
 
 
-def _attn(B: int = 8, S: int = 128, D: int = 128, H: int = 4, FF: int = 512) -> Workload:  # noqa: N803
+def _attn(B: int = 8, S: int = 128, D: int = 128, H: int = 4, FF: int = 512) -> Workload:
     r = _rng("attn")
     params = {
-        "g1": np.ones(D, np.float32), "e1": _zeros(D), "Wqkv": _dense(r, D, 3 * D), "bqkv": _zeros(3 * D), "Wp": _dense(r, D, D), "bp": _zeros(D),
-        "g2": np.ones(D, np.float32), "e2": _zeros(D), "W1": _dense(r, D, FF), "b1": _zeros(FF), "W2": _dense(r, FF, D), "b2": _zeros(D),
-    }  # fmt: skip
+        "g1": np.ones(D, np.float32),
+        "e1": _zeros(D),
+        "Wqkv": _dense(r, D, 3 * D),
+        "bqkv": _zeros(3 * D),
+        "Wp": _dense(r, D, D),
+        "bp": _zeros(D),
+        "g2": np.ones(D, np.float32),
+        "e2": _zeros(D),
+        "W1": _dense(r, D, FF),
+        "b1": _zeros(FF),
+        "W2": _dense(r, FF, D),
+        "b2": _zeros(D),
+    }
     data = {"x": _normal(r, B, S, D), "y": _normal(r, B, S, D)}
     return Workload("attn", "attn", params, data, "adam", 1e-3, {"B": B, "S": S, "D": D, "H": H, "FF": FF})
 
@@ -185,7 +203,7 @@ def _nested_graph(w: Any, p: Values, d: Values) -> Any:
 
 def _projected(w: Any, p: Values, x: Any) -> list[Any]:
     """x @ Wx + b of all time steps, as one product, step by step."""
-    T, B, I = (w.cfg[k] for k in "TBI")  # noqa: E741, N806
+    T, B, I = (w.cfg[k] for k in "TBI")  # noqa: E741
     z = (x.reshape(T * B, I) @ p["Wx"] + p["b"]).reshape(T, B, p["b"].shape[0])
     return [z[t] for t in range(T)]
 
@@ -199,7 +217,7 @@ def _rnn_graph(w: Any, p: Values, d: Values) -> Any:
 
 
 def _lstm_graph(w: Any, p: Values, d: Values) -> Any:
-    H, h, c = w.cfg["H"], None, None  # noqa: N806
+    H, h, c = w.cfg["H"], None, None
     for x in _projected(w, p, d["x"]):
         z = x if h is None else x + h @ p["Wh"]
         i, f, g, o = (z[:, k * H : (k + 1) * H] for k in range(4))
@@ -226,7 +244,7 @@ def _layer_norm(x: Any, g: Any, e: Any) -> Any:
 
 
 def _attn_graph(w: Any, p: Values, d: Values) -> Any:
-    B, S, D, H = (w.cfg[k] for k in "BSDH")  # noqa: N806
+    B, S, D, H = (w.cfg[k] for k in "BSDH")
     x = d["x"].reshape(B * S, D)
     n = _layer_norm(x, p["g1"], p["e1"])
     qkv = (n @ p["Wqkv"] + p["bqkv"]).reshape(B, S, 3, H, D // H).transpose(2, 0, 3, 1, 4)
@@ -260,7 +278,7 @@ GRAPHS: dict[str, Callable[[Any, Values, Values], Any]] = {
 
 
 def build(w: Any, threads: int | None = None, batch: str | None = None) -> gx.Executable:
-    """A workload made ready to run; its last value is the output. ``batch`` names the axis of samples instead of fixing its size."""
+    """A workload made ready to run; its last value is the output. ``batch`` names the axis of samples."""
     if w.model == "custom" and "swish15" not in dir(gx.ops):
         gx.load_plugin(HERE / "swish15.py")
     g = gx.Graph(w.name)

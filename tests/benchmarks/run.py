@@ -38,7 +38,8 @@ def sample(run: Callable[[int], Any], seconds: float) -> np.ndarray:
     begin = clock()
     run(3)
     k = max(1, int(BLOCK / max((clock() - begin) / 3, 1e-7)))
-    found, end = [], clock() + seconds
+    found: list[float] = []
+    end = clock() + seconds
     while clock() < end or len(found) < 5:
         begin = clock()
         run(k)
@@ -108,7 +109,8 @@ def profile(name: str, threads: int, seconds: float) -> dict[str, Any]:
         sums[kind][0] += 1
         sums[kind][1] += us
     whole = float(np.median(sample(lambda k: [runner._loop(runner._table, runner._count, k, runner._progress)], seconds)))
-    return {"total": float(times.sum()), "whole": whole, "rows": rows, "sums": sorted(([k, *v] for k, v in sums.items()), key=lambda s: -s[2])}
+    ranked = sorted(([k, *v] for k, v in sums.items()), key=lambda s: -s[2])
+    return {"total": float(times.sum()), "whole": whole, "rows": rows, "sums": ranked}
 
 
 def instruction_times(runner: Any, seconds: float) -> np.ndarray:
@@ -169,9 +171,11 @@ def show(name: str, r: dict[str, Any], a: argparse.Namespace) -> str:
     if a.profile:
         lines = [f"{name}: {r['total']:.1f} us in {len(r['rows'])} instructions one by one, {r['whole']:.1f} us together"]
         if len(r["rows"]) <= a.top:
-            lines += [f"{k:5d} {x['us']:10.3f} us {' ' if x['serial'] else 'T'} {x['node']:32s} {x['kind']}" for k, x in enumerate(r["rows"])]
+            for k, x in enumerate(r["rows"]):
+                lines.append(f"{k:5d} {x['us']:10.3f} us {' ' if x['serial'] else 'T'} {x['node']:32s} {x['kind']}")
         lines += ["  by kernel and shape:"]
-        lines += [f"{count:5d} x {us / count:10.3f} = {us:10.1f} us {100 * us / r['total']:5.1f} %  {kind}" for kind, count, us in r["sums"][: a.top]]
+        for kind, count, us in r["sums"][: a.top]:
+            lines.append(f"{count:5d} x {us / count:10.3f} = {us:10.1f} us {100 * us / r['total']:5.1f} %  {kind}")
         return "\n".join(lines)
     head = f"{name:14s} {r['median']:11.2f} {r['p10']:11.2f} {r['p90']:11.2f}"
     if a.fit:
@@ -200,8 +204,8 @@ def main() -> None:
         print(json.dumps(work(names[0], a.threads, a.seconds)))
         return
     if not a.profile:
-        head = ("workload", "us/step", "p10", "p90", "step alone") if a.fit else ("workload", "us/step", "p10", "p90", "native")
-        print(f"{head[0]:14s}" + "".join(f" {h:>11s}" for h in head[1:]) + ("" if a.fit else f" {'instr.':>7s} thr {'build s':>8s} {'peak MB':>7s}"))
+        head = f"{'workload':14s}" + "".join(f" {h:>11s}" for h in ("us/step", "p10", "p90", "step alone" if a.fit else "native"))
+        print(head + ("" if a.fit else f" {'instr.':>7s} thr {'build s':>8s} {'peak MB':>7s}"))
     results = {}
     for name in names:
         results[name] = child(name, a)

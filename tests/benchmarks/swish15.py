@@ -1,7 +1,7 @@
 """Swish with β = 1.5, the custom op of the benchmark `custom`: a plugin like anyone's.
 
-    out = x σ(1.5 x)
-    d_x = d_out (s + 1.5 out (1 - s)),  s = σ(1.5 x)
+out = x σ(1.5 x)
+d_x = d_out (s + 1.5 out (1 - s)),  s = σ(1.5 x)
 """
 
 import numpy as np

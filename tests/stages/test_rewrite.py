@@ -1,11 +1,15 @@
 """Each pass on a tiny graph: it does what its first line says, and the result stays what the interpreter gives."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 import graphexec as gx
+from graphexec.differentiate import differentiate_order
 from graphexec.registry import registry
 from graphexec.rewrite import optimize, required
+from graphexec.rewrite.accumulate import accumulate, slices_to_concat
 from graphexec.rewrite.axes import last_axis
 from graphexec.rewrite.casts import same_types
 from graphexec.rewrite.expand import expand
@@ -107,6 +111,54 @@ def test_an_inner_axis_whose_size_is_not_known_stays_a_product(prepared):
     assert names_of(outer_products(prepared(g, k=2))) == ["matmul"]
 
 
+# -- accumulate
+
+
+def test_products_that_meet_in_a_sum_are_added_in_place(prepared, agrees, rng):
+    g, (a, b, c) = graph_of((3, 4), (4, 2), (4, 2))
+    g.output(ops.add_n(a @ b, a @ c, a @ (b * c), name="z"))
+    order = accumulate(pairwise(prepared(g)))
+    assert sorted(names_of(order)) == ["matmul", "matmul_add", "matmul_add", "multiply"]
+    agrees(g, order, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal((4, 2))})
+
+
+def test_a_product_that_others_read_is_not_lost(prepared, agrees, rng):
+    g, (a, b) = graph_of((3, 4), (4, 2))
+    z = ops.matmul(a, b, name="z")
+    g.output(ops.add(ops.matmul(ops.sin(a), b), z, name="y"), ops.exp(z, name="e"))
+    order = accumulate(prepared(g))
+    assert "matmul_add" not in names_of(order)
+    agrees(g, order, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2))})
+
+
+def test_an_operand_of_the_graph_is_not_added_to(prepared, agrees, rng):
+    g, (a, b, c) = graph_of((3, 4), (4, 2), (3, 2))
+    g.output(ops.add(c, a @ b, name="y"))
+    order = accumulate(prepared(g))
+    assert names_of(order) == ["matmul", "add"]
+    agrees(g, order, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal((3, 2))})
+
+
+@pytest.mark.parametrize("cuts", [(0, 2, 5), (0, 3, 4, 5), (0, 2, 4), (1, 2, 5), (0, 5)])
+def test_deltas_of_slices_that_tile_a_value_are_laid_side_by_side(prepared, execute, rng, cuts):
+    """Only where they cover it: with a gap they stay a sum."""
+    g, (x,) = graph_of((3, 5))
+    parts = [ops.sum(ops.sin(x[:, low:high]) * float(high)) for low, high in itertools.pairwise(cuts)]
+    g.output(ops.add_n(*parts, name="loss"))
+    order = prepared(g)
+    order = differentiate_order(order, order.value_id("loss"), [order.value_id("a")])
+    order = order.with_nodes(order.nodes, outputs={**order.outputs, "d_a": order.gradients["a"]})
+    tiled = slices_to_concat(order)
+    covered = cuts[0] == 0 and cuts[-1] == 5 and len(cuts) > 2
+    assert ("concat" in names_of(tiled)) == covered
+    a = rng.standard_normal((3, 5))
+    scale = np.zeros(5)
+    for low, high in itertools.pairwise(cuts):
+        scale[low:high] = high
+    for rewritten in (required(order), required(tiled), optimize(order)):
+        np.testing.assert_allclose(execute(rewritten, {"a": a})["d_a"], np.cos(a) * scale, rtol=1e-13)
+
+
 # -- last_axis
 
 
@@ -160,6 +212,14 @@ def test_a_shape_is_lent_by_the_first_value_that_has_it(prepared, agrees, rng):
     node = next(n for n in order.nodes if n.op.name == "broadcast_like")
     assert order.names[node.inputs[1]] == "a"
     assert order.names[node.inputs[0]] == "b"
+    agrees(g, order, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal(4)})
+
+
+def test_what_only_lent_its_shape_is_not_computed(prepared, agrees, rng):
+    g, (x, row) = graph_of((3, 4), (4,))
+    g.output(ops.broadcast_like(row, ops.exp(ops.tanh(x)), name="y"))
+    order = optimize(prepared(g))
+    assert names_of(order) == ["broadcast_like"]
     agrees(g, order, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal(4)})
 
 

@@ -17,7 +17,11 @@ ops = gx.ops
 def mixed():
     """A product of 256 x 256, elementwise work on 200,000 elements, and sums along each axis and over all."""
     g = gx.Graph("mixed")
-    x, w, v = g.parameter("x", (256, 256), init="normal(std=0.1)"), g.parameter("w", (256, 256), init="normal(std=0.1)"), g.input("v", (200_000,))
+    x, w, v = (
+        g.parameter("x", (256, 256), init="normal(std=0.1)"),
+        g.parameter("w", (256, 256), init="normal(std=0.1)"),
+        g.input("v", (200_000,)),
+    )
     h = ops.tanh(x @ w)
     long = ops.sin(v) * ops.sigmoid(v)
     rows, columns = ops.sum(h, axis=1, name="rows"), ops.sum(h, axis=0, name="columns")
@@ -104,7 +108,9 @@ assert exe(v=v)["s"] == before
 
 
 def script(text, **environment):
-    done = subprocess.run([sys.executable, "-c", text], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", text], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done
 

@@ -12,7 +12,7 @@ from pathlib import Path
 if os.environ.get("BENCH_CACHE_DIR"):
     os.environ["GRAPHEXEC_CACHE_DIR"] = os.path.join(os.environ["BENCH_CACHE_DIR"], "graphexec")
 
-import graphexec as gx  # noqa: E402 - the cache folder is chosen first
+import graphexec as gx
 
 
 def _models():
