@@ -136,10 +136,12 @@ class _Lines:
         return self.let(f"{('zext' if source == 'bool' else 'sext') if widen else 'trunc'} {s} {value} to {t}")
 
 
+# four vectors at a time: what is done to an element is a long chain of dependent operations, and LLVM would wait for each
 _METADATA = """
 !90 = !{}
-!91 = distinct !{!91, !92}
+!91 = distinct !{!91, !92, !93}
 !92 = !{!"llvm.loop.parallel_accesses", !94}
+!93 = !{!"llvm.loop.interleave.count", i32 4}
 !94 = distinct !{}
 """
 

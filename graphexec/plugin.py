@@ -353,8 +353,8 @@ def _backward_op(op: Op, function: Callable[..., Any]) -> Op:
 
 def _backward_kernel(op: KernelOp, asked: tuple[str, ...], common: dict[str, Any]) -> Op:
     """A backward kernel sees its forward op's axes; an input it does not read is kept for its shape alone."""
-    shared: dict[str, Any] = {"shared": op.shared and "pieces" in inspect.signature(common["function"]).parameters, "scratch": op.scratch,
-              "errors": op.errors}  # fmt: skip
+    shares = op.shared and "pieces" in inspect.signature(common["function"]).parameters
+    shared: dict[str, Any] = {"shared": shares, "scratch": op.scratch, "errors": op.errors}
     missing = tuple(p for p in op.differentiable_inputs if p not in asked)
     if op.core is not None:
         axes = dict(zip((*op.inputs, *op.outputs), op.core, strict=True))

@@ -24,4 +24,4 @@ def optimize(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order as it is lowered: values in ``keep`` stay, names of outputs and gradients stay."""
     keep = list(keep)
     order = required(slices_to_concat(order), keep)
-    return fuse(early_likes(accumulate(outer_products(order), keep)), keep)
+    return fuse(prune(early_likes(accumulate(outer_products(order), keep)), keep), keep)

@@ -275,6 +275,8 @@ class _Fusion:
             v for v in inside if v not in over and (v in self.wanted or any(c not in here for c in self.consumers.get(v, ())))
         ]
         outputs = [v for v, _ in updated] + stored
+        if not outputs and not closing:  # nobody reads it: `prune` takes it out next time
+            return None
         updates = tuple(f"x{slots[target]}" for _, target in updated)
         endings = tuple(FusedClose(self.order.nodes[c].op, inside[self.order.nodes[c].inputs[0]]) for c in closing)  # type: ignore[arg-type]
         results = tuple(inside[v] for v in outputs)

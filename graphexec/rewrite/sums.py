@@ -13,11 +13,14 @@ def pairwise(order: Order) -> Order:
     """The order without `add_n` nodes."""
     if not any(node.op.name == "add_n" for node in order.nodes):
         return order
-    add = registry.get("add")
+    add, copy = registry.get("add"), registry.get("copy")
     nodes, names, specs = [], list(order.names), list(order.specs)
     for node in order.nodes:
-        if node.op.name != "add_n" or len(node.inputs) < 2:
+        if node.op.name != "add_n":
             nodes.append(node)
+            continue
+        if len(node.inputs) == 1:
+            nodes.append(Node(node.name, copy, node.inputs, node.outputs, {}, node.source))
             continue
         total = node.inputs[0]
         for k, term in enumerate(node.inputs[1:], 1):
