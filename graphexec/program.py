@@ -23,11 +23,14 @@ from graphexec.layout import Layout, iteration, lay_out
 from graphexec.memory import ALIGNMENT, MemoryPlan, plan_memory
 from graphexec.op import ElementwiseOp, KernelOp, ReductionOp
 from graphexec.order import ABSENT, Node, Order
-from graphexec.spec import is_one, itemsize, shape_text
+from graphexec.spec import Size, is_one, itemsize, shape_text
 from graphexec.view import View, collapse
 
 SERIAL_BELOW = 10_000
 """Nanoseconds of estimated work below which an instruction stays on one thread: sharing it would cost more than it saves."""
+
+SHORT_ROW = 32
+"""Elements of a row up to which a reduction along it works on many rows side by side, where the size is declared."""
 
 _MANY = 64
 """Accesses since the last meeting beyond which threads meet without a closer look."""
@@ -426,6 +429,8 @@ def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
     axes = op.axes(specs, node.attributes)
     kept, reduced = _reduction_axes(x, out, axes, keepdims=len(out.shape) == len(x.shape))
     along = not kept or (bool(reduced) and abs(reduced[-1][1]) <= abs(kept[-1][1]))
+    if along and kept and len(reduced) == 1 and reduced[0][0] <= SHORT_ROW and not any(isinstance(x.shape[a], Size) for a in axes):
+        along = False  # rows too short for lanes of their own: the lanes are rows
     order = kept + reduced if along else kept[:-1] + reduced + kept[-1:]
     if along and not reduced:
         order = [*kept, (1, 0, 0)]
