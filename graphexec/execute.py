@@ -370,6 +370,7 @@ class Crew:
         start = (-raw.ctypes.data % 64) // 8
         self._state = raw[start:]
         self._address = self._state.ctypes.data
+        self._words = memoryview(self._state)  # a NumPy element costs more than a barrier
 
     def run(self, table: int, count: int, times: int, progress: int, threads: int) -> int:
         """As :func:`loop`, on ``threads`` threads if they are free."""
@@ -377,9 +378,9 @@ class Crew:
             return loop()(table, count, times, progress)
         try:
             self._hire(threads - 1)
-            state = self._state
-            state[_JOB : _JOB + 6] = (table, count, times, progress, threads, state[_ARRIVED])
-            state[_STATUS] = 0
+            words = self._words
+            words[_TABLE], words[_COUNT], words[_TIMES], words[_PROGRESS] = table, count, times, progress
+            words[_THREADS], words[_BASE], words[_STATUS] = threads, words[_ARRIVED], 0
             return _crew()(self._address, 0)
         finally:
             self._lock.release()

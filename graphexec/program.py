@@ -29,6 +29,9 @@ from graphexec.view import View, collapse
 SERIAL_BELOW = 10_000
 """Nanoseconds of estimated work below which an instruction stays on one thread: sharing it would cost more than it saves."""
 
+MEETING = 1_000
+"""Nanoseconds that a meeting of all threads costs, with what the others lose while they wait."""
+
 SHORT_ROW = 32
 """Elements of a row up to which a reduction along it works on many rows side by side, where the size is declared."""
 
@@ -47,6 +50,8 @@ class Template(NamedTuple):
     """What they are the addresses of: (output?, index among the node's inputs or outputs)."""
     serial: bool
     """Too small to share, or not made to be shared."""
+    work: float = 0.0
+    """Estimated nanoseconds on one thread."""
 
 
 class Instruction(NamedTuple):
@@ -236,6 +241,8 @@ def _fill(program: Program, threads: int) -> None:
     program.parallel = threads > 1 and not all(t.serial for t in templates.values())
     if program.parallel:
         _mark_meetings(layout, program.addresses, table)
+        gain = (1 - 1 / threads) * sum(t.work for t in chosen if not t.serial)
+        program.parallel = bool(gain > MEETING * (np.count_nonzero(table[:, 2] & MEET) + 2))
     program.instructions = [Instruction(t.kernel, n, t) for t, n in zip(chosen, layout.steps, strict=True)]
     program.records, program.table = records, table
 
@@ -351,7 +358,7 @@ def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Templat
     for k in range(len(results), len(node.outputs)):
         record.address((True, k))
     moved = sum(itemsize(layout.specs[v].dtype) for v in values)
-    return record.template(kernel, serial=_product(sizes) * (0.3 * len(calls) + 0.05 * moved) < SERIAL_BELOW)
+    return record.template(kernel, _product(sizes) * (0.3 * len(calls) + 0.05 * moved))
 
 
 def _ref(source: Source) -> Ref:
@@ -414,8 +421,10 @@ class _Record:
             as_float = dtype[0] == "f"
             self.words.append(int(np.float64(value).view(np.int64)) if as_float else int(value))
 
-    def template(self, kernel: Kernel, *, serial: bool) -> Template:
-        return Template(kernel, np.array(self.words, np.int64), tuple(self.slots), tuple(self.operands), serial)
+    def template(self, kernel: Kernel, work: float, *, shareable: bool = True) -> Template:
+        """``work`` in estimated nanoseconds decides whether the instruction is worth sharing."""
+        serial = not shareable or work < SERIAL_BELOW
+        return Template(kernel, np.array(self.words, np.int64), tuple(self.slots), tuple(self.operands), serial, work)
 
 
 # -- reductions
@@ -443,7 +452,7 @@ def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
     record = _Record(n for n, _, _ in order)
     record.operand((False, 0), [s * itemsize(load.dtype) for _, s, _ in order], load)
     record.operand((True, 0), [s * itemsize(dtype) for _, _, s in order], store)
-    return record.template(kernel, serial=(along and not kept) or _product(n for n, _, _ in order) * 0.2 < SERIAL_BELOW)
+    return record.template(kernel, _product(n for n, _, _ in order) * 0.2, shareable=not along or bool(kept))
 
 
 _Axis = tuple[int, int, int]
@@ -505,7 +514,7 @@ def _array_template(layout: Layout, node: Node, read: set[int]) -> Template:
     record.numbers(numbers, words)
     if op.scratch:
         record.address((False, -1), op.scratch)
-    return record.template(kernel, serial=_work(layout, op, values) < SERIAL_BELOW or (not op.shared and not sizes))
+    return record.template(kernel, _work(layout, op, values), shareable=op.shared or bool(sizes))
 
 
 def _work(layout: Layout, op: KernelOp, values: Sequence[int]) -> float:
