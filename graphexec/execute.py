@@ -370,7 +370,7 @@ class Crew:
         start = (-raw.ctypes.data % 64) // 8
         self._state = raw[start:]
         self._address = self._state.ctypes.data
-        self._words = memoryview(self._state)  # a NumPy element costs more than a barrier
+        self._words = self._state.data  # a NumPy element costs more than a barrier
 
     def run(self, table: int, count: int, times: int, progress: int, threads: int) -> int:
         """As :func:`loop`, on ``threads`` threads if they are free."""
