@@ -13,6 +13,7 @@ from graphexec.rewrite.likes import early_likes
 from graphexec.rewrite.outer import outer_products
 from graphexec.rewrite.prune import prune
 from graphexec.rewrite.sums import pairwise
+from graphexec.rewrite.transposes import turned_products
 
 
 def required(order: Order, keep: Iterable[int] = ()) -> Order:
@@ -23,5 +24,5 @@ def required(order: Order, keep: Iterable[int] = ()) -> Order:
 def optimize(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order as it is lowered: values in ``keep`` stay, names of outputs and gradients stay."""
     keep = list(keep)
-    order = required(slices_to_concat(order), keep)
+    order = turned_products(required(slices_to_concat(order), keep), keep)
     return fuse(prune(early_likes(accumulate(outer_products(order), keep)), keep), keep)

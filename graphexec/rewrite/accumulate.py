@@ -13,7 +13,8 @@ from graphexec.order import Node, Order
 from graphexec.registry import registry
 
 
-def _readers(order: Order, keep: Iterable[int]) -> list[int]:
+def readers_of(order: Order, keep: Iterable[int]) -> list[int]:
+    """For each value, how many operands it is; what is kept counts as read by more than one."""
     count = [0] * len(order.names)
     for node in order.nodes:
         for value in node.inputs:
@@ -53,7 +54,7 @@ def accumulate(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with `matmul_add` where a sum's second term is a product that only the sum reads."""
     if not any(node.op.name == "matmul" for node in order.nodes):
         return order
-    readers = _readers(order, keep)
+    readers = readers_of(order, keep)
     op = registry.get("matmul_add")
     product = {n.outputs[0]: n for n in order.nodes if n.op.name == "matmul" and readers[n.outputs[0]] == 1}
     owned = {n.outputs[0] for n in order.nodes if n.op.name in ("matmul", "add") and readers[n.outputs[0]] == 1}

@@ -81,7 +81,9 @@ def test_ctrl_c_saves_the_last_whole_epoch(call, record, net):
     points = rng.standard_normal((2000, 3)).astype("float32")
     np.savez("data.npz", points=points, classes=(points.sum(axis=1) > 0).astype("int64"))
     command = [sys.executable, "-m", "graphexec", "train", str(net), "--epochs", "1000000", "--checkpoint", "ck"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # a shell without job control starts background jobs with SIGINT ignored, and children would inherit that
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         until = time.monotonic() + 60
         while not (net.parent / "ck" / "latest.json").exists() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.02)

@@ -244,3 +244,18 @@ def test_no_pass_changes_the_registry_or_the_order_that_it_is_given(prepared):
     optimize(order)
     assert [(n.name, n.op.name, n.inputs, n.outputs, dict(n.attributes)) for n in order.nodes] == before
     assert registry.names() == known
+
+
+def test_a_transposed_product_is_computed_the_other_way_round():
+    """(a b)ᵀ = bᵀ aᵀ; a product that something else reads too stays."""
+    g = gx.Graph("turned")
+    x, w = g.input("x", (5, 4), "float64"), g.parameter("w", value=np.arange(12.0).reshape(3, 4))
+    g.output(gx.ops.linear(x, w).sum(), (x @ w.T).T * 2.0, gx.ops.add((x @ w.T).sum(), 1.0))
+    exe = gx.compile(g, loss=g.outputs[0], wrt=["w"])
+    x_value = np.random.default_rng(0).normal(size=(5, 4))
+    _, gradients = exe.gradients(x=x_value)
+    np.testing.assert_allclose(gradients["w"], np.tile(x_value.sum(0), (3, 1)), rtol=1e-12)
+    made = [i.node for i in exe.program.instructions if i.node.op.name == "matmul"]
+    assert all(exe.program.layout.views[n.outputs[0]].is_contiguous for n in made)
+    out = exe(x=x_value)
+    np.testing.assert_allclose(out[g.outputs[1]], (x_value @ np.arange(12.0).reshape(3, 4).T).T * 2, rtol=1e-12)
