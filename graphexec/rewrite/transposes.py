@@ -17,7 +17,7 @@ from graphexec.rewrite.accumulate import readers_of
 def turned_products(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with such products computed the other way round, where nothing else reads them."""
     products = {n.outputs[0]: n for n in order.nodes if n.op.name == "matmul"}
-    turned = {n.inputs[0]: n for n in order.nodes if n.inputs and n.inputs[0] in products and _turns(order, n)}
+    turned = {n.inputs[0]: n for n in order.nodes if n.inputs[0] in products and _turns(order, n)}
     if not turned:
         return order
     readers = readers_of(order, keep)
@@ -29,9 +29,8 @@ def turned_products(order: Order, keep: Iterable[int] = ()) -> Order:
             continue
         if node.outputs[0] in done:
             product = products[node.inputs[0]]
-            factors = tuple(
-                builder.add(swap, (v,), {"axis1": -2, "axis2": -1}, f"{node.name}.factor").outputs[0] for v in reversed(product.inputs)
-            )
+            swapped = [builder.add(swap, (v,), {"axis1": -2, "axis2": -1}, f"{node.name}.factor") for v in reversed(product.inputs)]
+            factors = tuple(n.outputs[0] for n in swapped)
             node = Node(node.name, product.op, factors, node.outputs, {}, product.source)
         builder.nodes.append(node)
     return builder.order(order)
@@ -43,4 +42,6 @@ def _turns(order: Order, node: Node) -> bool:
     if node.op.name == "transpose":
         axes = node.attributes["axes"]
         return ndim == 2 and (axes is None or [a % 2 for a in axes] == [1, 0])
-    return node.op.name == "swap_axes" and {node.attributes["axis1"] % ndim, node.attributes["axis2"] % ndim} == {ndim - 2, ndim - 1}
+    if node.op.name != "swap_axes":
+        return False
+    return {node.attributes["axis1"] % ndim, node.attributes["axis2"] % ndim} == {ndim - 2, ndim - 1}
