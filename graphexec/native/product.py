@@ -14,17 +14,29 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from graphexec import plugin
-from graphexec.native import frontend, toolchain
-from graphexec.native.gemm import gemm_function
+from graphexec.native import toolchain
+from graphexec.native.gemm_driver import Driver
+from graphexec.native.gemm_target import target_for
 from graphexec.native.library import PREFIX
 
 _ARGUMENTS = 16
 
 
 def compile_shared(name: str, symbol: str) -> str:
-    """IR of a shared function: "gemm_float32" or "gemm_float64"."""
-    dtype = name.removeprefix("gemm_")
-    return frontend.compile_function(gemm_function(dtype), [types.int64] * _ARGUMENTS, symbol).ir
+    """IR of a shared function, "gemm_float32" or "gemm_float64", under ``symbol`` in Numba's calling convention.
+
+    The product is IR already, and goes to LLVM without Numba, which would optimise it once more.
+    """
+    module = ir.Module(name)
+    module.triple = toolchain.triple()
+    i64, i32 = ir.IntType(64), ir.IntType(32)
+    gemm = Driver(module, target_for(name.removeprefix("gemm_"))).gemm()
+    entry = ir.Function(module, ir.FunctionType(i32, [ir.PointerType(), ir.PointerType(), *[i64] * _ARGUMENTS]), symbol)
+    builder = ir.IRBuilder(entry.append_basic_block("entry"))
+    builder.call(gemm, entry.args[2:])
+    builder.store(i64(0), builder.bitcast(entry.args[0], i64.as_pointer()))
+    builder.ret(i32(0))
+    return str(module)
 
 
 @functools.cache

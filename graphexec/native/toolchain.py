@@ -36,12 +36,10 @@ def host() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
-@functools.cache
-def vector_bytes() -> int:
-    """Width of a vector register."""
+def triple() -> str:
+    """LLVM's name of this platform."""
     _load_llvm()
-    features = llvm.get_host_cpu_features()
-    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
+    return str(llvm.get_process_triple())
 
 
 @functools.cache
