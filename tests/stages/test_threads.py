@@ -135,3 +135,22 @@ def test_one_thread_starts_none():
     script(FORK.replace("threads=2", "threads=None").replace("assert exe.program.parallel", "assert not exe.program.parallel")
            + "import threading\nassert threading.active_count() == 1\n", GRAPHEXEC_NUM_THREADS="1",
            PYTHONWARNINGS="ignore::DeprecationWarning")  # fmt: skip
+
+
+def test_a_further_step_allocates_nothing():
+    """Arena, records and table are made once: a thousand steps leave no more behind than the float that they return."""
+    import tracemalloc
+
+    exe = gx.compile(mixed(), loss="loss", wrt=["x", "w"], optimizer="adam(lr=0.01)", seed=1, threads=1)
+    exe.step(v=V)
+    exe.step()
+    program = exe.program
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(200):
+        exe.step()
+    after, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 1_000
+    assert peak - before < 4_000
+    assert exe.program is program
