@@ -12,7 +12,9 @@ from graphexec.gradcheck import check_gradient
 from graphexec.interpret import interpret, interpret_gradients
 
 SEEDS = range(12)
-DRAWN = [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 12))]  # each graph compiles kernels of its own
+DRAWN = [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 12))]
+"""Each graph compiles kernels of its own, so only some are drawn by default."""
+
 
 
 @pytest.mark.parametrize("seed", DRAWN)
