@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from graphexec.op import Attributes, ElementwiseOp, ReductionOp, Specs
-from graphexec.spec import TensorSpec, broadcast
+from graphexec.spec import TensorSpec
 
 
 class Source(NamedTuple):
@@ -58,9 +58,6 @@ class FusedOp(ElementwiseOp):
         found = specs[source.index] if source.kind == "in" else known[source.index][source.output]
         assert found is not None
         return found
-
-    def iteration_shape(self, specs: Specs) -> tuple[int, ...]:
-        return broadcast([s.shape for s in specs if s is not None])
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         known = self.trace(specs)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -194,9 +194,6 @@ class Op:
 
     def output_type(self, output: str, dtype: str) -> str:
         return self.types.get(output, dtype)
-
-    def with_file(self, file: str) -> Op:
-        return replace(self, file=file)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -39,6 +39,7 @@ from graphexec.spec import DTYPES, Size, TensorSpec, broadcast, promote, shape_t
 from graphexec.view import NotAView, View, resolve_reshape
 
 __all__ = [
+    "GEMM_SCRATCH",
     "DtypeError",
     "NotAView",
     "OpError",
@@ -169,7 +170,11 @@ def view(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 
 
 def shape_value(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Declare a value that depends on shapes alone: ``function(*specs, **attributes) -> array``, differentiable nowhere."""
+    """Declare a value that depends on shapes alone: ``function(*specs, **attributes) -> array``, differentiable nowhere.
+
+    It is called with very large sizes too, while named dimensions are unbound: of an array as large as an operand, give
+    a broadcast view (`np.broadcast_to`), not the array.
+    """
 
     def declare(function: Callable[..., Any]) -> Declaration:
         options["differentiable"] = False
@@ -183,6 +188,10 @@ def shape_value(function: Callable[..., Any] | None = None, **options: Any) -> A
 def composite(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Declare an op made of ops: the function takes graph values and attributes and returns graph values."""
     return _declare(CompositeOp, function, options, ("reference", "domain", "outputs", "differentiable", "onnx", "kinds", "types"))
+
+
+GEMM_SCRATCH = 1 << 21
+"""The ``scratch`` that a kernel must declare to call :func:`gemm`; at least what any processor's tiles need."""
 
 
 def gemm(*args: Any) -> int:

@@ -68,10 +68,6 @@ def is_one(size: int) -> bool:
     return size == 1 and not isinstance(size, Size)
 
 
-def same_size(a: int, b: int) -> bool:
-    return a == b and (isinstance(a, Size) == isinstance(b, Size))
-
-
 class TensorSpec(NamedTuple):
     """Shape and element type of a value. Sizes are integers; those of named dimensions are :class:`Size`."""
 

@@ -203,3 +203,11 @@ def test_worthwhile_pieces() -> None:
     assert worthwhile_pieces(1, 1, 10**7) == 1
     assert worthwhile_pieces(1024, 1024, 1024) > 100
     assert worthwhile_pieces(128, 512, 784, 8) > worthwhile_pieces(128, 512, 784) > 8
+
+
+@pytest.mark.parametrize("features", ["avx512", "avx2", "neon", "scalar"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kernels_declare_enough_scratch(dtype, features):
+    from graphexec.plugin import GEMM_SCRATCH
+
+    assert work_size(dtype, features) <= GEMM_SCRATCH

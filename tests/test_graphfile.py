@@ -503,14 +503,12 @@ def test_too_many_items_are_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_ten_thousand_nodes_load_in_seconds(form):
+def test_ten_thousand_nodes_load(form):
     lines = ["  n0: add(x, b)"] + [f"  n{k}: {'add' if k % 2 else 'multiply'}(n{k - 1}, b)" for k in range(1, 10_000)]
     text = "graphexec: 1\ninputs: {x: 'float32[8, 8]'}\nparameters: {b: 'float32[8]'}\nnodes:\n" + "\n".join(lines)
     graph = graphfile.loads(text)
     written = graphfile.dumps(graph, form)
-    begin = time.perf_counter()
     assert len(graphfile.loads(written, form)) == 10_002
-    assert time.perf_counter() - begin < 5  # about 0.3 s where nothing else runs
 
 
 # -- the schema

@@ -10,11 +10,11 @@ Source: Goto and van de Geijn, "Anatomy of high-performance matrix multiplicatio
 
 import numpy as np
 
-from graphexec.plugin import gemm, kernel, ops
+from graphexec.plugin import GEMM_SCRATCH, gemm, kernel, ops
 
 
 @kernel("(m,k),(k,n)->(m,n)", reference=np.matmul, domain=(-2.0, 2.0), onnx="MatMul", strided=("a", "b"), shared=True,
-        scratch=1 << 21)  # fmt: skip
+        scratch=GEMM_SCRATCH)  # fmt: skip
 def matmul(a, b, out, scratch, piece, pieces):
     return gemm(a, b, out, scratch, piece, pieces)
 

@@ -8,12 +8,12 @@ place of a product and an addition, where nothing else reads either.
 
 import numpy as np
 
-from graphexec.plugin import gemm, kernel
+from graphexec.plugin import GEMM_SCRATCH, gemm, kernel
 
 
 @kernel(
     "(m,n),(m,k),(k,n)->(m,n)", reference=lambda acc, a, b: acc + np.matmul(a, b), domain=(-2.0, 2.0), updates=("acc",),
-    strided=("a", "b"), shared=True, scratch=1 << 21, differentiable=False,
+    strided=("a", "b"), shared=True, scratch=GEMM_SCRATCH, differentiable=False,
 )  # fmt: skip
 def matmul_add(acc, a, b, out, scratch, piece, pieces):
     return gemm(a, b, out, scratch, piece, pieces, True)
