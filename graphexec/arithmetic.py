@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphexec.errors import OpError
 from graphexec.plugin import ops
+from graphexec.spec import Size, TensorSpec
 
 
 class Arithmetic:
-    """Mixed into what ops can be called on; needs ``ndim``."""
+    """Mixed into what ops can be called on; needs ``spec``."""
 
+    __slots__ = ()
     __array_ufunc__ = None  # NumPy gives `array * value` to us instead of looping over the value
-    ndim: int
+
+    if TYPE_CHECKING:
+
+        @property
+        def spec(self) -> TensorSpec: ...
+
+    @property
+    def shape(self) -> tuple[int | str, ...]:
+        """Sizes, and names of dimensions where they have one."""
+        return tuple(n.expression if isinstance(n, Size) else n for n in self.spec.shape)
+
+    @property
+    def dtype(self) -> str:
+        return self.spec.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.spec.ndim
 
     def __add__(self, other: Any) -> Any:
         return ops.add(self, other)

@@ -17,7 +17,7 @@ from graphexec.graph import _number_dtype, describe_operands, value_name
 from graphexec.infer import _key, freeze
 from graphexec.op import Op
 from graphexec.order import ABSENT, Leaf, Node, Order
-from graphexec.spec import Size, TensorSpec
+from graphexec.spec import TensorSpec
 
 
 class Traced(Arithmetic):
@@ -31,18 +31,6 @@ class Traced(Arithmetic):
     @property
     def spec(self) -> TensorSpec:
         return self.builder.specs[self.index]
-
-    @property
-    def shape(self) -> tuple[int | str, ...]:
-        return tuple(n.expression if isinstance(n, Size) else n for n in self.spec.shape)
-
-    @property
-    def dtype(self) -> str:
-        return self.spec.dtype
-
-    @property
-    def ndim(self) -> int:  # type: ignore[override]
-        return len(self.spec.shape)
 
     @property
     def name(self) -> str:

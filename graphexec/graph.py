@@ -31,25 +31,12 @@ class Value(Arithmetic):
     __slots__ = ("graph", "node", "output", "spec")
 
     def __init__(self, graph: Graph, node: str, output: int, spec: TensorSpec) -> None:
-        self.graph, self.node, self.output, self.spec = graph, node, output, spec
+        self.graph, self.node, self.output, self.spec = graph, node, output, spec  # type: ignore[misc] # a slot, where others compute it
 
     @property
     def name(self) -> str:
         """The node's name; ``node:k`` for a further output."""
         return value_name(self.node, self.output)
-
-    @property
-    def shape(self) -> tuple[int | str, ...]:
-        """Sizes, and names of dimensions where they have one."""
-        return tuple(n.expression if isinstance(n, Size) else n for n in self.spec.shape)
-
-    @property
-    def dtype(self) -> str:
-        return self.spec.dtype
-
-    @property
-    def ndim(self) -> int:  # type: ignore[override]
-        return len(self.spec.shape)
 
     def __repr__(self) -> str:
         return f"<value {self.name!r} {self.spec}>"

@@ -44,18 +44,6 @@ class Plain(Arithmetic):
     def spec(self) -> TensorSpec:
         return array_spec(self.array)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape
-
-    @property
-    def dtype(self) -> str:
-        return self.array.dtype.name
-
-    @property
-    def ndim(self) -> int:  # type: ignore[override]
-        return self.array.ndim
-
     @staticmethod
     def apply_op(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any], name: str | None) -> Any:
         dtypes = [o.dtype for o in operands if isinstance(o, Plain)]
