@@ -72,7 +72,8 @@ class Driver(Outer, Panels):
             along = (k > 1).pick(csa, 1)  # the stride of a dimension of size 1 may be anything
             by_rows = csb.equals(1) | n.equals(1)
             one_tile = by_rows & (m <= target.rows) & (k <= target.depth) & ((n > 1) | (k <= target.lanes))
-            one_tile = one_tile & ((n <= target.lanes) | n.equals(target.columns)) & int(target.masks)
+            one_tile = one_tile & (n <= target.columns) & int(target.masks)
+            one_row = by_rows & m.equals(1) & (n >= target.columns) & (k >= target.row_depth)
             narrow = csa.differs(1) & (k > 1) & (n <= target.narrow_columns) & (m >= 2 * target.lanes)
 
             def call_tile() -> None:
@@ -90,6 +91,7 @@ class Driver(Outer, Panels):
                 (one_tile, call_tile),
                 (n.equals(1) | narrow, lambda: self.do(self.narrow(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k,
                                                        flags, bias, work, piece, pieces)),
+                (one_row, lambda: self.do(self.rows(), c, a, csa, b, rsb, n, k, flags, bias, piece, pieces)),
                 (by_rows & (m <= target.strips[-1][0]), lambda: self.do(
                     self.strips(), c, ldc, a, rsa, csa, b, rsb, m, n, k, flags, bias, piece, pieces)),
                 (csb.differs(1) & (m <= target.dot_rows) & (k >= 2 * target.lanes), call_dots),
@@ -136,6 +138,28 @@ class Driver(Outer, Panels):
 
         return self.loops("strips", 14, body)
 
+    def rows(self) -> Any:
+        """One row, B by rows: a few rows of B at a time are added to C; the last ones as a strip."""
+        item, lanes, depth = self.target.item, self.target.lanes, self.target.row_depth
+
+        def body(c: Int, a: Int, csa: Int, b: Int, ldb: Int, n: Int, k: Int, flags: Int, bias: Int, piece: Int,
+                 pieces: Int) -> None:
+            vectors = n.up(lanes)
+            first = vectors * piece // pieces * lanes
+            width = (vectors * (piece + 1) // pieces * lanes).at_most(n) - first
+            start, bias_start = c + first * item, bias + first * item
+            whole = k // depth * depth
+            with (width > 0).holds():
+                with flags.differs(ADD_C).holds():
+                    self.do(self.empty(), start, n, 1, width, flags, bias_start, 0, 1)
+                with Int(k.builder, I64(0)).to(whole, depth) as k0:
+                    self.do(self.row(), start, a + k0 * csa * item, csa, b + (k0 * ldb + first) * item, ldb, width)
+                with (whole < k).holds():
+                    self.do(self.strips(), start, n, a + whole * csa * item, 1, csa, b + (whole * ldb + first) * item, ldb, 1,
+                            width, k - whole, ADD_C, 0, 0, 1)
+
+        return self.loops("rows", 11, body)
+
     def row_of_dots(self) -> Any:
         """One row by a transposed B: dot products of x and the rows of y, a bounded block of k at a time."""
         item = self.target.item
@@ -178,7 +202,7 @@ class Driver(Outer, Panels):
                 self.do(self.row_of_dots(), c, ldc, b, rsb, a, rsa, m, k, flags, bias, 0, work, piece, pieces)
             with csa.differs(1).holds(), vector.either() as (line, scattered):
                 with line:
-                    self.do(self.strips(), c, m, b, csb, rsb, a, csa, 1, m, k, flags, 0, piece, pieces)
+                    self.do(self.rows(), c, b, rsb, a, csa, m, k, flags, 0, piece, pieces)
                 with scattered:
                     groups = m.up(target.lanes)
                     last = (groups * (piece + 1) // pieces * target.lanes).at_most(m)
@@ -207,13 +231,13 @@ class Driver(Outer, Panels):
         item, lanes = self.target.item, self.target.lanes
 
         def body(out: Int, distance: Int, x: Int, across: Int, along: Int, width: Int, k: Int) -> None:
-            with width.each(lanes) as i:
-                live = (width - i).at_most(lanes)
-                with along.equals(1).either() as (transpose, copy):
-                    with transpose:
-                        self.do(self.pack_transpose(), out + i * item, distance, x + i * across * item, across, live, k)
-                    with copy:
-                        self.do(self.pack_copy(), out + i * item, distance, x + i * item, along, live, k)
+            with along.equals(1).either() as (transpose, copy):
+                with transpose, width.each(lanes) as i:
+                    live = (width - i).at_most(lanes)
+                    self.do(self.pack_transpose(), out + i * item, distance, x + i * across * item, across, live, k)
+                with copy, width.each(2 * lanes) as i:
+                    live = (width - i).at_most(2 * lanes)
+                    self.do(self.pack_copy(), out + i * item, distance, x + i * item, along, live, k)
 
         return self.loops("pack", 7, body)
 
@@ -250,13 +274,11 @@ class Driver(Outer, Panels):
                 k0 = k * p // passes
                 kb = k * (p + 1) // passes - k0
                 now = p.equals(0).pick(flags, ADD_C)
-                whole = (j1 - j0) // target.columns  # panels of two vectors; then some of one
-                panels = whole + (j1 - j0 - whole * target.columns).up(target.lanes)
+                panels = (j1 - j0).up(target.columns)
                 with top.to(bottom, target.row_block) as i0, panels.each() as q:
-                    single = (q < whole).pick(0, q - whole)
-                    j = j0 + (q - single) * target.columns + single * target.lanes
-                    width = (q < whole).pick(target.columns, target.lanes)
-                    cols = (j1 - j).at_most(width)
+                    j = j0 + q * target.columns
+                    cols = (j1 - j).at_most(target.columns)
+                    width = (cols <= target.lanes).pick(target.lanes, target.columns)
                     b_now = b + (k0 * rsb + j * csb) * item
                     panel = work + target.block_bytes + (j - j0) * kb * item
                     packed = pack_b if target.masks else pack_b | (cols < width)

@@ -10,7 +10,7 @@ from llvmlite import ir
 
 from graphexec.native.gemm_target import Target
 
-I32, I64, POINTER = ir.IntType(32), ir.IntType(64), ir.PointerType()
+I8, I32, I64, POINTER = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.PointerType()
 ADD_C, ADD_BIAS = 1, 2  #: bits of a kernel's `flags`
 
 
@@ -254,6 +254,31 @@ def counted(builder: Any, count: Any, other: Any = None) -> Iterator[Loop]:
     loop = Loop(builder, count, other)
     yield loop
     loop.close()
+
+
+def repeated(builder: Any, count: Any, state: list[Any], body: Callable[[list[Any]], list[Any]]) -> list[Any]:
+    """Does `body` to a list of values `count` >= 0 times, in a loop that is not unrolled any further."""
+    head, inside, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
+    entry = builder.block
+    builder.branch(head)
+    builder.position_at_end(head)
+    left = builder.phi(I64)
+    left.add_incoming(count, entry)
+    carried = []
+    for value in state:
+        carried.append(builder.phi(value.type))
+        carried[-1].add_incoming(value, entry)
+    builder.cbranch(builder.icmp_signed(">", left, I64(0)), inside, end)
+    builder.position_at_end(inside)
+    results = body(list(carried))
+    left.add_incoming(builder.sub(left, I64(1)), builder.block)
+    for phi, value in zip(carried, results, strict=True):
+        phi.add_incoming(value, builder.block)
+    module = builder.module
+    again = builder.branch(head)
+    again.set_metadata("llvm.loop", module.add_metadata([module.add_metadata(["llvm.loop.unroll.disable"])]))
+    builder.position_at_end(end)
+    return carried
 
 
 def shuffle(builder: Any, x: Any, y: Any, lanes: Sequence[int]) -> Any:

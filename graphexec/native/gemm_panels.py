@@ -11,17 +11,36 @@ class Panels(Emitter):
     """Kernels that read one operand in the direction in which it is contiguous."""
 
     def pack_copy(self) -> Any:
-        """out[kk*distance + i] = x[kk*step + i] for i < width (to the vector's end: 0), kk < k."""
+        """out[kk*distance + i] = x[kk*step + i] for i < width (to the vector's end: 0), kk < k; at most two vectors.
+
+        Rows of x are often a page apart, where the processor fetches nothing by itself.
+        """
+        lanes, ahead = self.target.lanes, 2 * self.target.ahead
 
         def body(builder: Any, out: Any, distance: Any, x: Any, step: Any, width: Any, k: Any) -> None:
-            element, source, target = self.element, self.at(builder, x), self.at(builder, out)
-            partial = self.mask(builder, width)
-            full = builder.icmp_signed(">=", width, I64(self.target.lanes))
-            with builder.if_else(full) as branches:
-                for mask, branch in zip((None, partial), branches, strict=True):
-                    with branch, counted(builder, k) as loop:
-                        to, of = loop.pointer(target, distance, element), loop.pointer(source, step, element)
-                        self.store(builder, self.load(builder, of, mask), to)
+            source, target = self.at(builder, x), self.at(builder, out)
+            far = builder.mul(step, I64(ahead))
+
+            def copy(masks: list[Any]) -> None:
+                with counted(builder, k) as loop:
+                    to, of = loop.pointer(target, distance, self.element), loop.pointer(source, step, self.element)
+                    self.prefetch(builder, self.at(builder, of, far))
+                    for j, mask in enumerate(masks):
+                        self.store(builder, self.load(builder, self.at(builder, of, j * lanes), mask),
+                                   self.at(builder, to, j * lanes))
+
+            masks = [self.mask(builder, width, j * lanes) for j in range(2)]
+            with builder.if_else(builder.icmp_signed(">", width, I64(lanes))) as (two, one):
+                with two, builder.if_else(builder.icmp_signed("==", width, I64(2 * lanes))) as (whole, partial):
+                    with whole:
+                        copy([None, None])
+                    with partial:
+                        copy(masks)
+                with one, builder.if_else(builder.icmp_signed("==", width, I64(lanes))) as (whole, partial):
+                    with whole:
+                        copy([None])
+                    with partial:
+                        copy(masks[:1])
 
         return self.function("copy", 6, body)
 

@@ -26,6 +26,14 @@ INSTRUCTION_SETS: tuple[tuple[str, int, Heights, Strips, tuple[str, ...]], ...] 
     ("scalar", 0, (4,), ((1, 4), (2, 4)), ()),
 )
 
+#: Where they are not those of `Target`, which suit a core with 48 KiB of first-level cache or more, and 1 MiB or more of second.
+TUNED: Mapping[str, Mapping[str, int]] = {
+    "avx512": {"group": 4, "unroll": 2},
+    "avx2": {  # 32 and 256 to 512 KiB; 16 registers, all of them taken by a tile
+        "dot_rows_at_once": 4, "narrow_columns": 8, "a_columns": 48, "a_bytes": 1 << 16, "b_tiles": 8, "b_bytes": 1 << 14,
+    },
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Target:
@@ -42,10 +50,13 @@ class Target:
     row_block: int = 84  #: rows of the packed block of A (mc)
     block_width: int = 2048  #: bytes of a row of the packed block of B (nc)
     dot_depth: int = 4096  #: most of k in one pass of the dot product kernel
+    row_depth: int = 4  #: rows of B that are added to a C of one row at a time
     strip_depth: int = 64  #: most of k in one pass of a strip
     dot_rows_at_once: int = 8  #: rows of the dot product kernel
     narrow_rows: int = 512  #: rows of a product of few columns computed at a time; a multiple of the lanes
     narrow_columns: int = 16  #: most columns of such a product
+    group: int = 3  #: rows of A addressed from one pointer: a pointer each is too many, one for all is a chain of additions
+    unroll: int = 4  #: steps of k without a branch
     ahead: int = 8  #: how many steps of k ahead of its use an operand is fetched
     dot_rows: int = 4  #: most rows by a transposed B done as dot products
     a_columns: int = 96  #: fewest columns of C for which A is packed
@@ -122,5 +133,6 @@ def target_for(dtype: DTypeLike, features: Mapping[str, bool] | str | None = Non
     for isa, width, heights, strips, needed in INSTRUCTION_SETS:
         if isa == features or (not isinstance(features, str) and present.issuperset(needed)):
             fused = isa != "scalar" or "fma" in present or "neon" in present
-            return Target(isa, item, max(width // item, 1), heights, strips, fused, isa.startswith("avx"))
+            lanes, masks = max(width // item, 1), isa.startswith("avx")
+            return Target(isa, item, lanes, heights, strips, fused, masks, **TUNED.get(isa, {}))
     raise ValueError(f"unknown instruction set {features!r}; known: {[entry[0] for entry in INSTRUCTION_SETS]}")

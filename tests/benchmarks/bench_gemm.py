@@ -21,7 +21,7 @@ from typing import Any
 
 SHAPES = ("32x64x64,128x512x784,128x256x512,128x10x256,1x512x784,33x65x63,256x256x256,512x784x128,1024x1024x1024,"
           "32x64x16,16x64x64,4x8x2,4x1x8,784x1x512")
-CHAINS = 16
+CHAINS = 12
 
 
 def fma_loop(isa: str | None, dtype: str) -> tuple[Any, int]:
