@@ -1,4 +1,4 @@
-"""Native functions that kernels share, by symbol: the matrix product of each element type.
+"""Native functions that kernels share, by symbol: the matrix product of each element type, and parts of Numba's runtime.
 
 A kernel's object code names them; `require` compiles or loads them before the kernel is linked.
 """
@@ -10,10 +10,12 @@ import re
 import threading
 from collections.abc import Callable, Iterable
 
-from graphexec.native import cache, fingerprint, toolchain
+from graphexec.native import cache, fingerprint, runtime, toolchain
 
 PREFIX = "graphexec_native_"
-_NAMES = re.compile(rf"@({PREFIX}\w+)")
+_NAMES = re.compile(rf"@({PREFIX}\w+|{'|'.join(runtime.SYMBOLS)})\b")
+_NUMBA = re.compile(rb"\b(?:NRT_|numba_|Py)\w+")
+_INSIDE = {"NRT_incref", "NRT_decref"}  # defined in every module that calls them
 _LOCK = threading.RLock()
 _loaded: dict[str, int] = {}
 
@@ -23,9 +25,10 @@ def needs(modules: Iterable[str]) -> list[str]:
     return sorted({name for text in modules for name in _NAMES.findall(text)})
 
 
-def pack(code: bytes, needed: list[str], runtime: bool) -> bytes:
-    """Object code with a line before it: what it needs to be linked."""
-    return json.dumps({"needs": needed, "runtime": runtime}).encode() + b"\n" + code
+def pack(code: bytes, needed: list[str]) -> bytes:
+    """Object code with a line before it: what it needs to be linked, and whether that is more of Numba than we have."""
+    foreign = {name.decode() for name in _NUMBA.findall(code)} - _INSIDE - set(runtime.SYMBOLS)
+    return json.dumps({"needs": needed, "runtime": bool(foreign)}).encode() + b"\n" + code
 
 
 def link(payload: bytes, entry: str) -> int:
@@ -45,7 +48,7 @@ def obtain(name: str, make: Callable[[], tuple[list[str], str]]) -> int:
     if payload is None:
         modules, entry = make()
         code = toolchain.build(modules, entry)
-        payload = pack(code, needs(modules), b"NRT_" in code or b"numba_" in code or b"Py" in code)
+        payload = pack(code, needs(modules))
         cache.write(name + ".o", payload)
     return link(payload, name)
 
@@ -53,14 +56,16 @@ def obtain(name: str, make: Callable[[], tuple[list[str], str]]) -> int:
 def require(name: str) -> None:
     """Makes a shared function known to code that is linked from now on."""
     with _LOCK:
-        if name in _loaded:
+        if name in _loaded or (name in runtime.SYMBOLS and toolchain.is_known(name)):
             return
-        unique = toolchain.symbol_name(name.removeprefix(PREFIX), fingerprint.environment())
+        unique = toolchain.symbol_name(f"shared_{name.removeprefix(PREFIX)}", fingerprint.environment())
         _loaded[name] = obtain(unique, lambda: (_compile(name, unique), unique))
         toolchain.add_symbol(name, _loaded[name])
 
 
 def _compile(name: str, unique: str) -> list[str]:
+    if name in runtime.SYMBOLS:
+        return [runtime.source(name, unique)]
     from graphexec.native import product
 
     return [product.compile_shared(name.removeprefix(PREFIX), unique)]

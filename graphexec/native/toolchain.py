@@ -58,7 +58,6 @@ def _target_machine() -> llvm.TargetMachine:
 def build(modules: Sequence[str], entry: str) -> bytes:
     """Object code of IR modules linked and optimised together; only ``entry`` stays visible."""
     machine = _target_machine()
-    machine = _target_machine()
     with _LOCK:
         module = llvm.parse_assembly(modules[0])
         for text in modules[1:]:
@@ -138,6 +137,11 @@ def symbol_name(prefix: str, *parts: str) -> str:
 
 def reserve_symbol(name: str) -> None:
     """Gives a symbol some address until it gets its own: Numba links what it compiles for us, although nobody runs that."""
-    _load_llvm()
-    if llvm.address_of_symbol(name) is None:
+    if not is_known(name):
         llvm.add_symbol(name, 1)
+
+
+def is_known(name: str) -> bool:
+    """Whether code that is loaded may name a symbol: of ours, or of Numba's where that runs."""
+    _load_llvm()
+    return llvm.address_of_symbol(name) is not None
