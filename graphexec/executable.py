@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -14,6 +15,7 @@ from graphexec.errors import DataError, GraphExecError, KernelError, did_you_mea
 from graphexec.execute import PROGRESS_WORDS, crew, default_threads, loop
 from graphexec.graph import Graph
 from graphexec.order import Leaf, Order
+from graphexec.pace import Pace
 from graphexec.program import Program, aligned, aligned_array
 from graphexec.spec import shape_text
 from graphexec.training.initializers import initial_value
@@ -77,7 +79,8 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._loop = loop()
-        self._threads = self.threads if self.program.parallel else 1
+        self._pace = Pace(self.threads) if self.threads > 1 and self.program.parallel else None
+        self._before = 0
         self._table = self.program.table.ctypes.data
         self._count = len(self.program.table)
         self._progress = self.progress.ctypes.data
@@ -85,12 +88,29 @@ class Runner:
 
     def run(self, times: int = 1) -> None:
         """*Raises* KernelError naming the node, when a kernel reports an error."""
-        if self._threads > 1:
-            status = crew().run(self._table, self._count, times, self._progress, self._threads)
-        else:
+        if self._pace is None:
             status = self._loop(self._table, self._count, times, self._progress)
+        else:
+            status = self._run_together(self._pace, times)
         if status:
             self.fail(status)
+
+    def _run_together(self, pace: Pace, times: int) -> int:
+        status = self._before = 0
+        while self._before < times and not status and not self.progress[1]:
+            threads, most = pace.pick()
+            runs = min(most, times - self._before)
+            begin = time.perf_counter()
+            status = crew().run(self._table, self._count, runs, self._progress, threads)
+            pace.tell((time.perf_counter() - begin) / runs, runs)
+            self.progress[0] = 0
+            self._before += runs
+        return status
+
+    @property
+    def done(self) -> int:
+        """Runs that are done of those asked for last; may be read while they go on."""
+        return self._before + int(self.progress[0])
 
     def fail(self, status: int) -> None:
         node = self.program.instructions[int(self.progress[2])].node

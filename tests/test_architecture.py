@@ -23,7 +23,8 @@ LEVELS = [  # patterns of module names, lowest level first
     ["arithmetic", "graph"],
     [
         "order", "infer", "builder", "derive", "derive_*", "differentiate", "rewrite", "rewrite.*", "fused", "layout", "memory",
-        "kernels", "program", "execute", "graphfile", "graphfile_*", "training", "training.initializers", "training.optimizers",
+        "kernels", "program", "execute", "pace", "graphfile",
+        "graphfile_*", "training", "training.initializers", "training.optimizers",
     ],
     ["pipeline", "interpret"],
     ["executable", "gradcheck", "gradcheck_*", "training.*"],

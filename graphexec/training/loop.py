@@ -263,13 +263,13 @@ class _Watch:
                     future.result(timeout=0.1)
                     return
                 except NotYet:
-                    self._show(int(runner.progress[0]))
+                    self._show(runner.done)
         except KeyboardInterrupt:
             runner.progress[1] = 1
             future.result()
             raise
 
     def _show(self, done: int) -> None:
-        if self._bar is not None:
+        if self._bar is not None and done > self._shown:
             self._bar.update(done - self._shown)
             self._shown = done

@@ -1,0 +1,63 @@
+"""How many threads a program is run on: found by timing, with times that are made up."""
+
+import numpy as np
+import pytest
+
+import graphexec as gx
+from graphexec.pace import RAREST, SOONEST, Pace
+
+
+def play(pace, seconds, runs):
+    """Runs a program that takes seconds[threads]; the number of threads of each run."""
+    used = []
+    while len(used) < runs:
+        threads, most = pace.pick()
+        count = min(most, runs - len(used))
+        pace.tell(seconds[threads], count)
+        used += [threads] * count
+    return used
+
+
+@pytest.mark.parametrize(("several", "one", "better"), [(1.0, 1.7, 4), (1.7, 1.0, 1), (1.0, 1.0, 4)])
+def test_what_is_faster_is_used(several, one, better):
+    used = play(Pace(4), {4: several, 1: one}, 4000)
+    assert used[:5] == [4, 1, 4, 1, 4]  # the first run warms up, then each is tried twice
+    assert used[5 : 5 + SOONEST] == [better] * SOONEST
+    assert used[5:].count(5 - better) <= 4000 / SOONEST / 4
+    assert 5 - better in used[-2 * RAREST :]  # it is still tried
+
+
+def test_a_change_of_the_machine_is_noticed():
+    pace, seconds = Pace(2), {2: 1.0, 1: 1.8}
+    play(pace, seconds, 20_000)
+    assert pace.best == 2
+    seconds[2] = 5.0  # somebody else keeps the other processor busy
+    used = play(pace, seconds, 2 * RAREST)
+    assert pace.best == 1
+    assert used[-RAREST // 2 :].count(2) <= 2 + RAREST // 2 // SOONEST
+
+
+def test_a_single_disturbed_run_changes_nothing():
+    pace = Pace(2)
+    play(pace, {2: 1.0, 1: 1.5}, 100)
+    pace.pick()
+    pace.tell(2.5, 1)
+    assert pace.best == 2
+
+
+def test_runs_in_one_call_are_counted_while_their_threads_change():
+    g = gx.Graph("long")
+    v = g.parameter("v", value=np.linspace(-1, 1, 200_000, dtype=np.float32))
+    loss = gx.ops.sum(gx.ops.sin(v) * gx.ops.tanh(v), name="loss")
+    g.output(loss)
+    several, one = (gx.compile(g, loss="loss", optimizer=gx.SGD(lr=0.01), threads=n) for n in (2, 1))
+    several.step()
+    one.step()
+    runner = several._last
+    runner.run(99)
+    assert runner.done == 99
+    one._last.run(99)
+    np.testing.assert_array_equal(several.parameters["v"], one.parameters["v"])
+    runner.progress[1] = 1  # the flag that Ctrl-C sets
+    runner.run(10)
+    assert runner.done == 0
