@@ -1,9 +1,10 @@
-"""The commands bench and profile: how long a program takes, as a whole and node by node."""
+"""The commands bench and profile: how long a program takes, as a whole and node by node, and how long it must take here."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from graphexec import cli_print as out
 from graphexec.cli_session import Result, Session, Settings
 from graphexec.execute import loop
+from graphexec.machine import Machine, machine
+from graphexec.program import multiplications
 
 if TYPE_CHECKING:
     from graphexec.executable import Runner
@@ -20,6 +23,8 @@ SAMPLE = 1e-3
 """Seconds that one sample takes at least, so that the clock's own cost does not show."""
 SHORT = 2e-5
 """Seconds below which an instruction is measured many times in a row."""
+
+FIGURES = ("time", "share", "GFLOP/s", "GB/s", "of limit")
 
 
 def bench(
@@ -32,21 +37,51 @@ def bench(
     times = sample(runner, seconds)
     p10, median, p90 = (float(t) for t in np.percentile(times, [10, 50, 90]))
     rows = _rows(session, runner)
+    threads = runner.threads if runner.program.parallel else 1
+    limit = step_limit(runner, threads)
     record = {
         "kind": kind,
         "rows": rows,
+        "threads": threads,
         "median": median,
         "p10": p10,
         "p90": p90,
         "per_second": 1 / median,
         "rows_per_second": rows / median,
         "samples": len(times),
+        "limit": limit,
     }
+    figures = (*(out.seconds(t) for t in (median, p10, p90)), f"{1 / median:.4g}", f"{rows / median:.4g}")
     text = out.table(
-        [(kind, rows, out.seconds(median), out.seconds(p10), out.seconds(p90), f"{1 / median:.4g}", f"{rows / median:.4g}")],
-        ("program", "rows", "median", "p10", "p90", "runs/s", "rows/s"),
+        [(kind, rows, *figures, out.seconds(limit), _share(limit, median))],
+        ("program", "rows", "median", "p10", "p90", "runs/s", "rows/s", "limit", "of limit"),
     )
     return Result(text, record, session.notes)
+
+
+def step_limit(runner: Runner, threads: int) -> float:
+    """The least seconds that a run could take here: its matrix products at the peak, or its values at memory bandwidth.
+
+    The sum over its instructions of what each would take at least; arithmetic other than products is not counted.
+    """
+    limits = machine(threads)
+    return sum(_limit(runner, instruction, limits) for instruction in runner.program.instructions)
+
+
+def _limit(runner: Runner, instruction: Instruction, limits: Machine) -> float:
+    node, specs = instruction.node, runner.program.layout.specs
+    dtype = specs[node.outputs[0]].dtype
+    return limits.seconds(flops(instruction, runner), moved(instruction, runner), dtype)
+
+
+def moved(instruction: Instruction, runner: Runner) -> int:
+    """Bytes of the values that an instruction reads and writes, each counted once."""
+    node, specs = instruction.node, runner.program.layout.specs
+    return sum(specs[v].nbytes for v in {*node.reads, *node.outputs})
+
+
+def _share(limit: float, seconds: float) -> str:
+    return f"{100 * limit / seconds:.0f} %" if seconds else ""
 
 
 def bound_runner(session: Session, kind: str, sizes: Mapping[str, int], specs: Sequence[str]) -> Runner:
@@ -90,19 +125,22 @@ def profile(
     runner = bound_runner(session, kind, sizes, specs)
     times = instruction_times(runner, seconds)
     total = float(times.sum()) or 1.0
+    limits = machine(1)
     pairs = zip(runner.program.instructions, times.tolist(), strict=True)
-    records = [_record(runner, k, instruction, t, total) for k, (instruction, t) in enumerate(pairs)]
+    records = [_record(runner, k, instruction, t, total, limits) for k, (instruction, t) in enumerate(pairs)]
     nodes = by_node(records, list(session.graph.dag), total)
     if every:
         lines: list[tuple[Any, ...]] = [(r["number"], r["node"], r["op"], *_figures(r)) for r in records]
-        text = out.table(lines, ("", "node", "kernel", "time", "share", "GFLOP/s", "GB/s"))
+        text = out.table(lines, ("", "node", "kernel", *FIGURES))
     else:
         lines = [(n["node"], n["instructions"], *_figures(n)) for n in nodes]
-        text = out.table(lines, ("node", "instructions", "time", "share", "GFLOP/s", "GB/s"))
+        text = out.table(lines, ("node", "instructions", *FIGURES))
     rows = _rows(session, runner)
+    limit = sum(r["limit"] for r in records)
     head = f"{kind} of {session.graph.name}, {rows} rows: {out.seconds(total)} in {len(records)} instructions, on one thread"
-    text = f"{head}\n\n{text}"
-    return Result(text, {"kind": kind, "seconds": total, "nodes": nodes, "instructions": records}, session.notes)
+    head += f"\nAt the limits of this machine: {out.seconds(limit)}, {_share(limit, total)} of that time\n{limits}"
+    record = {"kind": kind, "seconds": total, "limit": limit, "machine": asdict(limits), "nodes": nodes, "instructions": records}
+    return Result(f"{head}\n\n{text}", record, session.notes)
 
 
 def instruction_times(runner: Runner, seconds: float) -> np.ndarray:
@@ -160,27 +198,25 @@ def _in_place(runner: Runner, instruction: Instruction) -> bool:
     return any(a < d and c < b for a, b in map(span, instruction.node.outputs) for c, d in read)
 
 
-def _record(runner: Runner, number: int, instruction: Instruction, seconds: float, total: float) -> dict[str, Any]:
-    node, specs = instruction.node, runner.program.layout.specs
-    moved = sum(specs[v].nbytes for v in (*node.reads, *node.outputs))
-    work = flops(instruction, runner)
+def _record(
+    runner: Runner, number: int, instruction: Instruction, seconds: float, total: float, limits: Machine
+) -> dict[str, Any]:
+    node = instruction.node
     return {
         "number": number,
         "node": node.name,
         "op": node.op.name,
         "seconds": seconds,
         "share": seconds / total,
-        "bytes": moved,
-        "flops": work,
+        "bytes": moved(instruction, runner),
+        "flops": flops(instruction, runner),
+        "limit": _limit(runner, instruction, limits),
     }
 
 
 def flops(instruction: Instruction, runner: Runner) -> int:
     """2 m n k for a matrix product; nothing is known of other ops."""
-    node, specs = instruction.node, runner.program.layout.specs
-    if node.op.name.partition(".")[0] not in ("matmul", "linear"):
-        return 0
-    return 2 * specs[node.outputs[0]].size * int(specs[node.inputs[0]].shape[-1])
+    return 2 * multiplications(runner.program.layout, instruction.node)
 
 
 def by_node(records: Sequence[Mapping[str, Any]], names: Sequence[str], total: float) -> list[dict[str, Any]]:
@@ -189,9 +225,9 @@ def by_node(records: Sequence[Mapping[str, Any]], names: Sequence[str], total: f
     sums: dict[str, dict[str, Any]] = {}
     for r in records:
         name = _owner(r["node"], known)
-        into = sums.setdefault(name, {"node": name, "instructions": 0, "seconds": 0.0, "bytes": 0, "flops": 0})
+        into = sums.setdefault(name, {"node": name, "instructions": 0, "seconds": 0.0, "bytes": 0, "flops": 0, "limit": 0.0})
         into["instructions"] += 1
-        for key in ("seconds", "bytes", "flops"):
+        for key in ("seconds", "bytes", "flops", "limit"):
             into[key] += r[key]
     return sorted(({**s, "share": s["seconds"] / total} for s in sums.values()), key=lambda s: -s["seconds"])
 
@@ -206,11 +242,12 @@ def _owner(name: str, known: set[str]) -> str:
     return name
 
 
-def _figures(r: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def _figures(r: Mapping[str, Any]) -> tuple[str, ...]:
     rate = r["seconds"] or float("inf")
     return (
         out.seconds(r["seconds"]),
         f"{100 * r['share']:.1f} %",
         f"{r['flops'] / rate * 1e-9:.3g}" if r["flops"] else "",
         f"{r['bytes'] / rate * 1e-9:.3g}",
+        _share(r["limit"], r["seconds"]),
     )

@@ -522,13 +522,26 @@ def _work(layout: Layout, op: KernelOp, values: Sequence[int]) -> float:
     moved = sum(layout.specs[v].nbytes for v in values)
     if op.core is None:
         return 0.5 * moved
+    operations = _operations(layout, op, values)
+    return max(operations / 75 if op.scratch else operations, 0.03 * moved)  # kernels with scratch are matrix products
+
+
+def _operations(layout: Layout, op: KernelOp, values: Sequence[int]) -> int:
+    """The product of the sizes of all axes that a signature names, times the batch axes."""
+    assert op.core is not None
     specs = [layout.specs[v] for v in values]
     letters = {
         letter: n for axes, s in zip(op.core, specs, strict=False) for letter, n in zip(axes[::-1], s.shape[::-1], strict=False)
     }
-    batch = _product(specs[-1].shape[: specs[-1].ndim - len(op.core[-1])])
-    operations = _product(letters.values()) * batch
-    return max(operations / 75 if op.scratch else operations, 0.03 * moved)  # kernels with scratch are matrix products
+    return _product(letters.values()) * _product(specs[-1].shape[: specs[-1].ndim - len(op.core[-1])])
+
+
+def multiplications(layout: Layout, node: Node) -> int:
+    """m n k of a matrix product, over all batches; 0 for other nodes."""
+    op = node.op
+    if not isinstance(op, KernelOp) or op.core is None or not op.scratch:
+        return 0
+    return _operations(layout, op, [*node.inputs, *node.outputs])
 
 
 def _cores(layout: Layout, op: KernelOp, wanted: Sequence[int], values: Sequence[int]) -> list[int]:

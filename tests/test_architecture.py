@@ -27,7 +27,7 @@ LEVELS = [  # patterns of module names, lowest level first
         "graphfile_*", "training", "training.initializers", "training.optimizers",
     ],
     ["pipeline", "interpret"],
-    ["executable", "gradcheck", "gradcheck_*", "training.*"],
+    ["executable", "machine", "gradcheck", "gradcheck_*", "training.*"],
     ["cli", "cli_*", "__main__", ""],
 ]  # fmt: skip
 

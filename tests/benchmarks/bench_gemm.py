@@ -21,38 +21,6 @@ from typing import Any
 
 SHAPES = ("32x64x64,128x512x784,128x256x512,128x10x256,1x512x784,33x65x63,256x256x256,512x784x128,1024x1024x1024,"
           "32x64x16,16x64x64,4x8x2,4x1x8,784x1x512")
-CHAINS = 12
-
-
-def fma_loop(isa: str | None, dtype: str) -> tuple[Any, int]:
-    """A function of a count that does that many steps of `CHAINS` vector FMAs; and the operations of a step."""
-    import numba
-    from numba.extending import intrinsic
-
-    from graphexec.native.gemm_ir import I64, Emitter, counted
-    from graphexec.native.gemm_target import target_for
-
-    target = target_for(dtype, isa)
-
-    @intrinsic
-    def burn(typing, steps):  # type: ignore[no-untyped-def]
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            emitter = Emitter(builder.module, target)
-            x = emitter.splat(builder, builder.sitofp(arguments[0], emitter.element))
-            with counted(builder, arguments[0]) as loop:
-                sums = [loop.phi(emitter.zeros) for _ in range(CHAINS)]
-                for old in sums:
-                    loop.next(old, emitter.fma(builder, old, x, x))
-                ends = [old.incomings[-1][0] for old in sums]
-            total = ends[0]
-            for value in ends[1:]:
-                total = builder.fadd(total, value)
-            first = builder.extract_element(total, I64(0))
-            return builder.fptosi(first, I64)
-
-        return numba.types.int64(numba.types.int64), generate
-
-    return numba.njit(lambda steps: burn(steps)), 2 * CHAINS * target.lanes
 
 
 def openblas(dtype: str) -> tuple[Any, Any]:
@@ -123,9 +91,10 @@ def measure(dtype: str, isa: str | None, shapes: str, rounds: int) -> list[dict[
     import numpy as np
 
     from graphexec.native.gemm import work_size
+    from graphexec.native.peak import fma_loop
 
     ours, theirs, theirs_vector = compiled(dtype, isa)
-    burn, operations = fma_loop(isa, dtype)
+    burn, operations = fma_loop(dtype)
     rng = np.random.default_rng(0)
     scratch = np.empty(work_size(dtype, isa) + 64, np.uint8)
     work = scratch.ctypes.data + -scratch.ctypes.data % 64

@@ -130,10 +130,14 @@ def test_bench_and_profile(call, record, net):
     assert found["kind"] == "step"
     assert found["rows"] == 8
     assert 0 < found["p10"] <= found["median"] <= found["p90"]
+    assert 0 < found["limit"] < found["median"]
     found = record("profile", net, "--seconds", "0.02", "--size", "batch=16")
     assert sum(n["seconds"] for n in found["nodes"]) == pytest.approx(sum(i["seconds"] for i in found["instructions"]))
     products = [i["flops"] for i in found["instructions"] if i["op"] == "matmul"]
     assert 2 * 16 * 3 * 4 in products
+    assert found["limit"] == pytest.approx(sum(i["limit"] for i in found["instructions"]))
+    assert all(i["limit"] >= i["flops"] / found["machine"]["peak"]["float32"] for i in found["instructions"])
+    assert all(i["limit"] > 0 for i in found["instructions"] if i["bytes"])
     assert "GFLOP/s" in call("profile", net, "--seconds", "0.02", "--instructions").stdout
 
 
