@@ -89,10 +89,10 @@ class Close(NamedTuple):
 
 def elementwise_kernel(
     calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...], ndim: int,
-    closes: tuple[Close, ...] = (),
+    closes: tuple[Close, ...] = (), vectors: int = codegen.VECTORS,
 ) -> Kernel:  # fmt: skip
-    """A loop nest of ``ndim`` axes that does ``calls`` to every element."""
-    parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes))
+    """A loop nest of ``ndim`` axes that does ``calls`` to every element, ``vectors`` at a time."""
+    parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes), vectors)
     combines = [Call(c.op, (), c.dtype, ()) for c in closes]
 
     def make(name: str) -> list[str]:
@@ -102,7 +102,7 @@ def elementwise_kernel(
             for call, c in zip(combines, closes, strict=True)
         ]
         body = Body(loads, steps, stores, words)
-        return [codegen.elementwise_ir(name, body, ndim, endings), *_texts([*steps, *(e.combine for e in endings)])]
+        return [codegen.elementwise_ir(name, body, ndim, endings, vectors), *_texts([*steps, *(e.combine for e in endings)])]
 
     return _kernel(calls[-1].op.name if len(calls) + len(closes) == 1 else "fused", parts, (*calls, *combines), make)
 

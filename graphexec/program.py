@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphexec import kernels
-from graphexec.codegen import SAME, STRIDED, UNIT, Array, Operand, Ref
+from graphexec.codegen import SAME, STRIDED, UNIT, VECTORS, Array, Operand, Ref
 from graphexec.errors import GraphExecError
 from graphexec.execute import MEET, SERIAL
 from graphexec.fused import FusedOp, Source
@@ -21,6 +21,7 @@ from graphexec.infer import freeze
 from graphexec.kernels import Call, Close, Kernel
 from graphexec.layout import Layout, iteration, lay_out
 from graphexec.memory import ALIGNMENT, MemoryPlan, plan_memory
+from graphexec.native import toolchain
 from graphexec.op import ElementwiseOp, KernelOp, ReductionOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.spec import Size, is_one, itemsize, shape_text
@@ -349,7 +350,10 @@ def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Templat
     endings = tuple(
         Close(c.op, _ref(c.source), layout.specs[v].dtype) for c, v in zip(closes, node.outputs[len(results) :], strict=True)
     )
-    kernel = kernels.elementwise_kernel(calls, tuple(loads), tuple(zip(stores, sources, strict=True)), words, len(sizes), endings)
+    kernel = kernels.elementwise_kernel(
+        calls, tuple(loads), tuple(zip(stores, sources, strict=True)), words, len(sizes), endings,
+        _vectors(shape, sizes, max(itemsize(o.dtype) for o in operands)),
+    )  # fmt: skip
     record = _Record(sizes)
     who = [(False, k) for k in range(len(node.inputs))] + [(True, k) for k in kept]
     for operand, moves, which in zip(operands, strides, who, strict=True):
@@ -384,6 +388,24 @@ def _calls(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[Call, .
         all_numbers += numbers
         all_words += words
     return tuple(calls), all_numbers, tuple(all_words)
+
+
+def _vectors(shape: Sequence[int], sizes: Sequence[int], item: int) -> int:
+    """Vectors at a time. What is left over of a row is done one by one: a short row, where its size is declared, has nothing left."""
+    n, lanes = sizes[-1], max(toolchain.vector_bytes() // item, 1)
+    if len(sizes) == 1 or n >= 2 * VECTORS * lanes or not _declared(shape, n):
+        return VECTORS
+    return next(v for v in (VECTORS, VECTORS // 2, 1) if n % (v * lanes) == 0 or v == 1)
+
+
+def _declared(shape: Sequence[int], n: int) -> bool:
+    """Whether the last axes, ``n`` elements together, have sizes that are part of the graph."""
+    span = 1
+    for size in reversed(shape):
+        if span < n and isinstance(size, Size):
+            return False
+        span *= int(size)
+    return True
 
 
 def _movement(stride: int) -> str:
