@@ -14,11 +14,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from graphexec import codegen
+from graphexec import codegen, codegen_rows
 from graphexec.codegen import Array, Body, Closing, Operand, Reduction, Ref, Step
+from graphexec.codegen_rows import RowBody, RowStep
 from graphexec.errors import GraphExecError, PluginError
 from graphexec.native import cache, fingerprint, library, toolchain
 from graphexec.op import REQUIRED, KernelOp, Op, ReductionOp
+from graphexec.row_plan import RowPlan
 from graphexec.source import specialize
 from graphexec.spec import DTYPES
 
@@ -123,6 +125,28 @@ def reduction_kernel(
         return [codegen.reduction_ir(name, body, reduction, out), *_texts((*steps, closing))]
 
     return _kernel(op.name, parts, (*calls, combine), make)
+
+
+def rows_kernel(
+    calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref, bool], ...], words: tuple[str, ...],
+    plan: RowPlan, ndim: int, across: bool,
+) -> Kernel:  # fmt: skip
+    """A loop nest over rows that does ``calls`` in the phases of a plan; see `codegen_rows.rows_ir`."""
+    identities = tuple(c.op.identity if isinstance(c.op, ReductionOp) else None for c in calls)
+    parts = ("rows", calls, loads, stores, words, plan, ndim, across, identities)
+
+    def make(name: str) -> list[str]:
+        steps = tuple(_row_step(c) for c in calls)
+        text = codegen_rows.rows_ir(name, RowBody(loads, steps, stores, words), plan, ndim, across)
+        return [text, *_texts([s.step for s in steps])]
+
+    return _kernel("rows", parts, calls, make)
+
+
+def _row_step(call: Call) -> RowStep:
+    if not isinstance(call.op, ReductionOp):
+        return RowStep(_step(call))
+    return RowStep(_step(call), call.dtype, _constant(call.op.identity_of(call.dtype), call.dtype))
 
 
 def array_kernel(

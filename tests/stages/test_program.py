@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import graphexec as gx
+from graphexec import program
+from graphexec.native import toolchain
 
 ops = gx.ops
 
@@ -76,12 +78,10 @@ def test_an_index_out_of_range_names_the_node(threads):
 
 def test_a_declared_short_row_chooses_how_many_vectors_run_at_a_time(monkeypatch, rng):
     """The kernels differ, the numbers do not; a named axis has the kernel that serves every size."""
-    import graphexec.program as program
-
     found = []
-    real = program._vectors
-    monkeypatch.setattr(program, "_vectors", lambda *a: found.append(real(*a)) or found[-1])
-    monkeypatch.setattr(program.toolchain, "vector_bytes", lambda: 32)
+    real = program.vectors_for
+    monkeypatch.setattr(program, "vectors_for", lambda *a: found.append(real(*a)) or found[-1])
+    monkeypatch.setattr(toolchain, "vector_bytes", lambda: 32)
     for n in (8, 10, 16, 24, 32, 63, 64, "n"):
         g = gx.Graph("short")
         x, b = g.input("x", (5, n)), g.input("b", (5, 1))
