@@ -76,13 +76,12 @@ def _last_uses(layout: Layout, keep: Iterable[int]) -> list[int]:
 def _take_over(layout: Layout, step: Node, position: int, last: list[int], offsets: list[int]) -> dict[int, int]:
     """Output storages that may use an operand's memory: the operand ends here, and element i is read where i is written."""
     if isinstance(step.op, RowsOp):
-        outputs = _written_last(layout, step)
+        walked, outputs = row_views(layout, step)[0], _written_last(layout, step)
     elif isinstance(step.op, ElementwiseOp):
-        outputs = step.outputs
+        walked, outputs = broadcast([layout.specs[v].shape for v in step.reads]), step.outputs
     else:
         return {}
     taken: dict[int, int] = {}
-    walked = broadcast([layout.specs[v].shape for v in step.reads])
     for value in outputs:
         storage, view = layout.storage[value], layout.views[value]
         if layout.persistent[storage] or view.shape != walked:  # a partial result is written while operands are still read
@@ -101,8 +100,7 @@ def _take_over(layout: Layout, step: Node, position: int, last: list[int], offse
 
 def _written_last(layout: Layout, step: Node) -> tuple[int, ...]:
     """Outputs of a kernel over rows that are written when all operands are read for the last time."""
-    shape, _ = row_views(layout, step)
-    if shape[-1] == 1:  # operands with one element a row, which are read to the end, look like others
+    if row_views(layout, step)[0][-1] == 1:  # operands with one element a row, which are read to the end, look like others
         return ()
     return tuple(step.outputs[k] for k in row_plan(layout, step).phases[-1].stores)
 

@@ -223,13 +223,15 @@ class _Keyed(Protocol):
 _Candidate = TypeVar("_Candidate", bound=_Keyed)
 
 
-def _within_budget(order: Order, made: list[tuple[Part, _Candidate]]) -> list[tuple[Part, _Candidate]]:
-    """All of them where they are few; else those that keep most out of memory."""
+def _within_budget(
+    order: Order, made: list[tuple[Part, _Candidate]], *, large: int | None = None
+) -> list[tuple[Part, _Candidate]]:
+    """All of them where they are few; else those that keep most out of memory. An order of over ``large`` nodes has no allowance."""
     saved: Counter[Any] = Counter()
     for part, fused in made:
         saved[fused.key] += sum(min(order.specs[order.nodes[p].outputs[0]].size, 1 << 24) for p in part) + 16 * len(part)
     ranked = [key for key, _ in saved.most_common()]
-    small = len(order.nodes) <= LARGE and len(ranked) <= 2 * BUDGET
+    small = len(order.nodes) <= (LARGE if large is None else large) and len(ranked) <= 2 * BUDGET
     allowed = {key for k, key in enumerate(ranked) if (small and k < BUDGET) or saved[key] >= WORTH}
     return [(part, fused) for part, fused in made if fused.key in allowed]
 

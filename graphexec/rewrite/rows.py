@@ -35,7 +35,7 @@ def fuse_rows(order: Order, keep: Iterable[int] = ()) -> Order:
     parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
     fusion = _Fusion(order, wanted)
     made = [(part, fusion.build(part)) for part in parts if len(part) > 1]
-    chosen = _within_budget(order, [(p, m) for p, m in made if m is not None])
+    chosen = _within_budget(order, [(p, m) for p, m in made if m is not None], large=len(order.nodes))
     return fusion.replace(parts, chosen) if chosen else order
 
 
@@ -134,6 +134,7 @@ class _RowSchedule(_Schedule):
         self.order, self.walked = order, shapes
         self.group: _Group | None = None
         self.queue: list[int] = []
+        self.small: list[tuple[int, int]] = []
         super().__init__(order, [None if s is None else _shape_key(s) for s in shapes])
 
     def _run(self, first: int) -> None:
@@ -141,6 +142,7 @@ class _RowSchedule(_Schedule):
         if shape is None:
             super()._run(first)
             return
+        self._prepare(TensorSpec(shape, "").size)
         self.group = _Group(self.order, shape)
         self.queue = self.beside.pop(self.shapes[first])
         run: list[int] = []
@@ -162,8 +164,18 @@ class _RowSchedule(_Schedule):
             heapq.heappush(self.beside.setdefault(self.shapes[p], []), p)
         self.runs.append(run)
 
+    def _prepare(self, size: int) -> None:
+        """What is ready and gives fewer elements than a run walks goes before it: the run may read it, or find more to take in."""
+        while self.small and self.small[0][0] < size:
+            _, p = heapq.heappop(self.small)
+            if not self.done[p]:
+                super()._run(p)
+
     def _wait(self, p: int) -> None:
         heapq.heappush(self.ready, p)
+        if self.walked[p] is None and not self.nodes[p].op.updates:
+            given = 0 if self.free[p] else sum(self.order.specs[v].size for v in self.nodes[p].outputs)
+            heapq.heappush(self.small, (given, p))
         if self.group is not None and (self.walked[p] is None or _shape_key(self.walked[p] or ()) in self.group.keys):
             heapq.heappush(self.queue, p)
         elif self.shapes[p] is not None:
