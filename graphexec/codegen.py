@@ -136,12 +136,14 @@ class _Lines:
         return self.let(f"{('zext' if source == 'bool' else 'sext') if widen else 'trunc'} {s} {value} to {t}")
 
 
-# four vectors at a time: what is done to an element is a long chain of dependent operations, and LLVM would wait for each
+VECTORS = 4
+"""Vectors at a time: what is done to an element is a long chain of dependent operations, and LLVM would wait for each."""
+
 _METADATA = """
 !90 = !{}
 !91 = distinct !{!91, !92, !93}
 !92 = !{!"llvm.loop.parallel_accesses", !94}
-!93 = !{!"llvm.loop.interleave.count", i32 4}
+!93 = !{!"llvm.loop.interleave.count", i32 VECTORS}
 !94 = distinct !{}
 """
 
@@ -150,13 +152,13 @@ _SATURATING = "\n".join(
 )
 
 
-def _module(lines: _Lines, name: str, declarations: Sequence[str]) -> str:
+def _module(lines: _Lines, name: str, declarations: Sequence[str], vectors: int = VECTORS) -> str:
     text = "\n".join(dict.fromkeys([*declarations, _SATURATING]))
     attributes = '"prefer-vector-width"="512" nounwind'
     return (
         f"{text}\ndefine i64 @{name}(ptr noalias readonly %record, i64 %ith, i64 %nth) {attributes} {{\nentry:\n"
         + "\n".join(lines.lines)
-        + f"\n}}\n{_METADATA}"
+        + f"\n}}\n{_METADATA.replace('VECTORS', str(vectors))}"
     )
 
 
@@ -283,8 +285,8 @@ class Closing(NamedTuple):
     """The neutral element, as IR text."""
 
 
-def elementwise_ir(name: str, body: Body, ndim: int, closings: Sequence[Closing] = ()) -> str:
-    """A loop nest of ``ndim`` axes over broadcast operands.
+def elementwise_ir(name: str, body: Body, ndim: int, closings: Sequence[Closing] = (), vectors: int = VECTORS) -> str:
+    """A loop nest of ``ndim`` axes over broadcast operands, ``vectors`` at a time along the innermost.
 
     Record: the sizes, then for each load and store its address, its strides along the outer axes and, where it is
     STRIDED, along the innermost; then the attributes; then the addresses of the closings' partial results. A chunk is
@@ -305,7 +307,7 @@ def elementwise_ir(name: str, body: Body, ndim: int, closings: Sequence[Closing]
     else:
         nest.chunks(sizes, partials)
     scalars.leave()
-    return _module(lines, name, _declare([*body.steps, *(c.combine for c in closings)]))
+    return _module(lines, name, _declare([*body.steps, *(c.combine for c in closings)]), vectors)
 
 
 class _Nest:

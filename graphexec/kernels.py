@@ -14,11 +14,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from graphexec import codegen
+from graphexec import codegen, codegen_rows
 from graphexec.codegen import Array, Body, Closing, Operand, Reduction, Ref, Step
+from graphexec.codegen_rows import RowBody, RowStep
 from graphexec.errors import GraphExecError, PluginError
 from graphexec.native import cache, fingerprint, library, toolchain
 from graphexec.op import REQUIRED, KernelOp, Op, ReductionOp
+from graphexec.row_plan import RowPlan
 from graphexec.source import specialize
 from graphexec.spec import DTYPES
 
@@ -89,10 +91,10 @@ class Close(NamedTuple):
 
 def elementwise_kernel(
     calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...], ndim: int,
-    closes: tuple[Close, ...] = (),
+    closes: tuple[Close, ...] = (), vectors: int = codegen.VECTORS,
 ) -> Kernel:  # fmt: skip
-    """A loop nest of ``ndim`` axes that does ``calls`` to every element."""
-    parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes))
+    """A loop nest of ``ndim`` axes that does ``calls`` to every element, ``vectors`` at a time."""
+    parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes), vectors)
     combines = [Call(c.op, (), c.dtype, ()) for c in closes]
 
     def make(name: str) -> list[str]:
@@ -102,7 +104,7 @@ def elementwise_kernel(
             for call, c in zip(combines, closes, strict=True)
         ]
         body = Body(loads, steps, stores, words)
-        return [codegen.elementwise_ir(name, body, ndim, endings), *_texts([*steps, *(e.combine for e in endings)])]
+        return [codegen.elementwise_ir(name, body, ndim, endings, vectors), *_texts([*steps, *(e.combine for e in endings)])]
 
     return _kernel(calls[-1].op.name if len(calls) + len(closes) == 1 else "fused", parts, (*calls, *combines), make)
 
@@ -123,6 +125,28 @@ def reduction_kernel(
         return [codegen.reduction_ir(name, body, reduction, out), *_texts((*steps, closing))]
 
     return _kernel(op.name, parts, (*calls, combine), make)
+
+
+def rows_kernel(
+    calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref, bool], ...], words: tuple[str, ...],
+    plan: RowPlan, ndim: int, across: bool,
+) -> Kernel:  # fmt: skip
+    """A loop nest over rows that does ``calls`` in the phases of a plan; see `codegen_rows.rows_ir`."""
+    identities = tuple(c.op.identity if isinstance(c.op, ReductionOp) else None for c in calls)
+    parts = ("rows", calls, loads, stores, words, plan, ndim, across, identities)
+
+    def make(name: str) -> list[str]:
+        steps = tuple(_row_step(c) for c in calls)
+        text = codegen_rows.rows_ir(name, RowBody(loads, steps, stores, words), plan, ndim, across)
+        return [text, *_texts([s.step for s in steps])]
+
+    return _kernel("rows", parts, calls, make)
+
+
+def _row_step(call: Call) -> RowStep:
+    if not isinstance(call.op, ReductionOp):
+        return RowStep(_step(call))
+    return RowStep(_step(call), call.dtype, _constant(call.op.identity_of(call.dtype), call.dtype))
 
 
 def array_kernel(

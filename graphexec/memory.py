@@ -11,10 +11,12 @@ import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from graphexec.fused import RowsOp
 from graphexec.layout import Layout
 from graphexec.op import ElementwiseOp
 from graphexec.order import Node
 from graphexec.spec import broadcast
+from graphexec.template_rows import row_plan, row_views
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
@@ -73,11 +75,14 @@ def _last_uses(layout: Layout, keep: Iterable[int]) -> list[int]:
 
 def _take_over(layout: Layout, step: Node, position: int, last: list[int], offsets: list[int]) -> dict[int, int]:
     """Output storages that may use an operand's memory: the operand ends here, and element i is read where i is written."""
-    if not isinstance(step.op, ElementwiseOp):
+    if isinstance(step.op, RowsOp):
+        walked, outputs = row_views(layout, step)[0], _written_last(layout, step)
+    elif isinstance(step.op, ElementwiseOp):
+        walked, outputs = broadcast([layout.specs[v].shape for v in step.reads]), step.outputs
+    else:
         return {}
     taken: dict[int, int] = {}
-    walked = broadcast([layout.specs[v].shape for v in step.reads])
-    for value in step.outputs:
+    for value in outputs:
         storage, view = layout.storage[value], layout.views[value]
         if layout.persistent[storage] or view.shape != walked:  # a partial result is written while operands are still read
             continue
@@ -91,6 +96,13 @@ def _take_over(layout: Layout, step: Node, position: int, last: list[int], offse
                 taken[storage] = source
                 break
     return taken
+
+
+def _written_last(layout: Layout, step: Node) -> tuple[int, ...]:
+    """Outputs of a kernel over rows that are written when all operands are read for the last time."""
+    if row_views(layout, step)[0][-1] == 1:  # operands with one element a row, which are read to the end, look like others
+        return ()
+    return tuple(step.outputs[k] for k in row_plan(layout, step).phases[-1].stores)
 
 
 def _round(nbytes: int) -> int:

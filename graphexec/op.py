@@ -420,7 +420,12 @@ class ShapeOp(Op):
 
     kind: ClassVar[str] = "shape"
 
+    shape: Callable[..., TensorSpec] | None = None
+    """The spec of the value, where the value itself would be too large to ask."""
+
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+        if self.shape is not None:
+            return (self.shape(*specs, **attributes),)
         value = self.value(specs, attributes)
         return (TensorSpec(value.shape, value.dtype.name),)
 

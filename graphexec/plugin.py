@@ -99,10 +99,24 @@ class Declaration:
         self.op.rules["gradient"] = function
         return self
 
+    def made_of(self, function: Callable[..., Any]) -> Declaration:
+        """What an array kernel is made of, as ops: takes graph values by name, returns one value per output.
+
+        The optimizer puts this in the kernel's place, after differentiation, where it can fuse with its neighbours.
+        """
+        if not isinstance(self.op, KernelOp):
+            _refuse(self.op, "made_of is for array kernels: composites are made of ops from the start")
+        for p in inspect.signature(function).parameters.values():
+            names = self.op.attributes if p.kind is p.KEYWORD_ONLY else self.op.inputs
+            if p.name not in names:
+                _refuse(self.op, f"made_of asks for {p.name!r}", p.name, [*self.op.inputs, *self.op.attributes])
+        self.op.rules["made_of"] = function
+        return self
+
     def _once(self) -> None:
         if not self.op.differentiable:
             _refuse(self.op, "it has a backward rule and says differentiable=False")
-        if self.op.rules:
+        if self.op.rules.keys() & {"backward", "gradient"}:
             _refuse(self.op, "it has two backward rules")
 
 
@@ -173,12 +187,12 @@ def shape_value(function: Callable[..., Any] | None = None, **options: Any) -> A
     """Declare a value that depends on shapes alone: ``function(*specs, **attributes) -> array``, differentiable nowhere.
 
     It is called with very large sizes too, while named dimensions are unbound: of an array as large as an operand, give
-    a broadcast view (`np.broadcast_to`), not the array.
+    a broadcast view (`np.broadcast_to`), not the array, or say ``shape=rule``, which is asked instead.
     """
 
     def declare(function: Callable[..., Any]) -> Declaration:
         options["differentiable"] = False
-        declaration: Declaration = _declare(ShapeOp, function, options, ("reference", "domain", "differentiable", "onnx"))
+        declaration: Declaration = _declare(ShapeOp, function, options, ("reference", "domain", "differentiable", "onnx", "shape"))
         declaration.op.rules["gradient"] = lambda: ()  # it reads no elements, so nothing asks for a delta
         return declaration
 

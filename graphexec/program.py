@@ -13,21 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphexec import kernels
-from graphexec.codegen import SAME, STRIDED, UNIT, Array, Operand, Ref
+from graphexec.codegen import Array, Operand, Ref
 from graphexec.errors import GraphExecError
 from graphexec.execute import MEET, SERIAL
-from graphexec.fused import FusedOp, Source
+from graphexec.fused import FusedOp, RowsOp, ref_of
 from graphexec.infer import freeze
-from graphexec.kernels import Call, Close, Kernel
+from graphexec.kernels import Close, Kernel
 from graphexec.layout import Layout, iteration, lay_out
 from graphexec.memory import ALIGNMENT, MemoryPlan, plan_memory
 from graphexec.op import ElementwiseOp, KernelOp, ReductionOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.spec import Size, is_one, itemsize, shape_text
+from graphexec.template import Record, Template, calls_of, movement, product, vectors_for
+from graphexec.template_rows import rows_template
 from graphexec.view import View, collapse
-
-SERIAL_BELOW = 10_000
-"""Nanoseconds of estimated work below which an instruction stays on one thread: sharing it would cost more than it saves."""
 
 MEETING = 1_000
 """Nanoseconds that a meeting of all threads costs, with what the others lose while they wait."""
@@ -37,21 +36,6 @@ SHORT_ROW = 32
 
 _MANY = 64
 """Accesses since the last meeting beyond which threads meet without a closer look."""
-
-
-class Template(NamedTuple):
-    """What nodes of one op and layout have in common: a kernel, and a record in which the addresses are missing."""
-
-    kernel: Kernel
-    words: np.ndarray
-    slots: tuple[int, ...]
-    """Where in the record the addresses go."""
-    operands: tuple[tuple[bool, int], ...]
-    """What they are the addresses of: (output?, index among the node's inputs or outputs)."""
-    serial: bool
-    """Too small to share, or not made to be shared."""
-    work: float = 0.0
-    """Estimated nanoseconds on one thread."""
 
 
 class Instruction(NamedTuple):
@@ -321,6 +305,8 @@ def _template(layout: Layout, node: Node, read: set[int]) -> Template:
         make = _elementwise_template
     elif isinstance(node.op, ReductionOp):
         make = _reduction_template
+    elif isinstance(node.op, RowsOp):
+        make = rows_template
     else:
         assert isinstance(node.op, KernelOp), node.op
         make = _array_template
@@ -342,15 +328,18 @@ def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Templat
     shape, values = iteration(layout, node, kept)
     views = [layout.views[v].broadcast(shape) for v in values]
     sizes, strides = collapse(shape, [v.strides for v in views])
-    operands = [Operand(layout.specs[v].dtype, _movement(s[-1])) for v, s in zip(values, strides, strict=True)]
-    calls, numbers, words = _calls(layout, node, op)
+    operands = [Operand(layout.specs[v].dtype, movement(s[-1])) for v, s in zip(values, strides, strict=True)]
+    calls, numbers, words = calls_of(layout, node, op)
     loads, stores = operands[: len(node.inputs)], operands[len(node.inputs) :]
-    sources = [_ref(op.results[k]) if isinstance(op, FusedOp) else Ref("step", 0, k) for k in kept]
+    sources = [ref_of(op.results[k]) if isinstance(op, FusedOp) else Ref("step", 0, k) for k in kept]
     endings = tuple(
-        Close(c.op, _ref(c.source), layout.specs[v].dtype) for c, v in zip(closes, node.outputs[len(results) :], strict=True)
+        Close(c.op, ref_of(c.source), layout.specs[v].dtype) for c, v in zip(closes, node.outputs[len(results) :], strict=True)
     )
-    kernel = kernels.elementwise_kernel(calls, tuple(loads), tuple(zip(stores, sources, strict=True)), words, len(sizes), endings)
-    record = _Record(sizes)
+    kernel = kernels.elementwise_kernel(
+        calls, tuple(loads), tuple(zip(stores, sources, strict=True)), words, len(sizes), endings,
+        vectors_for(shape, sizes, max(itemsize(o.dtype) for o in operands)),
+    )  # fmt: skip
+    record = Record(sizes)
     who = [(False, k) for k in range(len(node.inputs))] + [(True, k) for k in kept]
     for operand, moves, which in zip(operands, strides, who, strict=True):
         record.operand(which, [m * itemsize(operand.dtype) for m in moves], operand)
@@ -358,73 +347,7 @@ def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Templat
     for k in range(len(results), len(node.outputs)):
         record.address((True, k))
     moved = sum(itemsize(layout.specs[v].dtype) for v in values)
-    return record.template(kernel, _product(sizes) * (0.3 * len(calls) + 0.05 * moved))
-
-
-def _ref(source: Source) -> Ref:
-    return Ref("load" if source.kind == "in" else "step", source.index, source.output)
-
-
-def _calls(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[Call, ...], list[float], tuple[str, ...]]:
-    """What is done to an element, and the attributes that are numbers with their types."""
-    specs = [layout.specs[v] for v in node.inputs]
-    if not isinstance(op, FusedOp):
-        dtype = op.promoted(specs)
-        constants, numbers, words = kernels.split_attributes(op, node.attributes, dtype)
-        arguments = [Ref("load", k) for k in range(len(specs))] + [Ref("word", k) for k in range(len(numbers))]
-        return (Call(op, constants, dtype, tuple(arguments), words),), list(numbers), words
-    known = op.trace(specs)
-    calls, all_numbers, all_words = [], [], []  # type: tuple[list[Call], list[float], list[str]]
-    for call in op.calls:
-        dtype = call.op.promoted([op.spec_of(a, specs, known) for a in call.arguments])
-        constants, numbers, words = kernels.split_attributes(call.op, call.attributes, dtype)
-        first = len(all_numbers)
-        arguments = [_ref(a) for a in call.arguments] + [Ref("word", first + k) for k in range(len(numbers))]
-        calls.append(Call(call.op, constants, dtype, tuple(arguments), words))
-        all_numbers += numbers
-        all_words += words
-    return tuple(calls), all_numbers, tuple(all_words)
-
-
-def _movement(stride: int) -> str:
-    return UNIT if stride == 1 else SAME if stride == 0 else STRIDED
-
-
-def _product(sizes: Iterable[int]) -> int:
-    total = 1
-    for n in sizes:
-        total *= int(n)
-    return total
-
-
-class _Record:
-    """A record while its words are put down."""
-
-    def __init__(self, sizes: Iterable[int]) -> None:
-        self.words: list[int] = [int(n) for n in sizes]
-        self.slots: list[int] = []
-        self.operands: list[tuple[bool, int]] = []
-
-    def address(self, who: tuple[bool, int], word: int = 0) -> None:
-        self.slots.append(len(self.words))
-        self.operands.append(who)
-        self.words.append(word)
-
-    def operand(self, who: tuple[bool, int], moves: Sequence[int], operand: Operand) -> None:
-        self.address(who)
-        self.words += [int(m) for m in moves[:-1]]
-        if operand.inner == STRIDED:
-            self.words.append(int(moves[-1]))
-
-    def numbers(self, values: Sequence[float], types: Sequence[str]) -> None:
-        for value, dtype in zip(values, types, strict=True):
-            as_float = dtype[0] == "f"
-            self.words.append(int(np.float64(value).view(np.int64)) if as_float else int(value))
-
-    def template(self, kernel: Kernel, work: float, *, shareable: bool = True) -> Template:
-        """``work`` in estimated nanoseconds decides whether the instruction is worth sharing."""
-        serial = not shareable or work < SERIAL_BELOW
-        return Template(kernel, np.array(self.words, np.int64), tuple(self.slots), tuple(self.operands), serial, work)
+    return record.template(kernel, product(sizes) * (0.3 * len(calls) + 0.05 * moved))
 
 
 # -- reductions
@@ -444,15 +367,15 @@ def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
     if along and not reduced:
         order = [*kept, (1, 0, 0)]
     dtype = layout.specs[node.outputs[0]].dtype
-    load = Operand(layout.specs[node.inputs[0]].dtype, _movement(order[-1][1]))
-    store = Operand(dtype, _movement(order[-1][2]))
+    load = Operand(layout.specs[node.inputs[0]].dtype, movement(order[-1][1]))
+    store = Operand(dtype, movement(order[-1][2]))
     count_reduced = len(reduced) or int(along)
     count_kept = len(kept) - (not along)
     kernel = kernels.reduction_kernel(op, (), (load,), Ref("load", 0), (), store, dtype, count_kept, count_reduced, along)
-    record = _Record(n for n, _, _ in order)
+    record = Record(n for n, _, _ in order)
     record.operand((False, 0), [s * itemsize(load.dtype) for _, s, _ in order], load)
     record.operand((True, 0), [s * itemsize(dtype) for _, _, s in order], store)
-    return record.template(kernel, _product(n for n, _, _ in order) * 0.2, shareable=not along or bool(kept))
+    return record.template(kernel, product(n for n, _, _ in order) * 0.2, shareable=not along or bool(kept))
 
 
 _Axis = tuple[int, int, int]
@@ -502,7 +425,7 @@ def _array_template(layout: Layout, node: Node, read: set[int]) -> Template:
     names = [op.inputs[0 if op.variadic else k] for k in wanted] + list(op.outputs)
     strided = tuple(n in op.strided for n in names)
     kernel = kernels.array_kernel(op, constants, dtype, arrays, strided, words, len(sizes))
-    record = _Record(sizes)
+    record = Record(sizes)
     for value, core, move, which in zip(values, cores, moves, who, strict=True):
         view, item = layout.views[value], itemsize(layout.specs[value].dtype)
         record.address(which)
@@ -533,7 +456,7 @@ def _operations(layout: Layout, op: KernelOp, values: Sequence[int]) -> int:
     letters = {
         letter: n for axes, s in zip(op.core, specs, strict=False) for letter, n in zip(axes[::-1], s.shape[::-1], strict=False)
     }
-    return _product(letters.values()) * _product(specs[-1].shape[: specs[-1].ndim - len(op.core[-1])])
+    return product(letters.values()) * product(specs[-1].shape[: specs[-1].ndim - len(op.core[-1])])
 
 
 def multiplications(layout: Layout, node: Node) -> int:

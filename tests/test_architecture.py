@@ -17,14 +17,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LEVELS = [  # patterns of module names, lowest level first
-    ["errors", "source", "codegen"],
+    ["errors", "source", "codegen", "codegen_rows", "row_plan"],
     ["spec", "view", "op", "plugin", "call", "math", "native", "native.*"],
     ["registry"],
     ["arithmetic", "graph"],
     [
         "order", "infer", "builder", "derive", "derive_*", "differentiate", "rewrite", "rewrite.*", "fused", "layout", "memory",
-        "kernels", "program", "execute", "pace", "graphfile",
-        "graphfile_*", "training", "training.initializers", "training.optimizers",
+        "kernels", "template", "template_rows", "program", "execute", "pace", "graphfile", "graphfile_*", "training",
+        "training.initializers", "training.optimizers",
     ],
     ["pipeline", "interpret"],
     ["executable", "machine", "gradcheck", "gradcheck_*", "training.*"],

@@ -25,7 +25,8 @@ def environment() -> str:
     """Versions, processor, and the engine's own sources."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*here.glob("*.py"), here.parent / "math.py", here.parent / "codegen.py", here.parent / "source.py"]):
+    beside = [here.parent / name for name in ("math.py", "codegen.py", "codegen_rows.py", "row_plan.py", "source.py")]
+    for path in sorted([*here.glob("*.py"), *beside]):
         digest.update(path.read_bytes())
     name, features = toolchain.host()
     return " ".join([sys.version.split()[0], version("numba"), version("llvmlite"), name, features, digest.hexdigest()])

@@ -36,6 +36,13 @@ def host() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
+@functools.cache
+def vector_bytes() -> int:
+    """Width of this processor's vector registers; 16 where it is not known."""
+    features = host()[1].split(",")
+    return 64 if "+avx512f" in features else 32 if "+avx2" in features else 16
+
+
 def triple() -> str:
     """LLVM's name of this platform."""
     _load_llvm()

@@ -12,8 +12,10 @@ from graphexec.rewrite.fuse import fuse
 from graphexec.rewrite.likes import early_likes
 from graphexec.rewrite.outer import outer_products
 from graphexec.rewrite.prune import prune
+from graphexec.rewrite.rows import fuse_rows
 from graphexec.rewrite.sums import pairwise
 from graphexec.rewrite.transposes import turned_products
+from graphexec.rewrite.unfold import unfold
 
 
 def required(order: Order, keep: Iterable[int] = ()) -> Order:
@@ -25,4 +27,5 @@ def optimize(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order as it is lowered: values in ``keep`` stay, names of outputs and gradients stay."""
     keep = list(keep)
     order = turned_products(required(slices_to_concat(order), keep), keep)
-    return fuse(prune(early_likes(accumulate(outer_products(order), keep)), keep), keep)
+    order = prune(early_likes(unfold(accumulate(outer_products(order), keep))), keep)
+    return fuse(fuse_rows(order, keep), keep)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from graphexec.builder import OrderBuilder
 from graphexec.fused import FusedCall, FusedClose, FusedOp, Source
@@ -38,7 +38,7 @@ Part = list[int]
 def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with fused nodes in place of connected elementwise ones."""
     wanted = {*order.outputs.values(), *order.gradients.values(), *order.deltas.values(), *keep}
-    schedule = _Schedule(order)
+    schedule = _Schedule(order, [_shape(order, node) for node in order.nodes])
     parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
     fusion = _Fusion(order, wanted, _closings(order, parts))
     made = [fusion.build(part) for part in parts]
@@ -52,12 +52,13 @@ def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
 class _Schedule:
     """A list scheduler: the next run starts at the first node that is ready and takes in whatever becomes ready for it."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, shapes: Sequence[Any]) -> None:
+        """``shapes`` has, for each node, the key of those that may stand beside it; None where it stands alone."""
         nodes = order.nodes
         self.waiting, self.followers = _dependencies(order)
-        self.shapes = [_shape(order, n) for n in nodes]
+        self.shapes = shapes
         scalar = _key(TensorSpec((), ""))
-        self.free = [isinstance(n.op, (ViewOp, ShapeOp)) or s == scalar for n, s in zip(nodes, self.shapes, strict=True)]
+        self.free = [isinstance(n.op, (ViewOp, ShapeOp)) or _shape(order, n) == scalar for n in nodes]
         self.producer = {v: p for p, n in enumerate(nodes) for v in n.outputs}
         self.nodes, self.runs = nodes, []  # type: list[Node], list[list[int]]
         self.ready: list[int] = []
@@ -104,9 +105,12 @@ class _Schedule:
                     if self.waiting[f] == 0:
                         stack.append(f)
                 continue
-            heapq.heappush(self.ready, p)
-            if self.shapes[p] is not None:
-                heapq.heappush(self.beside.setdefault(self.shapes[p], []), p)
+            self._wait(p)
+
+    def _wait(self, p: int) -> None:
+        heapq.heappush(self.ready, p)
+        if self.shapes[p] is not None:
+            heapq.heappush(self.beside.setdefault(self.shapes[p], []), p)
 
 
 def _dependencies(order: Order) -> tuple[list[int], list[list[int]]]:
@@ -210,13 +214,24 @@ def _closings(order: Order, parts: Sequence[Part]) -> dict[int, list[int]]:
     return closings
 
 
-def _within_budget(order: Order, made: list[tuple[Part, _Made]]) -> list[tuple[Part, _Made]]:
-    """All of them where they are few; else those that keep most out of memory."""
+class _Keyed(Protocol):
+    """What takes the place of a part, with the key of its kernel."""
+
+    key: Any
+
+
+_Candidate = TypeVar("_Candidate", bound=_Keyed)
+
+
+def _within_budget(
+    order: Order, made: list[tuple[Part, _Candidate]], *, large: int | None = None
+) -> list[tuple[Part, _Candidate]]:
+    """All of them where they are few; else those that keep most out of memory. An order of over ``large`` nodes has no allowance."""
     saved: Counter[Any] = Counter()
     for part, fused in made:
         saved[fused.key] += sum(min(order.specs[order.nodes[p].outputs[0]].size, 1 << 24) for p in part) + 16 * len(part)
     ranked = [key for key, _ in saved.most_common()]
-    small = len(order.nodes) <= LARGE and len(ranked) <= 2 * BUDGET
+    small = len(order.nodes) <= (LARGE if large is None else large) and len(ranked) <= 2 * BUDGET
     allowed = {key for k, key in enumerate(ranked) if (small and k < BUDGET) or saved[key] >= WORTH}
     return [(part, fused) for part, fused in made if fused.key in allowed]
 

@@ -1,5 +1,7 @@
 """early_likes: an operand that lends its shape only may be any value of that shape; the earliest one is taken.
 
+Views and reductions ask for nothing else; kernels may ask for the element type too.
+
 So a backward view waits for no forward value, and can stand before the loops that it is fused into.
 """
 
@@ -8,23 +10,36 @@ from __future__ import annotations
 from typing import Any
 
 from graphexec.infer import _key
+from graphexec.op import ReductionOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
+from graphexec.spec import TensorSpec
 
 
 def early_likes(order: Order) -> Order:
-    """The order with each such operand replaced by the first value of the same shape and dtype."""
+    """The order with each such operand replaced by the first value of the same shape, and dtype where that may count."""
     earliest: dict[Any, int] = {}
+
+    def note(value: int) -> None:
+        for key in _keys(order.specs[value]):
+            earliest.setdefault(key, value)
+
     for leaf in order.leaves:
-        earliest.setdefault(_key(order.specs[leaf.value_id]), leaf.value_id)
+        note(leaf.value_id)
     nodes = []
     for node in order.nodes:
         if node.op.like and not node.op.variadic:
+            which = 0 if isinstance(node.op, (ViewOp, ReductionOp)) else 1
             inputs = tuple(
-                earliest[_key(order.specs[v])] if v != ABSENT and p in node.op.like else v
+                earliest[_keys(order.specs[v])[which]] if v != ABSENT and p in node.op.like else v
                 for p, v in zip(node.op.inputs, node.inputs, strict=False)
             )
             node = Node(node.name, node.op, inputs, node.outputs, node.attributes, node.source)
         nodes.append(node)
         for value in node.outputs:
-            earliest.setdefault(_key(order.specs[value]), value)
+            note(value)
     return order.with_nodes(nodes)
+
+
+def _keys(spec: TensorSpec) -> tuple[Any, Any]:
+    """By the shape alone, and with the dtype."""
+    return _key(spec._replace(dtype="")), _key(spec)

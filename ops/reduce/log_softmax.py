@@ -33,6 +33,12 @@ def log_softmax(x, out, *, axis=-1):  # the engine moves the axis to the end
         out[i] = x[i] - top - rest
 
 
+@log_softmax.made_of
+def _(x, *, axis):
+    shifted = x - ops.max(x, axis=axis, keepdims=True)
+    return shifted - ops.log(ops.sum(ops.exp(shifted), axis=axis, keepdims=True))
+
+
 @log_softmax.gradient
 def _(d_out, out, *, axis):
     return d_out - ops.exp(out) * ops.sum(d_out, axis=axis, keepdims=True)

@@ -32,6 +32,12 @@ def softmax(x, out, *, axis=-1):  # the engine moves the axis to the end
         out[i] /= total
 
 
+@softmax.made_of
+def _(x, *, axis):
+    e = ops.exp(x - ops.max(x, axis=axis, keepdims=True))
+    return e / ops.sum(e, axis=axis, keepdims=True)
+
+
 @softmax.gradient
 def _(d_out, out, *, axis):
     return out * (d_out - ops.sum(d_out * out, axis=axis, keepdims=True))

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import graphexec as gx
+from graphexec import program
+from graphexec.native import toolchain
 
 ops = gx.ops
 
@@ -72,3 +74,20 @@ def test_an_index_out_of_range_names_the_node(threads):
     assert caught.value.op == "gather"
     assert "an index is out of range" in str(caught.value)
     assert exe(which=[1, 0], **given)["found"].tolist() == [[2.0, 3.0], [0.0, 1.0]]  # and it goes on working
+
+
+def test_a_declared_short_row_chooses_how_many_vectors_run_at_a_time(monkeypatch, rng):
+    """The kernels differ, the numbers do not; a named axis has the kernel that serves every size."""
+    found = []
+    real = program.vectors_for
+    monkeypatch.setattr(program, "vectors_for", lambda *a: found.append(real(*a)) or found[-1])
+    monkeypatch.setattr(toolchain, "vector_bytes", lambda: 32)
+    for n in (8, 10, 16, 24, 32, 63, 64, "n"):
+        g = gx.Graph("short")
+        x, b = g.input("x", (5, n)), g.input("b", (5, 1))
+        g.output(gx.ops.tanh(x + b, name="y"))
+        x, b = rng.standard_normal((5, n if n != "n" else 16)), rng.standard_normal((5, 1))
+        x, b = x.astype("float32"), b.astype("float32")
+        y = gx.compile(g, threads=1)(x=x, b=b)["y"]
+        np.testing.assert_allclose(y, np.tanh(x + b), rtol=1e-5, atol=1e-6)
+    assert found == [1, 1, 2, 1, 4, 1, 4, 4]

@@ -1,0 +1,279 @@
+"""rows: reductions along rows become one kernel with the elementwise nodes before, between and after them.
+
+A softmax, a layer normalisation, their backward passes: each reads a row, reduces it, and goes over it again with what it has
+found. As separate kernels every value between travels through memory. Here nodes over the same rows are put side by side as `fuse`
+does it, so that connected parts are convex, with the views that lay a reduced value beside its row again; parts with a reduction
+become a `RowsOp`. What is left is for `fuse`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence, Set
+from typing import Any
+
+from graphexec.builder import OrderBuilder
+from graphexec.fused import RowCall, RowResult, RowsOp, Source
+from graphexec.infer import _key, freeze
+from graphexec.op import ElementwiseOp, ReductionOp, ViewOp
+from graphexec.order import ABSENT, Node, Order
+from graphexec.rewrite.fuse import MOST_OPERANDS, Part, _no_function, _parts, _Schedule, _within_budget
+from graphexec.spec import TensorSpec, broadcast, is_one
+from graphexec.view import NotAView, View
+
+FULL, COLUMN, FLAT, SPREAD = "full", "column", "flat", "spread"
+"""How a value lies over rows (rows..., n): one an element; one a row as (rows..., 1), as (rows...), or as a view of every element."""
+
+
+def fuse_rows(order: Order, keep: Iterable[int] = ()) -> Order:
+    """The order with a node over rows in place of each connected part with a reduction along the last axis."""
+    shapes = _walked(order)
+    if not any(shapes):
+        return order
+    wanted = {*order.outputs.values(), *order.gradients.values(), *order.deltas.values(), *keep}
+    schedule = _RowSchedule(order, shapes)
+    parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
+    fusion = _Fusion(order, wanted)
+    made = [(part, fusion.build(part)) for part in parts if len(part) > 1]
+    chosen = _within_budget(order, [(p, m) for p, m in made if m is not None], large=len(order.nodes))
+    return fusion.replace(parts, chosen) if chosen else order
+
+
+def _is_plain(node: Node) -> bool:
+    op = node.op
+    return isinstance(op, ElementwiseOp) and not (op.variadic or op.optional or op.like or op.updates)
+
+
+def _reduced(order: Order, node: Node) -> TensorSpec | None:
+    """What a reduction along the last of several axes reduces."""
+    if not isinstance(node.op, ReductionOp):
+        return None
+    x = order.specs[node.inputs[0]]
+    if x.ndim < 2 or is_one(x.shape[-1]):
+        return None
+    specs = [order.specs[v] for v in node.inputs]
+    return x if node.op.axes(specs, node.attributes) == (x.ndim - 1,) else None
+
+
+def _walked(order: Order) -> list[tuple[int, ...] | None]:
+    """For each node the shape of its rows, if it is a reduction of rows or could stand beside one."""
+    found = [_reduced(order, node) for node in order.nodes]
+    seeds = {_shape_key(x.shape) for x in found if x is not None}
+    walked: list[tuple[int, ...] | None] = []
+    for node, x in zip(order.nodes, found, strict=True):
+        shape = x.shape if x is not None else order.specs[node.outputs[0]].shape if _is_plain(node) else None
+        walked.append(shape if shape is not None and _shape_key(shape) in seeds else None)
+    return walked
+
+
+def _shape_key(shape: Sequence[int]) -> Any:
+    return _key(TensorSpec(tuple(shape), ""))
+
+
+class _Group:
+    """Nodes over the same rows, and how their values lie."""
+
+    def __init__(self, order: Order, shape: tuple[int, ...]) -> None:
+        self.order, self.shape = order, shape
+        self.keys = {_shape_key(shape): FULL, _shape_key((*shape[:-1], 1)): COLUMN, _shape_key(shape[:-1]): FLAT}
+        self.forms: dict[int, str] = {}
+
+    def join(self, node: Node) -> bool:
+        """Takes a node in, if it is one over these rows."""
+        form = self._form(node)
+        if form is not None:
+            self.forms.update(dict.fromkeys(node.outputs, form))
+        return form is not None
+
+    def _form(self, node: Node) -> str | None:
+        out = self.keys.get(_shape_key(self.order.specs[node.outputs[0]].shape))
+        if out is None or ABSENT in node.inputs:
+            return None
+        if isinstance(node.op, ViewOp):
+            return self._seen(node, out)
+        if isinstance(node.op, ReductionOp):
+            x = _reduced(self.order, node)
+            fits = x is not None and _shape_key(x.shape) in self.keys and self.keys[_shape_key(x.shape)] == FULL
+            return out if fits and self.forms.get(node.inputs[0], FULL) == FULL else None
+        if not _is_plain(node):
+            return None
+        inside = {self.forms[v] for v in node.inputs if v in self.forms}
+        if out != FULL:
+            return out if inside == {out} else None
+        if FLAT in inside:
+            return None
+        return FULL if FULL in inside or any(self._moves(v) for v in node.inputs if v not in self.forms) else SPREAD
+
+    def _moves(self, value: int) -> bool:
+        """Whether an operand from outside has more than one element a row."""
+        shape = self.order.specs[value].shape
+        return bool(shape) and not is_one(shape[-1])
+
+    def _seen(self, node: Node, out: str) -> str | None:
+        """A view that lays one element a row beside its row, or gives or takes the last axis."""
+        form = self.forms.get(node.inputs[0])
+        if form not in (COLUMN, FLAT) or not isinstance(node.op, ViewOp):
+            return None
+        rows = View.contiguous(self.shape[:-1])
+        source = rows.insert(rows.ndim) if form == COLUMN else rows
+        try:
+            view = node.op.view(source, [self.order.specs[v] for v in node.inputs], node.attributes)
+        except NotAView:
+            return None
+        expected = rows if out == FLAT else rows.insert(rows.ndim)
+        if out == FULL:
+            expected = expected.broadcast(self.shape)
+        same = all(a == b or n == 1 for a, b, n in zip(view.strides, expected.strides, view.shape, strict=True))
+        return (SPREAD if out == FULL else out) if same and view.offset == 0 else None
+
+
+class _RowSchedule(_Schedule):
+    """Runs of nodes over the same rows: what has a row's shape, and what follows from the row's reductions."""
+
+    def __init__(self, order: Order, shapes: Sequence[tuple[int, ...] | None]) -> None:
+        self.order, self.walked = order, shapes
+        self.group: _Group | None = None
+        self.queue: list[int] = []
+        self.small: list[tuple[int, int]] = []
+        super().__init__(order, [None if s is None else _shape_key(s) for s in shapes])
+
+    def _run(self, first: int) -> None:
+        shape = self.walked[first]
+        if shape is None:
+            super()._run(first)
+            return
+        self._prepare(TensorSpec(shape, "").size)
+        self.group = _Group(self.order, shape)
+        self.queue = self.beside.pop(self.shapes[first])
+        run: list[int] = []
+        members: set[int] = set()
+        refused: list[int] = []
+        while self.queue:
+            p = heapq.heappop(self.queue)
+            if self.done[p]:
+                continue
+            if self.group.join(self.nodes[p]):
+                self.done[p] = 1
+                run.append(p)
+                members.add(p)
+                self._release(p, members)
+            elif self.walked[p] is not None:
+                refused.append(p)
+        self.group = None
+        for p in refused:
+            heapq.heappush(self.beside.setdefault(self.shapes[p], []), p)
+        self.runs.append(run)
+
+    def _prepare(self, size: int) -> None:
+        """What is ready and gives fewer elements than a run walks goes before it: the run may read it, or find more to take in."""
+        while self.small and self.small[0][0] < size:
+            _, p = heapq.heappop(self.small)
+            if not self.done[p]:
+                super()._run(p)
+
+    def _wait(self, p: int) -> None:
+        heapq.heappush(self.ready, p)
+        if self.walked[p] is None and not self.nodes[p].op.updates:
+            given = 0 if self.free[p] else sum(self.order.specs[v].size for v in self.nodes[p].outputs)
+            heapq.heappush(self.small, (given, p))
+        if self.group is not None and (self.walked[p] is None or _shape_key(self.walked[p] or ()) in self.group.keys):
+            heapq.heappush(self.queue, p)
+        elif self.shapes[p] is not None:
+            heapq.heappush(self.beside.setdefault(self.shapes[p], []), p)
+
+
+class _Made:
+    """A node over rows for a part, with its operands and results as value numbers, and the views that others still want."""
+
+    __slots__ = ("inputs", "key", "op", "outputs", "views")
+
+    def __init__(self, key: Any, op: RowsOp, inputs: list[int], outputs: list[int], views: list[int]) -> None:
+        self.key, self.op, self.inputs, self.outputs, self.views = key, op, inputs, outputs, views
+
+
+class _Fusion:
+    def __init__(self, order: Order, wanted: Set[int]) -> None:
+        self.order, self.wanted = order, wanted
+        self.consumers: dict[int, list[int]] = {}
+        for position, node in enumerate(order.nodes):
+            for value in node.inputs:
+                self.consumers.setdefault(value, []).append(position)
+        self.ops: dict[Any, RowsOp] = {}
+
+    def build(self, part: Part) -> _Made | None:
+        """The node for a part; none where it has no reduction, or is cut so that it makes no sense alone."""
+        nodes = [self.order.nodes[p] for p in part]
+        reduced = [x.shape for x in (_reduced(self.order, n) for n in nodes) if x is not None]
+        if not reduced or sum(not isinstance(n.op, ViewOp) for n in nodes) < 2:
+            return None
+        group = _Group(self.order, reduced[0])
+        if not all(group.join(n) for n in nodes):
+            return None
+        views, stored = self._stored(part)
+        inside: dict[int, Source] = {}
+        slots: dict[tuple[int, bool], int] = {}
+        calls: list[RowCall] = []
+        for node in nodes:
+            if isinstance(node.op, ViewOp):
+                inside[node.outputs[0]] = inside[node.inputs[0]]
+                continue
+            operands = node.inputs[:1] if isinstance(node.op, ReductionOp) else node.inputs
+            flat = not isinstance(node.op, ReductionOp) and group.forms[node.outputs[0]] == FLAT
+            arguments = []
+            for v in operands:
+                if v not in inside:
+                    slot = slots.setdefault((v, flat and self.order.specs[v].ndim > 0), len(slots))
+                arguments.append(inside[v] if v in inside else Source("in", slot))
+            inside.update({v: Source("call", len(calls), o) for o, v in enumerate(node.outputs)})
+            attributes = {} if isinstance(node.op, ReductionOp) else node.attributes
+            calls.append(RowCall(node.op, attributes, tuple(arguments)))  # type: ignore[arg-type]
+        if not stored or len(slots) > MOST_OPERANDS or not self._covers(slots, group.shape):
+            return None
+        results = tuple(RowResult(inside[v], FULL if group.forms[v] == SPREAD else group.forms[v]) for v in stored)
+        return self._made(calls, slots, results, stored, views)
+
+    def _stored(self, part: Part) -> tuple[list[int], list[int]]:
+        """Views of the part that others read, and the values that must be stored."""
+        here, views, stored = set(part), [], []  # type: set[int], list[int], list[int]
+        for p in reversed(part):
+            node = self.order.nodes[p]
+            read = [v for v in node.outputs if v in self.wanted or any(c not in here for c in self.consumers.get(v, ()))]
+            if read and isinstance(node.op, ViewOp):
+                here.discard(p)
+                views.append(p)
+            else:
+                stored += reversed(read)
+        return views[::-1], stored[::-1]
+
+    def _covers(self, slots: Iterable[tuple[int, bool]], shape: tuple[int, ...]) -> bool:
+        """Whether the operands alone give the shape that is walked."""
+        shapes = [(*self.order.specs[v].shape, 1) if flat else self.order.specs[v].shape for v, flat in slots]
+        return bool(_shape_key(broadcast(shapes)) == _shape_key(shape))
+
+    def _made(
+        self, calls: Sequence[RowCall], slots: dict[tuple[int, bool], int], results: tuple[RowResult, ...], stored: list[int],
+        views: list[int],
+    ) -> _Made:  # fmt: skip
+        flat = frozenset(k for (_, is_flat), k in slots.items() if is_flat)
+        key = (tuple((c.op, freeze(c.attributes), c.arguments) for c in calls), len(slots), flat, results)
+        if key not in self.ops:
+            self.ops[key] = RowsOp(
+                name="rows", function=_no_function, inputs=tuple(f"x{k}" for k in range(len(slots))),
+                outputs=tuple(f"out{k}" for k in range(len(results))), kinds="fib", calls=tuple(calls), results=results, flat=flat,
+                differentiable=False, doc=" ".join(c.op.name for c in calls),
+            )  # fmt: skip
+        return _Made(key, self.ops[key], [v for v, _ in slots], stored, views)
+
+    def replace(self, parts: Sequence[Part], chosen: Sequence[tuple[Part, _Made]]) -> Order:
+        """The order with the chosen parts replaced."""
+        order, builder = self.order, OrderBuilder(self.order)
+        made = {part[0]: m for part, m in chosen}
+        for part in parts:
+            m = made.get(part[0])
+            if m is None:
+                builder.nodes += [order.nodes[p] for p in part]
+                continue
+            last = order.nodes[part[-1]]
+            builder.nodes.append(Node(order.names[m.outputs[-1]], m.op, tuple(m.inputs), tuple(m.outputs), {}, last.source))
+            builder.nodes += [order.nodes[p] for p in m.views]
+        return builder.order(order)

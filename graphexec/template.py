@@ -1,0 +1,116 @@
+"""What the templates of all kinds of kernel are made with: records, operands, the calls of an op."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from graphexec import kernels
+from graphexec.codegen import SAME, STRIDED, UNIT, VECTORS, Operand, Ref
+from graphexec.fused import FusedOp, ref_of
+from graphexec.kernels import Call, Kernel
+from graphexec.layout import Layout
+from graphexec.native import toolchain
+from graphexec.op import ElementwiseOp
+from graphexec.order import Node
+from graphexec.spec import Size
+
+SERIAL_BELOW = 10_000
+"""Nanoseconds of estimated work below which an instruction stays on one thread: sharing it would cost more than it saves."""
+
+
+class Template(NamedTuple):
+    """What nodes of one op and layout have in common: a kernel, and a record in which the addresses are missing."""
+
+    kernel: Kernel
+    words: np.ndarray
+    slots: tuple[int, ...]
+    """Where in the record the addresses go."""
+    operands: tuple[tuple[bool, int], ...]
+    """What they are the addresses of: (output?, index among the node's inputs or outputs)."""
+    serial: bool
+    """Too small to share, or not made to be shared."""
+    work: float = 0.0
+    """Estimated nanoseconds on one thread."""
+
+
+def calls_of(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[Call, ...], list[float], tuple[str, ...]]:
+    """What is done to an element, and the attributes that are numbers with their types."""
+    specs = [layout.specs[v] for v in node.inputs]
+    if not isinstance(op, FusedOp):
+        dtype = op.promoted(specs)
+        constants, numbers, words = kernels.split_attributes(op, node.attributes, dtype)
+        arguments = [Ref("load", k) for k in range(len(specs))] + [Ref("word", k) for k in range(len(numbers))]
+        return (Call(op, constants, dtype, tuple(arguments), words),), list(numbers), words
+    known = op.trace(specs)
+    calls, all_numbers, all_words = [], [], []  # type: tuple[list[Call], list[float], list[str]]
+    for call in op.calls:
+        dtype = call.op.promoted([op.spec_of(a, specs, known) for a in call.arguments])
+        constants, numbers, words = kernels.split_attributes(call.op, call.attributes, dtype)
+        first = len(all_numbers)
+        arguments = [ref_of(a) for a in call.arguments] + [Ref("word", first + k) for k in range(len(numbers))]
+        calls.append(Call(call.op, constants, dtype, tuple(arguments), words))
+        all_numbers += numbers
+        all_words += words
+    return tuple(calls), all_numbers, tuple(all_words)
+
+
+def vectors_for(shape: Sequence[int], sizes: Sequence[int], item: int) -> int:
+    """Vectors at a time: of a short row, where its size is declared, as many as leave nothing over to be done one by one."""
+    n, lanes = sizes[-1], max(toolchain.vector_bytes() // item, 1)
+    if len(sizes) == 1 or n >= 2 * VECTORS * lanes or not is_declared(shape, n):
+        return VECTORS
+    return next(v for v in (VECTORS, VECTORS // 2, 1) if n % (v * lanes) == 0 or v == 1)
+
+
+def is_declared(shape: Sequence[int], n: int) -> bool:
+    """Whether the last axes, ``n`` elements together, have sizes that are part of the graph."""
+    span = 1
+    for size in reversed(shape):
+        if span < n and isinstance(size, Size):
+            return False
+        span *= int(size)
+    return True
+
+
+def movement(stride: int) -> str:
+    return UNIT if stride == 1 else SAME if stride == 0 else STRIDED
+
+
+def product(sizes: Iterable[int]) -> int:
+    total = 1
+    for n in sizes:
+        total *= int(n)
+    return total
+
+
+class Record:
+    """A record while its words are put down."""
+
+    def __init__(self, sizes: Iterable[int]) -> None:
+        self.words: list[int] = [int(n) for n in sizes]
+        self.slots: list[int] = []
+        self.operands: list[tuple[bool, int]] = []
+
+    def address(self, who: tuple[bool, int], word: int = 0) -> None:
+        self.slots.append(len(self.words))
+        self.operands.append(who)
+        self.words.append(word)
+
+    def operand(self, who: tuple[bool, int], moves: Sequence[int], operand: Operand) -> None:
+        self.address(who)
+        self.words += [int(m) for m in moves[:-1]]
+        if operand.inner == STRIDED:
+            self.words.append(int(moves[-1]))
+
+    def numbers(self, values: Sequence[float], types: Sequence[str]) -> None:
+        for value, dtype in zip(values, types, strict=True):
+            as_float = dtype[0] == "f"
+            self.words.append(int(np.float64(value).view(np.int64)) if as_float else int(value))
+
+    def template(self, kernel: Kernel, work: float, *, shareable: bool = True) -> Template:
+        """``work`` in estimated nanoseconds decides whether the instruction is worth sharing."""
+        serial = not shareable or work < SERIAL_BELOW
+        return Template(kernel, np.array(self.words, np.int64), tuple(self.slots), tuple(self.operands), serial, work)

@@ -1,0 +1,25 @@
+"""Labels of classes, checked.
+
+    out = labels
+
+Shapes: labels any; classes has one axis, and only its size counts; out has the shape of labels. Dtypes: labels int32 or int64; out
+is int32. *Raises* KernelError when a label is not between 0 and the number of classes. No derivative.
+"""
+
+import numpy as np
+
+from graphexec.plugin import kernel
+
+
+@kernel(
+    shape=lambda labels, classes: labels.shape, reference=lambda labels, classes: np.asarray(labels, "int32"),
+    types={"labels": "int64", "classes": "int32", "out": "int32"}, domain={"labels": (0, 1), "classes": (0, 1)},
+    errors={1: "a label is not between 0 and the number of classes"}, differentiable=False,
+)  # fmt: skip
+def class_labels(labels, classes, out):
+    label, target = labels.reshape(labels.size), out.reshape(out.size)
+    for i in range(label.size):
+        if label[i] < 0 or label[i] >= classes.size:
+            return 1
+        target[i] = label[i]
+    return 0

@@ -1,0 +1,20 @@
+"""Indices along an axis: 0, 1, 2, ...
+
+    out[i] = i
+
+Shapes: x any with that axis; out has one axis of its size. Dtypes: out is int32. Worked out while planning; no derivative.
+"""
+
+import numpy as np
+
+from graphexec.plugin import TensorSpec, normalize_axes, shape_value
+
+
+def _spec(x, *, axis=-1):
+    (a,) = normalize_axes(axis, x.ndim, "positions")
+    return TensorSpec((x.shape[a],), "int32")
+
+
+@shape_value(shape=_spec, domain=(-4.0, 4.0))
+def positions(x, *, axis=-1):
+    return np.arange(int(_spec(x, axis=axis).shape[0]), dtype="int32")
