@@ -11,7 +11,6 @@ from graphexec.native.vector_lane import (
     Lane,
     clamp,
     copysign,
-    divide,
     fabs,
     fast_two_sum,
     fma,
@@ -19,6 +18,7 @@ from graphexec.native.vector_lane import (
     polynomial,
     select,
     split,
+    with_sign,
 )
 
 # (e**r - 1 - r) / r**2 on |r| <= ln(2)/2
@@ -122,28 +122,37 @@ def expm1(x: Lane) -> Lane:
     return copysign(scale(high + low, exponent), x)
 
 
+def _decay(x: Lane, shift: int = 0) -> tuple[Lane, Lane]:
+    """w and 2**(n + shift), a normal power, of e**-x = 2**n * (1 + w), |w| < 0.42."""
+    f = format_of(x)
+    high, low = split(LN2, x.width)
+    magic = f.magic + f.bias + shift
+    total = fma(x, -LOG2_E[0], magic)
+    n = total - magic
+    r = fma(n, low, fma(n, high, x))
+    w = fma(polynomial(-r, _EXP[x.width]), r * r, -r)
+    return w, (total.bits() << f.digits).real()
+
+
 def tanh(x: Lane) -> Lane:
-    """t / (t + 2) with t = e**2|x| - 1, both over 2**n."""
+    """(1 - e) / (1 + e), e = e**-2|x| = 2**n * (1 + w): 1 - 2**n is exact, and w is all that is left of it next to 0."""
     size = fabs(x)
-    r, w, exponent = _exp_parts(2 * select(size > 20, 20.0, size))
-    one = _inverse_power_of_two(exponent)
-    t, t_low = fast_two_sum(*_expm1_parts(r, w, one))
-    two = 2 * one
-    d = t + two
-    return copysign(divide(t, t_low, d, (t - (d - two)) + t_low), x)
+    size = select(size > 20, 20.0, size)
+    w, power = _decay(size + size)
+    return with_sign(fma(-w, power, 1 - power) / fma(w, power, 1 + power), x)
 
 
 def sigmoid(x: Lane) -> Lane:
-    """1 / (1 + e) for x >= 0 and e / (1 + e) below, e = e**-|x|."""
-    low = format_of(x).exp_range[0]
-    size = -fabs(x)
-    r, w, exponent = _exp_parts(select(size < low, low, size))
-    m, m_low = fast_two_sum(r.like(1.0), r + w)
-    first, second = _scales(exponent)
-    e, e_low = m * first * second, m_low * first * second
-    d, d_low = fast_two_sum(r.like(1.0), e)
-    negative = x < 0
-    return divide(select(negative, e, 1.0), select(negative, e_low, 0.0), d, d_low + e_low)
+    """1 / (1 + e), e = e**-x = 2**n * (1 + w), above and below the line times 2**-shift, so that no e overflows.
+
+    1 and 2**n are added with their error: half a unit where 2**n is as far from 1 as there are digits.
+    """
+    f = format_of(x)
+    shift = f.digits + 1
+    w, power = _decay(clamp(x, *f.sigmoid_range), -shift)
+    one = 2.0**-shift
+    total = power + one
+    return one / (fma(w, power, one - (total - power)) + total)
 
 
 def _half_exp(x: Lane) -> Lane:

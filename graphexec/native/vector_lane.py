@@ -137,6 +137,11 @@ def copysign(magnitude: Lane, sign: Lane) -> Lane:
     return magnitude.call("llvm.copysign", sign)
 
 
+def with_sign(magnitude: Lane, sign: Lane) -> Lane:
+    """`copysign` of a magnitude whose sign bit is 0."""
+    return (magnitude.bits() | (sign.bits() & sign.like(-0.0).bits())).real()
+
+
 def select(condition: Lane, a: Lane | float, b: Lane | float) -> Lane:
     """a where the condition holds, else b; one of them at least is a lane."""
     if not isinstance(a, Lane):
@@ -202,6 +207,7 @@ class Format(NamedTuple):
     bias: int  # of the exponent
     exp_range: tuple[float, float]  # outside, e**x has certainly reached 0 or infinity
     exp2_range: tuple[float, float]
+    sigmoid_range: tuple[float, float]  # outside, 1 / (1 + e**-x) is 0 or 1
     expm1_low: float  # below, e**x - 1 is -1
 
     @property
@@ -216,8 +222,8 @@ class Format(NamedTuple):
 
 
 _FORMAT = {
-    32: Format(23, 127, (-104.0, 92.0), (-151.0, 130.0), -18.0),
-    64: Format(52, 1023, (-746.0, 712.0), (-1076.0, 1026.0), -40.0),
+    32: Format(23, 127, (-104.0, 92.0), (-151.0, 130.0), (-104.0, 30.0), -18.0),
+    64: Format(52, 1023, (-746.0, 712.0), (-1076.0, 1026.0), (-746.0, 40.0), -40.0),
 }
 INF, NAN = float("inf"), float("nan")
 
