@@ -54,6 +54,14 @@ def round_to_exponent(x: Lane, factor: float = 1.0) -> tuple[Lane, Lane]:
     return total - magic, total.bits()
 
 
+def round_to_power(x: Lane, factor: float, shift: int = 0) -> tuple[Lane, Lane]:
+    """n = the integer nearest to x * factor, and 2**(n + shift), a normal power."""
+    f = format_of(x)
+    magic = f.magic + f.bias + shift
+    total = fma(x, factor, magic)
+    return total - magic, (total.bits() << f.digits).real()
+
+
 def power_of_two(exponent: Lane) -> Lane:
     """2**n, for n a normal power."""
     f = format_of(exponent)
@@ -98,7 +106,11 @@ def exp_mantissa(x: Lane) -> tuple[Lane, Lane]:
 
 
 def exp(x: Lane) -> Lane:
-    return scale(*exp_mantissa(clamp(x, *format_of(x).exp_range)))
+    ln2 = split(LN2, x.width)
+    x = clamp(x, *format_of(x).exp_range)
+    n, exponent = round_to_exponent(x, LOG2_E[0])
+    first, second = _scales(exponent)
+    return fma(_less_one(fma(n, -ln2[1], fma(n, -ln2[0], x))), first, first) * second
 
 
 def exp2(x: Lane) -> Lane:
@@ -122,37 +134,38 @@ def expm1(x: Lane) -> Lane:
     return copysign(scale(high + low, exponent), x)
 
 
-def _decay(x: Lane, shift: int = 0) -> tuple[Lane, Lane]:
-    """w and 2**(n + shift), a normal power, of e**-x = 2**n * (1 + w), |w| < 0.42."""
-    f = format_of(x)
-    high, low = split(LN2, x.width)
-    magic = f.magic + f.bias + shift
-    total = fma(x, -LOG2_E[0], magic)
-    n = total - magic
-    r = fma(n, low, fma(n, high, x))
-    w = fma(polynomial(-r, _EXP[x.width]), r * r, -r)
-    return w, (total.bits() << f.digits).real()
+def _less_one(r: Lane) -> Lane:
+    """e**r - 1 for |r| <= ln(2)/2."""
+    return fma(polynomial(r, _EXP[r.width]), r * r, r)
 
 
 def tanh(x: Lane) -> Lane:
     """(1 - e) / (1 + e), e = e**-2|x| = 2**n * (1 + w): 1 - 2**n is exact, and w is all that is left of it next to 0."""
     size = fabs(x)
     size = select(size > 20, 20.0, size)
-    w, power = _decay(size + size)
+    ln2 = split(LN2, x.width)
+    n, power = round_to_power(size, -2 * LOG2_E[0])
+    r = fma(n, ln2[0], size + size)
+    if x.width == 64:  # float32's ln 2 is so near that n = 58 of it do not show
+        r = fma(n, ln2[1], r)
+    w = _less_one(-r)
     return with_sign(fma(-w, power, 1 - power) / fma(w, power, 1 + power), x)
 
 
 def sigmoid(x: Lane) -> Lane:
     """1 / (1 + e), e = e**-x = 2**n * (1 + w), above and below the line times 2**-shift, so that no e overflows.
 
-    1 and 2**n are added with their error: half a unit where 2**n is as far from 1 as there are digits.
+    1 + 2**n is exact, or the 1 too small to matter, but for n = shift, where the 1 is half a unit and gets lost; there 
+    the numerator makes up for it.
     """
     f = format_of(x)
     shift = f.digits + 1
-    w, power = _decay(clamp(x, *f.sigmoid_range), -shift)
+    ln2 = split(LN2, x.width)
+    x = clamp(x, *f.sigmoid_range)
+    n, power = round_to_power(x, -LOG2_E[0], -shift)
+    w = _less_one(-fma(n, ln2[1], fma(n, ln2[0], x)))
     one = 2.0**-shift
-    total = power + one
-    return one / (fma(w, power, one - (total - power)) + total)
+    return select(power.equals(1.0), x.like(one - one * one), one) / fma(w, power, power + one)
 
 
 def _half_exp(x: Lane) -> Lane:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,11 +169,21 @@ def narrow(x: Lane) -> Lane:
 
 
 def polynomial(x: Lane, coefficients: tuple[float, ...]) -> Lane:
-    """Horner's scheme, lowest power first."""
-    total = x.like(coefficients[-1])
-    for coefficient in coefficients[-2::-1]:
-        total = fma(total, x, coefficient)
+    """Lowest power first. Pairs or fours of terms side by side, then Horner's scheme (Estrin): a third of Horner's wait."""
+    square = x * x
+    terms = _pairs(x, coefficients)
+    if len(coefficients) > 6:
+        terms, square = _pairs(square, terms), square * square
+    total = x.like(terms[-1])
+    for term in terms[-2::-1]:
+        total = fma(total, square, term)
     return total
+
+
+def _pairs(x: Lane, terms: Sequence[Lane | float]) -> list[Lane | float]:
+    """a + b x for each two of the terms."""
+    pairs = zip_longest(terms[::2], terms[1::2])
+    return [a if b is None else fma(x, b, a) for a, b in pairs]
 
 
 def two_sum(a: Lane, b: Lane) -> tuple[Lane, Lane]:
