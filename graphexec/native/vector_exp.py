@@ -12,7 +12,6 @@ from graphexec.native.vector_lane import (
     clamp,
     copysign,
     fabs,
-    fast_two_sum,
     fma,
     format_of,
     polynomial,
@@ -68,12 +67,6 @@ def power_of_two(exponent: Lane) -> Lane:
     return ((exponent - f.bias) << f.digits).real()
 
 
-def _inverse_power_of_two(exponent: Lane) -> Lane:
-    """2**-n, for -n a normal power."""
-    f = format_of(exponent)
-    return ((3 * f.bias - exponent) << f.digits).real()
-
-
 def _scales(exponent: Lane) -> tuple[Lane, Lane]:
     """Two factors of 2**n, which itself may be subnormal or infinite."""
     digits = format_of(exponent).digits
@@ -85,16 +78,6 @@ def scale(m: Lane, exponent: Lane) -> Lane:
     """m * 2**n, rounded once."""
     first, second = _scales(exponent)
     return m * first * second
-
-
-def _exp_parts(x: Lane) -> tuple[Lane, Lane, Lane]:
-    """r, w and the exponent of e**x = (1 + r + w) * 2**n: |r| <= ln(2)/2, w about r**2 / 2 and the error of r."""
-    ln2 = split(LN2, x.width)
-    n, exponent = round_to_exponent(x, LOG2_E[0])
-    whole = fma(n, -ln2[0], x)  # exact
-    rest = n * ln2[1]
-    r = whole - rest
-    return r, fma(polynomial(r, _EXP[x.width]), r * r, (whole - r) - rest), exponent
 
 
 def exp_mantissa(x: Lane) -> tuple[Lane, Lane]:
@@ -120,23 +103,18 @@ def exp2(x: Lane) -> Lane:
     return scale(fma(r, polynomial(r, EXP2[x.width]), 1.0), exponent)
 
 
-def _expm1_parts(r: Lane, w: Lane, inverse_scale: Lane) -> tuple[Lane, Lane]:
-    """(e**x - 1) * 2**-n as an unevaluated sum: (1 - 2**-n) + r + w, whose first term is 0 or outweighs r."""
-    total, rest = fast_two_sum(1 - inverse_scale, r)
-    return total, rest + w
-
-
-def expm1(x: Lane) -> Lane:
-    f = format_of(x)
-    x = clamp(x, f.expm1_low, f.exp_range[1])
-    r, w, exponent = _exp_parts(x)
-    high, low = _expm1_parts(r, w, select(x > 80, 0.0, _inverse_power_of_two(exponent)))
-    return copysign(scale(high + low, exponent), x)
-
-
 def _less_one(r: Lane) -> Lane:
     """e**r - 1 for |r| <= ln(2)/2."""
     return fma(polynomial(r, _EXP[r.width]), r * r, r)
+
+
+def expm1(x: Lane) -> Lane:
+    """2**n * (1 + w) - 1, all of it halved until the end: 2**n alone may overflow."""
+    ln2 = split(LN2, x.width)
+    clamped = clamp(x, *format_of(x).expm1_range)
+    n, half = round_to_power(clamped, LOG2_E[0], -1)
+    w = _less_one(fma(n, -ln2[1], fma(n, -ln2[0], clamped)))
+    return with_sign(2 * fma(w, half, half - 0.5), x)
 
 
 def tanh(x: Lane) -> Lane:

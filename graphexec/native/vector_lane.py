@@ -140,7 +140,7 @@ def copysign(magnitude: Lane, sign: Lane) -> Lane:
 
 
 def with_sign(magnitude: Lane, sign: Lane) -> Lane:
-    """`copysign` of a magnitude whose sign bit is 0."""
+    """`copysign` of a number that is positive, or has this sign already."""
     return (magnitude.bits() | (sign.bits() & sign.like(-0.0).bits())).real()
 
 
@@ -220,7 +220,7 @@ class Format(NamedTuple):
     exp_range: tuple[float, float]  # outside, e**x has certainly reached 0 or infinity
     exp2_range: tuple[float, float]
     sigmoid_range: tuple[float, float]  # outside, 1 / (1 + e**-x) is 0 or 1
-    expm1_low: float  # below, e**x - 1 is -1
+    expm1_range: tuple[float, float]  # outside, e**x - 1 is -1 or infinity
 
     @property
     def magic(self) -> float:
@@ -234,8 +234,8 @@ class Format(NamedTuple):
 
 
 _FORMAT = {
-    32: Format(23, 127, (-104.0, 92.0), (-151.0, 130.0), (-104.0, 30.0), -18.0),
-    64: Format(52, 1023, (-746.0, 712.0), (-1076.0, 1026.0), (-746.0, 40.0), -40.0),
+    32: Format(23, 127, (-104.0, 92.0), (-151.0, 130.0), (-104.0, 30.0), (-18.0, 89.0)),
+    64: Format(52, 1023, (-746.0, 712.0), (-1076.0, 1026.0), (-746.0, 40.0), (-40.0, 710.0)),
 }
 INF, NAN = float("inf"), float("nan")
 
