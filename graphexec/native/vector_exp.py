@@ -11,14 +11,13 @@ from graphexec.native.vector_lane import (
     Lane,
     clamp,
     copysign,
-    divide,
     fabs,
-    fast_two_sum,
     fma,
     format_of,
     polynomial,
     select,
     split,
+    with_sign,
 )
 
 # (e**r - 1 - r) / r**2 on |r| <= ln(2)/2
@@ -54,16 +53,18 @@ def round_to_exponent(x: Lane, factor: float = 1.0) -> tuple[Lane, Lane]:
     return total - magic, total.bits()
 
 
+def round_to_power(x: Lane, factor: float, shift: int = 0) -> tuple[Lane, Lane]:
+    """n = the integer nearest to x * factor, and 2**(n + shift), a normal power."""
+    f = format_of(x)
+    magic = f.magic + f.bias + shift
+    total = fma(x, factor, magic)
+    return total - magic, (total.bits() << f.digits).real()
+
+
 def power_of_two(exponent: Lane) -> Lane:
     """2**n, for n a normal power."""
     f = format_of(exponent)
     return ((exponent - f.bias) << f.digits).real()
-
-
-def _inverse_power_of_two(exponent: Lane) -> Lane:
-    """2**-n, for -n a normal power."""
-    f = format_of(exponent)
-    return ((3 * f.bias - exponent) << f.digits).real()
 
 
 def _scales(exponent: Lane) -> tuple[Lane, Lane]:
@@ -79,16 +80,6 @@ def scale(m: Lane, exponent: Lane) -> Lane:
     return m * first * second
 
 
-def _exp_parts(x: Lane) -> tuple[Lane, Lane, Lane]:
-    """r, w and the exponent of e**x = (1 + r + w) * 2**n: |r| <= ln(2)/2, w about r**2 / 2 and the error of r."""
-    ln2 = split(LN2, x.width)
-    n, exponent = round_to_exponent(x, LOG2_E[0])
-    whole = fma(n, -ln2[0], x)  # exact
-    rest = n * ln2[1]
-    r = whole - rest
-    return r, fma(polynomial(r, _EXP[x.width]), r * r, (whole - r) - rest), exponent
-
-
 def exp_mantissa(x: Lane) -> tuple[Lane, Lane]:
     """1 + r + w and the exponent of n, cheaper."""
     ln2 = split(LN2, x.width)
@@ -98,7 +89,11 @@ def exp_mantissa(x: Lane) -> tuple[Lane, Lane]:
 
 
 def exp(x: Lane) -> Lane:
-    return scale(*exp_mantissa(clamp(x, *format_of(x).exp_range)))
+    ln2 = split(LN2, x.width)
+    x = clamp(x, *format_of(x).exp_range)
+    n, exponent = round_to_exponent(x, LOG2_E[0])
+    first, second = _scales(exponent)
+    return fma(_less_one(fma(n, -ln2[1], fma(n, -ln2[0], x))), first, first) * second
 
 
 def exp2(x: Lane) -> Lane:
@@ -108,42 +103,47 @@ def exp2(x: Lane) -> Lane:
     return scale(fma(r, polynomial(r, EXP2[x.width]), 1.0), exponent)
 
 
-def _expm1_parts(r: Lane, w: Lane, inverse_scale: Lane) -> tuple[Lane, Lane]:
-    """(e**x - 1) * 2**-n as an unevaluated sum: (1 - 2**-n) + r + w, whose first term is 0 or outweighs r."""
-    total, rest = fast_two_sum(1 - inverse_scale, r)
-    return total, rest + w
+def _less_one(r: Lane) -> Lane:
+    """e**r - 1 for |r| <= ln(2)/2."""
+    return fma(polynomial(r, _EXP[r.width]), r * r, r)
 
 
 def expm1(x: Lane) -> Lane:
-    f = format_of(x)
-    x = clamp(x, f.expm1_low, f.exp_range[1])
-    r, w, exponent = _exp_parts(x)
-    high, low = _expm1_parts(r, w, select(x > 80, 0.0, _inverse_power_of_two(exponent)))
-    return copysign(scale(high + low, exponent), x)
+    """2**n * (1 + w) - 1, all of it halved until the end: 2**n alone may overflow."""
+    ln2 = split(LN2, x.width)
+    clamped = clamp(x, *format_of(x).expm1_range)
+    n, half = round_to_power(clamped, LOG2_E[0], -1)
+    w = _less_one(fma(n, -ln2[1], fma(n, -ln2[0], clamped)))
+    return with_sign(2 * fma(w, half, half - 0.5), x)
 
 
 def tanh(x: Lane) -> Lane:
-    """t / (t + 2) with t = e**2|x| - 1, both over 2**n."""
+    """(1 - e) / (1 + e), e = e**-2|x| = 2**n * (1 + w): 1 - 2**n is exact, and w is all that is left of it next to 0."""
     size = fabs(x)
-    r, w, exponent = _exp_parts(2 * select(size > 20, 20.0, size))
-    one = _inverse_power_of_two(exponent)
-    t, t_low = fast_two_sum(*_expm1_parts(r, w, one))
-    two = 2 * one
-    d = t + two
-    return copysign(divide(t, t_low, d, (t - (d - two)) + t_low), x)
+    size = select(size > 20, 20.0, size)
+    ln2 = split(LN2, x.width)
+    n, power = round_to_power(size, -2 * LOG2_E[0])
+    r = fma(n, ln2[0], size + size)
+    if x.width == 64:  # float32's ln 2 is so near that n = 58 of it do not show
+        r = fma(n, ln2[1], r)
+    w = _less_one(-r)
+    return with_sign(fma(-w, power, 1 - power) / fma(w, power, 1 + power), x)
 
 
 def sigmoid(x: Lane) -> Lane:
-    """1 / (1 + e) for x >= 0 and e / (1 + e) below, e = e**-|x|."""
-    low = format_of(x).exp_range[0]
-    size = -fabs(x)
-    r, w, exponent = _exp_parts(select(size < low, low, size))
-    m, m_low = fast_two_sum(r.like(1.0), r + w)
-    first, second = _scales(exponent)
-    e, e_low = m * first * second, m_low * first * second
-    d, d_low = fast_two_sum(r.like(1.0), e)
-    negative = x < 0
-    return divide(select(negative, e, 1.0), select(negative, e_low, 0.0), d, d_low + e_low)
+    """1 / (1 + e), e = e**-x = 2**n * (1 + w), above and below the line times 2**-shift, so that no e overflows.
+
+    1 + 2**n is exact, or the 1 too small to matter, but for n = shift, where the 1 is half a unit and gets lost; there 
+    the numerator makes up for it.
+    """
+    f = format_of(x)
+    shift = f.digits + 1
+    ln2 = split(LN2, x.width)
+    x = clamp(x, *f.sigmoid_range)
+    n, power = round_to_power(x, -LOG2_E[0], -shift)
+    w = _less_one(-fma(n, ln2[1], fma(n, ln2[0], x)))
+    one = 2.0**-shift
+    return select(power.equals(1.0), x.like(one - one * one), one) / fma(w, power, power + one)
 
 
 def _half_exp(x: Lane) -> Lane:

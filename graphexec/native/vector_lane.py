@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,6 +139,11 @@ def copysign(magnitude: Lane, sign: Lane) -> Lane:
     return magnitude.call("llvm.copysign", sign)
 
 
+def with_sign(magnitude: Lane, sign: Lane) -> Lane:
+    """`copysign` of a number that is positive, or has this sign already."""
+    return (magnitude.bits() | (sign.bits() & sign.like(-0.0).bits())).real()
+
+
 def select(condition: Lane, a: Lane | float, b: Lane | float) -> Lane:
     """a where the condition holds, else b; one of them at least is a lane."""
     if not isinstance(a, Lane):
@@ -162,11 +169,21 @@ def narrow(x: Lane) -> Lane:
 
 
 def polynomial(x: Lane, coefficients: tuple[float, ...]) -> Lane:
-    """Horner's scheme, lowest power first."""
-    total = x.like(coefficients[-1])
-    for coefficient in coefficients[-2::-1]:
-        total = fma(total, x, coefficient)
+    """Lowest power first. Pairs or fours of terms side by side, then Horner's scheme (Estrin): a third of Horner's wait."""
+    square = x * x
+    terms = _pairs(x, coefficients)
+    if len(coefficients) > 6:
+        terms, square = _pairs(square, terms), square * square
+    total = x.like(terms[-1])
+    for term in terms[-2::-1]:
+        total = fma(total, square, term)
     return total
+
+
+def _pairs(x: Lane, terms: Sequence[Lane | float]) -> list[Lane | float]:
+    """a + b x for each two of the terms."""
+    pairs = zip_longest(terms[::2], terms[1::2])
+    return [a if b is None else fma(x, b, a) for a, b in pairs]
 
 
 def two_sum(a: Lane, b: Lane) -> tuple[Lane, Lane]:
@@ -202,7 +219,8 @@ class Format(NamedTuple):
     bias: int  # of the exponent
     exp_range: tuple[float, float]  # outside, e**x has certainly reached 0 or infinity
     exp2_range: tuple[float, float]
-    expm1_low: float  # below, e**x - 1 is -1
+    sigmoid_range: tuple[float, float]  # outside, 1 / (1 + e**-x) is 0 or 1
+    expm1_range: tuple[float, float]  # outside, e**x - 1 is -1 or infinity
 
     @property
     def magic(self) -> float:
@@ -216,8 +234,8 @@ class Format(NamedTuple):
 
 
 _FORMAT = {
-    32: Format(23, 127, (-104.0, 92.0), (-151.0, 130.0), -18.0),
-    64: Format(52, 1023, (-746.0, 712.0), (-1076.0, 1026.0), -40.0),
+    32: Format(23, 127, (-104.0, 92.0), (-151.0, 130.0), (-104.0, 30.0), (-18.0, 89.0)),
+    64: Format(52, 1023, (-746.0, 712.0), (-1076.0, 1026.0), (-746.0, 40.0), (-40.0, 710.0)),
 }
 INF, NAN = float("inf"), float("nan")
 

@@ -105,8 +105,8 @@ def log10(x: Lane) -> Lane:
     return _log_based(x, LOG10_E, LOG10_2)
 
 
-def _log1p_finite(x: Lane) -> Lane:
-    """log(1 + x) for finite x > -1; the error of 1 + x is put back, divided by the sum."""
+def log1p(x: Lane) -> Lane:
+    """k log 2 + log m of 1 + x = 2**k * m; the error of 1 + x is put back, divided by the sum."""
     ln2 = split(LN2, x.width)
     u, c = two_sum(x.like(1.0), x)
     k, m = _decompose(u)
@@ -114,16 +114,25 @@ def _log1p_finite(x: Lane) -> Lane:
     f = select(near, x, m - 1)
     c = select(near, 0.0, c / u)
     a, s, b = _log_parts(f)
-    return fma(k, ln2[0], f - (a - fma(s, b, fma(k, ln2[1], c))))
-
-
-def log1p(x: Lane) -> Lane:
-    result = select(x < INF, copysign(_log1p_finite(x), x), x)
+    finite = fma(k, ln2[0], f - (a - fma(s, b, fma(k, ln2[1], c))))
+    result = select(x < INF, copysign(finite, x), x)
     return select(x > -1, result, select(x.equals(-1.0), x.like(-INF), NAN))
 
 
+# (log((1 + s)/(1 - s)) - 2 s) / s**3 in s**2, for (1 + s)/(1 - s) in [1, 2]
+_LOG1P = {
+    32: (0.66666675, 0.39998949, 0.28615212, 0.21443887, 0.2424525),
+    64: (0.6666666666666633, 0.40000000000149943, 0.28571428548615835, 0.22222223928912155, 0.1818174519837352,
+         0.1538653545060675, 0.13301267577825934, 0.12103933534149802, 0.08348892455991394, 0.17003228270626783),
+}  # fmt: skip
+
+
 def softplus(x: Lane) -> Lane:
-    return select(x < 0, 0.0, x) + _log1p_finite(exp_negative(-fabs(x)))
+    """max(x, 0) + log(1 + e), e = e**-|x|; log(1 + e) = e - s * (e - the series) with s = e / (2 + e)."""
+    e = exp_negative(-fabs(x))
+    s = e / (2 + e)
+    z = s * s
+    return select(x < 0, 0.0, x) + fma(-s, fma(-z, polynomial(z, _LOG1P[x.width]), e), e)
 
 
 def rsqrt(x: Lane) -> Lane:
