@@ -13,6 +13,8 @@ from graphexec.native.gemm_panels import Panels
 
 PAGE = 4096  #: rows this many bytes apart fall on the same lines of a first-level cache
 
+GROUP = 4  #: panels of B that are packed together: whole stretches of its rows are read, not a line of each
+
 
 class Driver(Outer, Panels):
     """Everything of one target's product that is not a kernel."""
@@ -282,8 +284,12 @@ class Driver(Outer, Panels):
                     b_now = b + (k0 * rsb + j * csb) * item
                     panel = work + target.block_bytes + (j - j0) * kb * item
                     packed = pack_b if target.masks else pack_b | (cols < width)
-                    with (packed & i0.equals(top)).holds():
-                        self.do(self.pack(), panel, width, b_now, csb, rsb, cols, kb)
+                    together = csb.equals(1) & (j0 + (q - q % GROUP + GROUP) * target.columns <= j1)
+                    with (packed & i0.equals(top)).holds(), together.either() as (several, single):
+                        with several, (q % GROUP).equals(0).holds():
+                            self.do(self.pack_panels(GROUP), panel, b_now, rsb, kb)
+                        with single:
+                            self.do(self.pack(), panel, width, b_now, csb, rsb, cols, kb)
                     pairs = (bottom - i0).at_most(target.row_block).up(2)
                     tiles = (pairs * 2).up(target.rows)
                     with tiles.each() as t:

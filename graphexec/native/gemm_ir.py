@@ -11,6 +11,7 @@ from llvmlite import ir
 from graphexec.native.gemm_target import Target
 
 I8, I32, I64, POINTER = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.PointerType()
+LINE = 64  #: bytes of a cache line
 ADD_C, ADD_BIAS = 1, 2  #: bits of a kernel's `flags`
 
 

@@ -18,9 +18,8 @@ Van Zee and van de Geijn, "BLIS", ACM TOMS 41(3), 2015.
 from collections.abc import Sequence
 from typing import Any
 
-from graphexec.native.gemm_ir import ADD_BIAS, ADD_C, I8, I64, Emitter, repeated
+from graphexec.native.gemm_ir import ADD_BIAS, ADD_C, I8, I64, LINE, Emitter, repeated
 
-LINE = 64  #: bytes that are fetched at once
 LONG = 96  #: depth from which the lines of C are worth fetching before they are needed
 
 

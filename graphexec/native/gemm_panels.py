@@ -4,7 +4,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from graphexec.native.gemm_ir import ADD_BIAS, ADD_C, I32, I64, Emitter, counted, shuffle
+from graphexec.native.gemm_ir import ADD_BIAS, ADD_C, I32, I64, LINE, Emitter, counted, shuffle
 
 
 class Panels(Emitter):
@@ -43,6 +43,27 @@ class Panels(Emitter):
                         copy(masks[:1])
 
         return self.function("copy", 6, body)
+
+    def pack_panels(self, count: int) -> Any:
+        """`count` whole panels of two vectors, one after the other: out[(p*k + kk)*columns + j] = x[kk*step + p*columns + j]."""
+        columns, lanes, item = self.target.columns, self.target.lanes, self.target.item
+
+        def body(builder: Any, out: Any, x: Any, step: Any, k: Any) -> None:
+            source, targets = self.at(builder, x), [self.at(builder, out)]
+            for _ in range(1, count):
+                targets.append(self.at(builder, targets[-1], builder.mul(k, I64(columns))))
+            far = builder.mul(step, I64(self.target.ahead))
+            with counted(builder, k) as loop:
+                of = loop.pointer(source, step, self.element)
+                now = [loop.pointer(target, I64(columns), self.element) for target in targets]
+                for byte in range(0, count * columns * item, LINE):
+                    self.prefetch(builder, self.at(builder, of, far, byte // item))
+                for p, to in enumerate(now):
+                    for j in (0, lanes):
+                        value = self.load(builder, self.at(builder, of, p * columns + j))
+                        self.store(builder, value, self.at(builder, to, j))
+
+        return self.function(f"panels{count}", 4, body)
 
     def pack_transpose(self) -> Any:
         """out[kk*distance + i] = x[i*step + kk] for i < width (to the vector's end: the last), kk < k.
