@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphexec import kernels
-from graphexec.codegen import Array, Operand, Ref
+from graphexec.codegen import SHORT_ROW, Array, Operand, Ref
 from graphexec.errors import GraphExecError
 from graphexec.execute import MEET, SERIAL
 from graphexec.fused import FusedOp, RowsOp, ref_of
@@ -30,9 +30,6 @@ from graphexec.view import View, collapse
 
 MEETING = 1_000
 """Nanoseconds that a meeting of all threads costs, with what the others lose while they wait."""
-
-SHORT_ROW = 32
-"""Elements of a row up to which a reduction along it works on many rows side by side, where the size is declared."""
 
 _MANY = 64
 """Accesses since the last meeting beyond which threads meet without a closer look."""
