@@ -13,7 +13,7 @@ from graphexec import cli_print as out
 from graphexec.cli_session import Result, Session, Settings
 from graphexec.execute import loop
 from graphexec.machine import Machine, machine
-from graphexec.program import multiplications
+from graphexec.template_array import multiplications
 
 if TYPE_CHECKING:
     from graphexec.executable import Runner

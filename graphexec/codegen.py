@@ -28,6 +28,10 @@ CHUNK = 16_384
 """Elements of a full reduction that one partial result stands for; fixed, so that any number of threads gives the same bits."""
 
 
+SHORT_ROW = 32
+"""Elements of a row up to which a reduction along it works on many rows side by side, where the size is declared."""
+
+
 class Operand(NamedTuple):
     """An array that an elementwise loop reads or writes."""
 
@@ -240,8 +244,14 @@ class _Access:
         for operand in operands:
             self.bases.append(lines.pointer(at))
             self.strides.append([lines.word(at + 1 + d) for d in range(outer)])
-            self.inner.append(lines.word(at + 1 + outer) if operand.inner == STRIDED else None)
+            self.inner.append(self._stride(at + 1 + outer) if operand.inner == STRIDED else None)
             at += words_of(operand, outer)
+
+    def _stride(self, at: int) -> str:
+        """A stride along the innermost axis. LLVM would make vectors for a stride of one byte, as if that were likely, and
+        do all others one by one, if it saw a single number; `nth` is never so large as to change it.
+        """
+        return self.lines.let(f"add i64 {self.lines.word(at)}, {self.lines.let('lshr i64 %nth, 62')}")
 
     def row(self, which: int, indices: Sequence[str]) -> str:
         """The address of an operand for given outer indices."""

@@ -82,9 +82,8 @@ def _room(lines: _Lines, plan: RowPlan, at: int) -> dict[Value, str]:
     mine = lines.let(f"mul i64 %ith, {lines.word(at + 2)}")
     start = lines.let(f"getelementptr i8, ptr {lines.pointer(at)}, i64 {mine}")
     each = lines.word(at + 1)
-    return {
-        value: lines.let(f"getelementptr i8, ptr {start}, i64 {lines.let(f'mul i64 {each}, {k}')}") for k, value in enumerate(plan.kept)
-    }
+    offsets = [lines.let(f"mul i64 {each}, {k}") for k in range(len(plan.kept))]
+    return {v: lines.let(f"getelementptr i8, ptr {start}, i64 {o}") for v, o in zip(plan.kept, offsets, strict=True)}
 
 
 Read = Callable[[Ref], str]

@@ -6,7 +6,7 @@ gets a copy, made once for each value. Update ops write over their parameter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ from graphexec.codegen import CHUNK
 from graphexec.fused import FusedOp
 from graphexec.op import ElementwiseOp, KernelOp, Op, ShapeOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
+from graphexec.product_op import ProductOp
 from graphexec.registry import registry
 from graphexec.spec import TensorSpec, broadcast
 from graphexec.view import NotAView, View, collapse
@@ -69,8 +70,8 @@ def lay_out(order: Order) -> Layout:
         elif op.name == "concat":
             _join(layout, node, places)
         else:
-            if isinstance(op, KernelOp):
-                node = _with_contiguous_operands(layout, node, op, copies)
+            if isinstance(op, (KernelOp, ProductOp)):
+                node = _with_contiguous_operands(layout, node, op if isinstance(op, KernelOp) else op.product, copies)
             if isinstance(op, FusedOp) and op.closings:
                 _size_partials(layout, node, op)
             for k, value in enumerate(node.outputs):
@@ -79,6 +80,8 @@ def lay_out(order: Order) -> Layout:
                     layout.views[value], layout.storage[value] = layout.views[target], layout.storage[target]
                 elif value in places:
                     _put_in_place(layout, value, places[value], op)
+                elif (shared := _shared(layout, node, value, places)) >= 0:
+                    layout.views[value], layout.storage[value] = layout.views[shared], layout.storage[shared]
                 else:
                     spec = layout.specs[value]
                     view = contiguous.get(spec.shape)
@@ -87,6 +90,14 @@ def lay_out(order: Order) -> Layout:
                     layout.views[value], layout.storage[value] = view, layout.new_storage(spec.nbytes)
             layout.steps.append(node)
     return layout
+
+
+def _shared(layout: Layout, node: Node, value: int, places: Container[int]) -> int:
+    """An output in whose memory a product can be made before what follows writes over it, element by element; else -1."""
+    if not isinstance(node.op, ProductOp) or value != node.outputs[-1]:
+        return -1
+    others = node.outputs[len(node.op.updates) : -1]
+    return next((v for v in others if layout.specs[v] == layout.specs[value] and v not in places), -1)
 
 
 def _place(layout: Layout, value: int, spec: TensorSpec, persistent: bool = False) -> None:
@@ -132,7 +143,7 @@ def _copy(layout: Layout, value: int, copies: dict[int, int]) -> int:
 
 def _with_contiguous_operands(layout: Layout, node: Node, op: KernelOp, copies: dict[int, int]) -> Node:
     inputs = node.inputs
-    for slot, value in enumerate(inputs):
+    for slot, value in enumerate(inputs if op.variadic else inputs[: len(op.inputs)]):
         parameter = op.inputs[0 if op.variadic else slot]
         if value == ABSENT or parameter in op.like:
             continue
@@ -141,7 +152,7 @@ def _with_contiguous_operands(layout: Layout, node: Node, op: KernelOp, copies: 
             inputs = (*inputs[:slot], _copy(layout, value, copies), *inputs[slot + 1 :])
     if inputs is node.inputs:
         return node
-    return Node(node.name, op, inputs, node.outputs, node.attributes, node.source)
+    return Node(node.name, node.op, inputs, node.outputs, node.attributes, node.source)
 
 
 def _readable(view: View, core: int, strided: bool) -> bool:
@@ -237,7 +248,7 @@ def _put_in_place(layout: Layout, value: int, place: tuple[int, int, int, int], 
             View.contiguous(spec.shape)._replace(offset=inside.offset),
             layout.storage[whole],
         )
-    elif isinstance(op, ElementwiseOp) and inside.shape == spec.shape:
+    elif isinstance(op, (ElementwiseOp, ProductOp)) and inside.shape == spec.shape:
         layout.views[value], layout.storage[value] = inside, layout.storage[whole]
     else:
         _place(layout, value, spec)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphexec import kernels
-from graphexec.codegen import Array, Operand, Ref
+from graphexec.codegen import SHORT_ROW, Operand, Ref
 from graphexec.errors import GraphExecError
 from graphexec.execute import MEET, SERIAL
 from graphexec.fused import FusedOp, RowsOp, ref_of
@@ -23,16 +23,16 @@ from graphexec.layout import Layout, iteration, lay_out
 from graphexec.memory import ALIGNMENT, MemoryPlan, plan_memory
 from graphexec.op import ElementwiseOp, KernelOp, ReductionOp
 from graphexec.order import ABSENT, Node, Order
+from graphexec.product_op import ProductOp
 from graphexec.spec import Size, is_one, itemsize, shape_text
 from graphexec.template import Record, Template, calls_of, movement, product, vectors_for
+from graphexec.template_array import array_template
+from graphexec.template_product import product_template
 from graphexec.template_rows import rows_template
 from graphexec.view import View, collapse
 
 MEETING = 1_000
 """Nanoseconds that a meeting of all threads costs, with what the others lose while they wait."""
-
-SHORT_ROW = 32
-"""Elements of a row up to which a reduction along it works on many rows side by side, where the size is declared."""
 
 _MANY = 64
 """Accesses since the last meeting beyond which threads meet without a closer look."""
@@ -220,6 +220,8 @@ def _fill(program: Program, threads: int) -> None:
                 continue
             values = [(layout.steps[r].outputs if is_output else layout.steps[r].inputs)[which] for r in rows]
             records[at + slot] = by_value[values]
+        for slot, offset in template.inside:
+            records[at + slot] = records.ctypes.data + (at + offset) * 8
         table[rows] = (template.kernel.address, 0, SERIAL if template.serial else 0)
     table[:, 1] = records.ctypes.data + starts[:-1] * 8
     program.parallel = threads > 1 and not all(t.serial for t in templates.values())
@@ -307,9 +309,11 @@ def _template(layout: Layout, node: Node, read: set[int]) -> Template:
         make = _reduction_template
     elif isinstance(node.op, RowsOp):
         make = rows_template
+    elif isinstance(node.op, ProductOp):
+        make = product_template
     else:
         assert isinstance(node.op, KernelOp), node.op
-        make = _array_template
+        make = array_template
     try:
         return make(layout, node, read)
     except GraphExecError as error:
@@ -399,82 +403,3 @@ def _reduction_axes(x: View, out: View, axes: Sequence[int], *, keepdims: bool) 
         else:
             group.append((int(n), stride, move))
     return kept, reduced
-
-
-# -- array kernels
-
-
-def _array_template(layout: Layout, node: Node, read: set[int]) -> Template:
-    op = node.op
-    assert isinstance(op, KernelOp)
-    wanted = [k for k, v in enumerate(node.inputs) if v != ABSENT and (op.variadic or op.inputs[k] not in op.like)]
-    who = [(False, k) for k in wanted] + [(True, k) for k in range(len(node.outputs))]
-    values = [node.inputs[k] for k in wanted] + list(node.outputs)
-    cores = _cores(layout, op, wanted, values)
-    batch_shape: tuple[int, ...] = ()
-    if op.core is not None:
-        out = layout.specs[node.outputs[0]].shape
-        batch_shape = out[: len(out) - cores[len(wanted)]]
-    lead = [_lead_strides(layout.views[v], c, batch_shape) for v, c in zip(values, cores, strict=True)]
-    sizes, moves = collapse(batch_shape, lead) if batch_shape else ([], [[] for _ in values])
-    if sizes == [1] and not any(n != 1 for n in batch_shape) and all(is_one(n) for n in batch_shape):
-        sizes, moves = [], [[] for _ in values]
-    dtype = op.promoted([None if v == ABSENT else layout.specs[v] for v in node.inputs])
-    constants, numbers, words = kernels.split_attributes(op, node.attributes, dtype)
-    arrays = tuple(Array(layout.specs[v].dtype, c) for v, c in zip(values, cores, strict=True))
-    names = [op.inputs[0 if op.variadic else k] for k in wanted] + list(op.outputs)
-    strided = tuple(n in op.strided for n in names)
-    kernel = kernels.array_kernel(op, constants, dtype, arrays, strided, words, len(sizes))
-    record = Record(sizes)
-    for value, core, move, which in zip(values, cores, moves, who, strict=True):
-        view, item = layout.views[value], itemsize(layout.specs[value].dtype)
-        record.address(which)
-        record.words += [int(m) * item for m in move]
-        shape, strides = view.shape[view.ndim - core :], view.strides[view.ndim - core :]
-        if View(shape, strides).is_contiguous:
-            strides = View.contiguous(shape).strides  # an axis of size 1 may carry any stride
-        record.words += [int(n) for n in shape] + [int(s) * item for s in strides]
-    record.numbers(numbers, words)
-    if op.scratch:
-        record.address((False, -1), op.scratch)
-    return record.template(kernel, _work(layout, op, values), shareable=op.shared or bool(sizes))
-
-
-def _work(layout: Layout, op: KernelOp, values: Sequence[int]) -> float:
-    """Nanoseconds that an array kernel may take: by its signature's axes, at a few operations a cycle, or by its elements."""
-    moved = sum(layout.specs[v].nbytes for v in values)
-    if op.core is None:
-        return 0.5 * moved
-    operations = _operations(layout, op, values)
-    return max(operations / 75 if op.scratch else operations, 0.03 * moved)  # kernels with scratch are matrix products
-
-
-def _operations(layout: Layout, op: KernelOp, values: Sequence[int]) -> int:
-    """The product of the sizes of all axes that a signature names, times the batch axes."""
-    assert op.core is not None
-    specs = [layout.specs[v] for v in values]
-    letters = {
-        letter: n for axes, s in zip(op.core, specs, strict=False) for letter, n in zip(axes[::-1], s.shape[::-1], strict=False)
-    }
-    return product(letters.values()) * product(specs[-1].shape[: specs[-1].ndim - len(op.core[-1])])
-
-
-def multiplications(layout: Layout, node: Node) -> int:
-    """m n k of a matrix product, over all batches; 0 for other nodes."""
-    op = node.op
-    if not isinstance(op, KernelOp) or op.core is None or not op.scratch:
-        return 0
-    return _operations(layout, op, [*node.inputs, *node.outputs])
-
-
-def _cores(layout: Layout, op: KernelOp, wanted: Sequence[int], values: Sequence[int]) -> list[int]:
-    if op.core is None:
-        return [layout.views[v].ndim for v in values]
-    picked = [op.core[k] for k in wanted] + list(op.core[len(op.inputs) :])
-    return [len(c) for c in picked]
-
-
-def _lead_strides(view: View, core: int, batch: tuple[int, ...]) -> list[int]:
-    lead = View(view.shape[: view.ndim - core], view.strides[: view.ndim - core])
-    return list(lead.broadcast(batch).strides)
-

@@ -34,6 +34,8 @@ class Template(NamedTuple):
     """Too small to share, or not made to be shared."""
     work: float = 0.0
     """Estimated nanoseconds on one thread."""
+    inside: tuple[tuple[int, int], ...] = ()
+    """Words that hold the address of another word of the record: (which, of which)."""
 
 
 def calls_of(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[Call, ...], list[float], tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphexec import kernels
-from graphexec.codegen import Operand, Ref
+from graphexec.codegen import SHORT_ROW, Operand, Ref
 from graphexec.codegen_rows import room_of
 from graphexec.fused import RowsOp, ref_of
 from graphexec.kernels import Call
@@ -14,9 +14,6 @@ from graphexec.row_plan import RowPlan
 from graphexec.spec import Size, is_one, itemsize
 from graphexec.template import Record, Template, movement, product
 from graphexec.view import View, collapse
-
-SHORT_ROW = 32
-"""Elements of a row up to which a kernel works on many rows side by side, where the size is declared."""
 
 FEW_ROWS = 8
 """Declared rows below which there is nothing to stand side by side."""

@@ -22,8 +22,9 @@ LEVELS = [  # patterns of module names, lowest level first
     ["registry"],
     ["arithmetic", "graph"],
     [
-        "order", "infer", "builder", "derive", "derive_*", "differentiate", "rewrite", "rewrite.*", "fused", "layout", "memory",
-        "kernels", "template", "template_rows", "program", "execute", "pace", "graphfile", "graphfile_*", "training",
+        "order", "infer", "builder", "derive", "derive_*", "differentiate", "rewrite", "rewrite.*", "fused", "product_op", "layout",
+        "memory",
+        "kernels", "template", "template_*", "program", "execute", "pace", "graphfile", "graphfile_*", "training",
         "training.initializers", "training.optimizers",
     ],
     ["pipeline", "interpret"],

@@ -16,6 +16,9 @@ by a transposed B, are dot products along k. All of it is LLVM IR (`gemm_driver`
 
 Threads: each calls with the same arguments but its own `piece` < `pieces` and its own `work`, and computes a rectangle
 of C. k is never divided and each element has one chain of operations, so the bits of C do not depend on `pieces`.
+
+The entry that kernels call takes one argument more: what is done to parts of C as they are finished, by the thread that
+finished them (`gemm_loops.Loops.then`); 0 for nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,7 +61,7 @@ def _build(target: Target) -> Callable[..., int]:
     @intrinsic
     def product(typing, c, ldc, a, rsa, csa, b, rsb, csb, m, n, k, accumulate, bias, work, piece, pieces):  # type: ignore[no-untyped-def]
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            builder.call(Driver(builder.module, target).gemm(), arguments)
+            builder.call(Driver(builder.module, target).gemm(), [*arguments, I64(0)])
             return I64(0)
 
         return types.int64(*[types.int64] * 16), generate

@@ -16,10 +16,11 @@ from numba.extending import intrinsic, overload
 from graphexec import plugin
 from graphexec.native import toolchain
 from graphexec.native.gemm_driver import Driver
+from graphexec.native.gemm_loops import THEN_STATUS
 from graphexec.native.gemm_target import target_for
 from graphexec.native.library import PREFIX
 
-_ARGUMENTS = 16
+_ARGUMENTS = 17
 
 
 def compile_shared(name: str, symbol: str) -> str:
@@ -34,9 +35,24 @@ def compile_shared(name: str, symbol: str) -> str:
     entry = ir.Function(module, ir.FunctionType(i32, [ir.PointerType(), ir.PointerType(), *[i64] * _ARGUMENTS]), symbol)
     builder = ir.IRBuilder(entry.append_basic_block("entry"))
     builder.call(gemm, entry.args[2:])
-    builder.store(i64(0), builder.bitcast(entry.args[0], i64.as_pointer()))
+    builder.store(_status(builder, entry.args[-1]), builder.bitcast(entry.args[0], i64.as_pointer()))
     builder.ret(i32(0))
     return str(module)
+
+
+def _status(builder: Any, after: Any) -> Any:
+    """What went wrong in what followed the product: 0, or a status, which is taken out of its word."""
+    i64, before = ir.IntType(64), builder.block
+    with builder.if_then(builder.icmp_signed("!=", after, i64(0))):
+        word = builder.inttoptr(builder.add(after, i64(8 * THEN_STATUS)), i64.as_pointer())
+        noted = builder.load(word)
+        with builder.if_then(builder.icmp_signed("!=", noted, i64(0))):
+            builder.store(i64(0), word)
+        inside = builder.block
+    status = builder.phi(i64)
+    status.add_incoming(i64(0), before)
+    status.add_incoming(noted, inside)
+    return status
 
 
 @functools.cache
@@ -65,15 +81,15 @@ def register() -> None:
         toolchain.reserve_symbol(f"{PREFIX}gemm_{dtype}")
 
     @overload(plugin.gemm)
-    def gemm(a, b, out, scratch, piece, pieces, accumulate=False):  # type: ignore[no-untyped-def]
+    def gemm(a, b, out, scratch, piece, pieces, accumulate=False, after=0):  # type: ignore[no-untyped-def]
         call = _call(str(out.dtype))
 
-        def product(a, b, out, scratch, piece, pieces, accumulate=False):  # type: ignore[no-untyped-def]
+        def product(a, b, out, scratch, piece, pieces, accumulate=False, after=0):  # type: ignore[no-untyped-def]
             size = out.itemsize
             return call(
                 out.ctypes.data, out.strides[0] // size, a.ctypes.data, a.strides[0] // size, a.strides[1] // size,
                 b.ctypes.data, b.strides[0] // size, b.strides[1] // size, out.shape[0], out.shape[1], a.shape[1],
-                int(accumulate), 0, scratch, piece, pieces,
+                int(accumulate), 0, scratch, piece, pieces, after,
             )  # fmt: skip
 
         return product

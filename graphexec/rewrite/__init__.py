@@ -8,6 +8,7 @@ from graphexec.order import Order
 from graphexec.rewrite.accumulate import accumulate, slices_to_concat
 from graphexec.rewrite.axes import last_axis
 from graphexec.rewrite.casts import same_types
+from graphexec.rewrite.epilogue import epilogue
 from graphexec.rewrite.fuse import fuse
 from graphexec.rewrite.likes import early_likes
 from graphexec.rewrite.outer import outer_products
@@ -28,4 +29,4 @@ def optimize(order: Order, keep: Iterable[int] = ()) -> Order:
     keep = list(keep)
     order = turned_products(required(slices_to_concat(order), keep), keep)
     order = prune(early_likes(unfold(accumulate(outer_products(order), keep))), keep)
-    return fuse(fuse_rows(order, keep), keep)
+    return epilogue(fuse(fuse_rows(order, keep), keep), keep)

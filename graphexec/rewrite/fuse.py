@@ -226,7 +226,7 @@ _Candidate = TypeVar("_Candidate", bound=_Keyed)
 def _within_budget(
     order: Order, made: list[tuple[Part, _Candidate]], *, large: int | None = None
 ) -> list[tuple[Part, _Candidate]]:
-    """All of them where they are few; else those that keep most out of memory. An order of over ``large`` nodes has no allowance."""
+    """All of them where they are few; else those that keep most out of memory. ``large`` takes the place of LARGE."""
     saved: Counter[Any] = Counter()
     for part, fused in made:
         saved[fused.key] += sum(min(order.specs[order.nodes[p].outputs[0]].size, 1 << 24) for p in part) + 16 * len(part)

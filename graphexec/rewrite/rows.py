@@ -13,16 +13,17 @@ from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 from graphexec.builder import OrderBuilder
-from graphexec.fused import RowCall, RowResult, RowsOp, Source
+from graphexec.codegen import SHORT_ROW
+from graphexec.fused import RowCall, RowResult, RowsOp, Source, is_dear
 from graphexec.infer import _key, freeze
 from graphexec.op import ElementwiseOp, ReductionOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.rewrite.fuse import MOST_OPERANDS, Part, _no_function, _parts, _Schedule, _within_budget
-from graphexec.spec import TensorSpec, broadcast, is_one
+from graphexec.spec import Size, TensorSpec, broadcast, is_one
 from graphexec.view import NotAView, View
 
 FULL, COLUMN, FLAT, SPREAD = "full", "column", "flat", "spread"
-"""How a value lies over rows (rows..., n): one an element; one a row as (rows..., 1), as (rows...), or as a view of every element."""
+"""How a value lies over rows (rows..., n): one an element; one a row as (rows..., 1), as (rows...), or a view of all."""
 
 
 def fuse_rows(order: Order, keep: Iterable[int] = ()) -> Order:
@@ -182,6 +183,11 @@ class _RowSchedule(_Schedule):
             heapq.heappush(self.beside.setdefault(self.shapes[p], []), p)
 
 
+def _pays(calls: Sequence[RowCall], n: int) -> bool:
+    """Short rows stand side by side, and to fetch their elements one by one costs more than a little arithmetic saves."""
+    return isinstance(n, Size) or n > SHORT_ROW or any(is_dear(c.op.function) for c in calls)
+
+
 class _Made:
     """A node over rows for a part, with its operands and results as value numbers, and the views that others still want."""
 
@@ -227,7 +233,7 @@ class _Fusion:
             inside.update({v: Source("call", len(calls), o) for o, v in enumerate(node.outputs)})
             attributes = {} if isinstance(node.op, ReductionOp) else node.attributes
             calls.append(RowCall(node.op, attributes, tuple(arguments)))  # type: ignore[arg-type]
-        if not stored or len(slots) > MOST_OPERANDS or not self._covers(slots, group.shape):
+        if not stored or len(slots) > MOST_OPERANDS or not self._covers(slots, group.shape) or not _pays(calls, group.shape[-1]):
             return None
         results = tuple(RowResult(inside[v], FULL if group.forms[v] == SPREAD else group.forms[v]) for v in stored)
         return self._made(calls, slots, results, stored, views)

@@ -19,7 +19,8 @@ def _reference(x, *, axis=None, keepdims=False):
 
 @reduction(identity=float("-inf"), reference=_reference, domain=(-4.0, 4.0), kinds="fi", onnx="ReduceMax")
 def max(accumulated, x):
-    return accumulated if accumulated >= x or accumulated != accumulated else x  # a NaN stays once it is there
+    larger = x if x > accumulated else accumulated  # a NaN stays once it is there
+    return larger if x == x else x
 
 
 @max.gradient

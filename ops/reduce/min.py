@@ -19,7 +19,8 @@ def _reference(x, *, axis=None, keepdims=False):
 
 @reduction(identity=float("inf"), reference=_reference, domain=(-4.0, 4.0), kinds="fi", onnx="ReduceMin")
 def min(accumulated, x):
-    return accumulated if accumulated <= x or accumulated != accumulated else x  # a NaN stays once it is there
+    smaller = x if x < accumulated else accumulated  # a NaN stays once it is there
+    return smaller if x == x else x
 
 
 @min.gradient

@@ -1,0 +1,159 @@
+"""Matrix products of special shapes: nothing to sum, few rows, one row, few columns."""
+
+from typing import Any
+
+from graphexec.native.gemm_ir import ADD_BIAS, ADD_C, I64, Int
+from graphexec.native.gemm_loops import Loops
+
+
+class Small(Loops):
+    """Each of them a function that does one piece's part, and what follows."""
+
+    def blocks(self) -> Any:
+        """The general product."""
+        raise NotImplementedError
+
+    def empty(self) -> Any:
+        """No products to sum: zeros, what was there, the bias."""
+        item = self.target.item
+
+        def body(c: Int, ldc: Int, m: Int, n: Int, flags: Int, bias: Int, piece: Int, pieces: Int, after: Int) -> None:
+            first, last = m * piece // pieces, m * (piece + 1) // pieces
+            with first.to(last) as i, n.each() as j:
+                out = c + (i * ldc + j) * item
+                value = self.add_scalar((flags & ADD_C).differs(0), self.element(0.0), out)
+                self.put(self.add_scalar((flags & ADD_BIAS).differs(0), value, bias + j * item), out)
+            self.finished(after, first, last, 0, n)
+
+        return self.loops("empty", 9, body)
+
+    def strips(self) -> Any:
+        """Few rows, B by rows: B streams past once."""
+        item, lanes = self.target.item, self.target.lanes
+
+        def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, ldb: Int, m: Int, n: Int, k: Int, flags: Int,
+                 bias: Int, piece: Int, pieces: Int, after: Int) -> None:
+            width = m.equals(0).pick(0, 0)
+            for rows, vectors in reversed(self.target.strips):
+                width = (m <= rows).pick(vectors * lanes, width)
+            # start short of a whole strip, so that the others begin where B's rows are aligned
+            short = ((ldb % lanes).equals(0) & (n > width)).pick(b // item % lanes, 0)
+            count = (n + short + width - 1) // width
+            first, last = count * piece // pieces, count * (piece + 1) // pieces
+            passes = k.up(self.target.strip_depth)
+            with passes.each() as p:
+                k0, k1 = k * p // passes, k * (p + 1) // passes
+                with first.to(last) as t:
+                    j = t.equals(0).pick(0, t * width - short)
+                    self.do(self.strip, a + k0 * csa * item, rsa, csa, b + (k0 * ldb + j) * item, ldb, c + j * item,
+                            ldc, k1 - k0, m, ((t + 1) * width - short).at_most(n) - j,
+                            p.equals(0).pick(flags, ADD_C), bias + j * item)
+            with (first < last).holds():
+                self.finished(after, 0, m, first.equals(0).pick(0, first * width - short), (last * width - short).at_most(n))
+
+        return self.loops("strips", 15, body)
+
+    def rows(self) -> Any:
+        """One row, B by rows: a few rows of B at a time are added to C; the last ones as a strip."""
+        item, lanes, depth = self.target.item, self.target.lanes, self.target.row_depth
+
+        def body(c: Int, a: Int, csa: Int, b: Int, ldb: Int, n: Int, k: Int, flags: Int, bias: Int, piece: Int,
+                 pieces: Int, after: Int) -> None:
+            first, last = self.part(n, lanes, piece, pieces)
+            width = last - first
+            start, bias_start = c + first * item, bias + first * item
+            whole = k // depth * depth
+            with (width > 0).holds():
+                with flags.differs(ADD_C).holds():
+                    self.do(self.empty(), start, n, 1, width, flags, bias_start, 0, 1, 0)
+                with Int(k.builder, I64(0)).to(whole, depth) as k0:
+                    self.do(self.row(), start, a + k0 * csa * item, csa, b + (k0 * ldb + first) * item, ldb, width)
+                with (whole < k).holds():
+                    self.do(self.strips(), start, n, a + whole * csa * item, 1, csa, b + (whole * ldb + first) * item, ldb, 1,
+                            width, k - whole, ADD_C, 0, 0, 1, 0)
+                self.finished(after, 0, 1, first, first + width)
+
+        return self.loops("rows", 12, body)
+
+    def row_of_dots(self) -> Any:
+        """One row by a transposed B: dot products of x and the rows of y, a bounded block of k at a time."""
+        item = self.target.item
+
+        def body(out: Int, distance: Int, x: Int, step: Int, y: Int, ldy: Int, n: Int, k: Int, flags: Int, bias: Int,
+                 bias_step: Int, work: Int, piece: Int, pieces: Int) -> None:
+            rows = self.target.dot_rows_at_once
+            first, last = self.part(n, rows, piece, pieces)
+            passes = k.up(self.target.dot_depth)
+            with passes.each() as p:
+                k0, k1 = k * p // passes, k * (p + 1) // passes
+                part = x + k0 * step * item
+                with step.differs(1).holds(), (k1 - k0).each() as kk:
+                    self.put(self.scalar(part + kk * step * item), work + kk * item)
+                with first.to(last, rows) as j:
+                    self.do(self.dots(), out + j * distance * item, distance, step.equals(1).pick(part, work),
+                            y + (j * ldy + k0) * item, ldy, (last - j).at_most(rows), k1 - k0,
+                            p.equals(0).pick(flags & ADD_C, 1))
+            with (flags & ADD_BIAS).differs(0).holds(), first.to(last) as j:
+                at = out + j * distance * item
+                builder = at.builder
+                self.put(builder.fadd(self.scalar(at), self.scalar(bias + j * bias_step * item)), at)
+
+        return self.loops("row_of_dots", 14, body)
+
+    def part(self, count: Int, unit: int, piece: Int, pieces: Int) -> tuple[Int, Int]:
+        """A piece's part of so many, cut at multiples of `unit`."""
+        groups = count.up(unit)
+        return groups * piece // pieces * unit, (groups * (piece + 1) // pieces * unit).at_most(count)
+
+    def few_dots(self) -> Any:
+        """Few rows by a transposed B: each a row of dot products."""
+        item = self.target.item
+
+        def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, csb: Int, m: Int, n: Int, k: Int, flags: Int, bias: Int,
+                 work: Int, piece: Int, pieces: Int, after: Int) -> None:
+            with m.each() as i:
+                self.do(self.row_of_dots(), c + i * ldc * item, 1, a + i * rsa * item, csa, b, csb, n, k, flags, bias, 1, work,
+                        piece, pieces)
+            self.finished(after, 0, m, *self.part(n, self.target.dot_rows_at_once, piece, pieces))
+
+        return self.loops("few_dots", 16, body)
+
+    def narrow(self) -> Any:
+        """Few columns: dot products for one column of an A by rows, else the transposed product.
+
+        C^T = B^T A^T has A's long contiguous columns in the lanes. It is computed a chunk at a time in scratch, which
+        is transposed, and then added to C.
+        """
+        target, item = self.target, self.target.item
+        chunk, place = target.narrow_rows, target.block_bytes + target.column_block * target.depth * target.item
+
+        def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, m: Int, n: Int, k: Int,
+                 flags: Int, bias: Int, work: Int, piece: Int, pieces: Int, after: Int) -> None:
+            vector = n.equals(1) & ldc.equals(1) & (flags & ADD_BIAS).equals(0)
+            with csa.equals(1).holds():
+                self.do(self.row_of_dots(), c, ldc, b, rsb, a, rsa, m, k, flags, bias, 0, work, piece, pieces)
+                self.finished(after, *self.part(m, self.target.dot_rows_at_once, piece, pieces), 0, 1)
+            with csa.differs(1).holds(), vector.either() as (line, scattered):
+                with line:
+                    self.do(self.rows(), c, b, rsb, a, csa, m, k, flags, 0, piece, pieces, 0)
+                    self.finished(after, *self.part(m, target.lanes, piece, pieces), 0, 1)
+                with scattered:
+                    first, last = self.part(m, target.lanes, piece, pieces)
+                    sums, lines = work + place, work + (place + chunk * target.narrow_columns * item)
+                    with first.to(last, chunk) as i:
+                        rows, a_now = (last - i).at_most(chunk), a + i * item
+                        with (n <= target.strips[-1][0]).either() as (strips, blocks):
+                            with strips:
+                                self.do(self.strips(), sums, chunk, b, csb, rsb, a_now, csa, n, rows, k, 0, 0, 0, 1, 0)
+                            with blocks:
+                                self.do(self.blocks(), sums, chunk, b, csb, rsb, a_now, csa, 1, n, rows, k, 0, 0,
+                                        work, 0, 1, 0)
+                        with n.each(target.lanes) as j:
+                            live = (n - j).at_most(target.lanes)
+                            self.do(self.pack_transpose(), lines, target.lanes, sums + j * chunk * item, chunk, live,
+                                    rows)
+                            self.do(self.finish(), c + (i * ldc + j) * item, ldc, lines, live, rows, flags,
+                                    bias + j * item)
+                    self.finished(after, first, last, 0, n)
+
+        return self.loops("narrow", 17, body)

@@ -1,0 +1,94 @@
+"""epilogue: an elementwise node that is the only reader of a matrix product is done to its parts as they are finished.
+
+The product moves to where the node is. So that it still reads what it read, nothing in between may overwrite its operands,
+and the node itself may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from graphexec.fused import FusedOp
+from graphexec.infer import freeze
+from graphexec.op import ElementwiseOp, KernelOp, ViewOp
+from graphexec.order import ABSENT, Node, Order
+from graphexec.product_op import ProductOp, product_op
+from graphexec.rewrite.accumulate import readers_of
+from graphexec.spec import Size
+
+NARROW = 16
+"""Columns below which a row is too short to be worth a loop of its own: the node does better on all rows as one."""
+
+
+def epilogue(order: Order, keep: Iterable[int] = ()) -> Order:
+    """The order with such pairs as one node."""
+    if not any(node.op.name == "matmul" for node in order.nodes):
+        return order
+    readers = readers_of(order, keep)
+    pairs = enumerate(order.nodes)
+    products = {n.outputs[0]: (p, n) for p, n in pairs if _is_matrix_product(order, n) and readers[n.outputs[0]] == 1}
+    history = _History(order)
+    made: dict[Any, ProductOp] = {}
+    gone: set[int] = set()
+    nodes = []
+    for position, node in enumerate(order.nodes):
+        slot = _slot(order, node, products) if isinstance(node.op, ElementwiseOp) else None
+        if slot is not None:
+            first, product = products[node.inputs[slot]]
+            if not history.overwritten(product, first, position):
+                gone.add(first)
+                node = _pair(product, node, slot, made)
+        nodes.append(node)
+    return order.with_nodes([n for p, n in enumerate(nodes) if p not in gone]) if gone else order
+
+
+def _is_matrix_product(order: Order, node: Node) -> bool:
+    """Whether a node is a product without batch axes, whose rows are not too short."""
+    if node.op.name != "matmul" or not isinstance(node.op, KernelOp):
+        return False
+    shapes = [order.specs[v].shape for v in (*node.inputs, *node.outputs)]
+    columns = shapes[-1][-1]
+    return all(len(s) == 2 for s in shapes) and (isinstance(columns, Size) or columns >= NARROW)
+
+
+def _slot(order: Order, node: Node, products: dict[int, tuple[int, Node]]) -> int | None:
+    """The operand of an elementwise node that is a product of the shape that the node walks, the last made of them."""
+    op = node.op
+    if op.variadic or op.like or ABSENT in node.inputs or (isinstance(op, FusedOp) and op.closings):
+        return None
+    found = [
+        k for k, v in enumerate(node.inputs)
+        if v in products and all(order.specs[o].shape == order.specs[v].shape for o in node.outputs)
+    ]  # fmt: skip
+    return max(found, key=lambda k: products[node.inputs[k]][0], default=None)
+
+
+def _pair(product: Node, node: Node, slot: int, made: dict[Any, ProductOp]) -> Node:
+    assert isinstance(product.op, KernelOp)
+    assert isinstance(node.op, ElementwiseOp)
+    key = (product.op, node.op, slot, freeze(node.attributes))
+    if key not in made:
+        made[key] = product_op(product.op, node.op, slot, node.attributes)
+    others = (*node.inputs[:slot], *node.inputs[slot + 1 :])
+    inputs, outputs = (*product.inputs, *others), (*node.outputs, *product.outputs)
+    return Node(node.name, made[key], inputs, outputs, {}, node.source or product.source)
+
+
+class _History:
+    """Where each leaf is overwritten last, as far as the order has been read."""
+
+    def __init__(self, order: Order) -> None:
+        self.root: dict[int, int] = {}
+        self.updates: dict[int, list[int]] = {}
+        for position, node in enumerate(order.nodes):
+            if isinstance(node.op, ViewOp):
+                self.root[node.outputs[0]] = self.root.get(node.inputs[0], node.inputs[0])
+            for name in node.op.updates:
+                target = node.inputs[node.op.inputs.index(name)]
+                self.updates.setdefault(self.root.get(target, target), []).append(position)
+
+    def overwritten(self, product: Node, first: int, last: int) -> bool:
+        """Whether an operand of a product is overwritten after position ``first``, up to and with ``last``."""
+        roots = {self.root.get(v, v) for v in product.inputs}
+        return any(first < p <= last for r in roots for p in self.updates.get(r, ()))

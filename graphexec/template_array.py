@@ -1,0 +1,94 @@
+"""Templates of array kernels, and how much work they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphexec import kernels
+from graphexec.codegen import Array
+from graphexec.layout import Layout
+from graphexec.op import KernelOp
+from graphexec.order import ABSENT, Node
+from graphexec.product_op import ProductOp
+from graphexec.spec import is_one, itemsize
+from graphexec.template import Record, Template, product
+from graphexec.view import View, collapse
+
+
+def array_template(layout: Layout, node: Node, read: set[int]) -> Template:
+    """The kernel and the record of an array kernel, in loops over batch axes."""
+    op = node.op
+    assert isinstance(op, KernelOp)
+    wanted = [k for k, v in enumerate(node.inputs) if v != ABSENT and (op.variadic or op.inputs[k] not in op.like)]
+    who = [(False, k) for k in wanted] + [(True, k) for k in range(len(node.outputs))]
+    values = [node.inputs[k] for k in wanted] + list(node.outputs)
+    cores = _cores(layout, op, wanted, values)
+    batch_shape: tuple[int, ...] = ()
+    if op.core is not None:
+        out = layout.specs[node.outputs[0]].shape
+        batch_shape = out[: len(out) - cores[len(wanted)]]
+    lead = [_lead_strides(layout.views[v], c, batch_shape) for v, c in zip(values, cores, strict=True)]
+    sizes, moves = collapse(batch_shape, lead) if batch_shape else ([], [[] for _ in values])
+    if sizes == [1] and not any(n != 1 for n in batch_shape) and all(is_one(n) for n in batch_shape):
+        sizes, moves = [], [[] for _ in values]
+    dtype = op.promoted([None if v == ABSENT else layout.specs[v] for v in node.inputs])
+    constants, numbers, words = kernels.split_attributes(op, node.attributes, dtype)
+    arrays = tuple(Array(layout.specs[v].dtype, c) for v, c in zip(values, cores, strict=True))
+    names = [op.inputs[0 if op.variadic else k] for k in wanted] + list(op.outputs)
+    strided = tuple(n in op.strided for n in names)
+    kernel = kernels.array_kernel(op, constants, dtype, arrays, strided, words, len(sizes))
+    record = Record(sizes)
+    for value, core, move, which in zip(values, cores, moves, who, strict=True):
+        view, item = layout.views[value], itemsize(layout.specs[value].dtype)
+        record.address(which)
+        record.words += [int(m) * item for m in move]
+        shape, strides = view.shape[view.ndim - core :], view.strides[view.ndim - core :]
+        if View(shape, strides).is_contiguous:
+            strides = View.contiguous(shape).strides  # an axis of size 1 may carry any stride
+        record.words += [int(n) for n in shape] + [int(s) * item for s in strides]
+    record.numbers(numbers, words)
+    if op.scratch:
+        record.address((False, -1), op.scratch)
+    return record.template(kernel, _work(layout, op, values), shareable=op.shared or bool(sizes))
+
+
+def _work(layout: Layout, op: KernelOp, values: Sequence[int]) -> float:
+    """Nanoseconds that an array kernel may take: by its signature's axes, at a few operations a cycle, or by its elements."""
+    moved = sum(layout.specs[v].nbytes for v in values)
+    if op.core is None:
+        return 0.5 * moved
+    operations = _operations(layout, op, values)
+    return max(operations / 75 if op.scratch else operations, 0.03 * moved)  # kernels with scratch are matrix products
+
+
+def _operations(layout: Layout, op: KernelOp, values: Sequence[int]) -> int:
+    """The product of the sizes of all axes that a signature names, times the batch axes."""
+    assert op.core is not None
+    specs = [layout.specs[v] for v in values]
+    letters = {
+        letter: n for axes, s in zip(op.core, specs, strict=False) for letter, n in zip(axes[::-1], s.shape[::-1], strict=False)
+    }
+    return product(letters.values()) * product(specs[-1].shape[: specs[-1].ndim - len(op.core[-1])])
+
+
+def multiplications(layout: Layout, node: Node) -> int:
+    """m n k of a matrix product, over all batches; 0 for other nodes."""
+    op, values = node.op, [*node.inputs, *node.outputs]
+    if isinstance(op, ProductOp):
+        op, values = op.product, [*node.inputs[:2], node.outputs[-1]]
+    if not isinstance(op, KernelOp) or op.core is None or not op.scratch:
+        return 0
+    return _operations(layout, op, values)
+
+
+def _cores(layout: Layout, op: KernelOp, wanted: Sequence[int], values: Sequence[int]) -> list[int]:
+    if op.core is None:
+        return [layout.views[v].ndim for v in values]
+    picked = [op.core[k] for k in wanted] + list(op.core[len(op.inputs) :])
+    return [len(c) for c in picked]
+
+
+def _lead_strides(view: View, core: int, batch: tuple[int, ...]) -> list[int]:
+    lead = View(view.shape[: view.ndim - core], view.strides[: view.ndim - core])
+    return list(lead.broadcast(batch).strides)
+
