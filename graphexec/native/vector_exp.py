@@ -134,8 +134,8 @@ def _decay_rest(x: Lane, n: Lane) -> Lane:
 def tanh(x: Lane) -> Lane:
     """(1 - e) / (1 + e), e = e**-2|x| = 2**n * (1 + w): 1 - 2**n is exact, and near 0, where n = 0, it is 0.
 
-    The roundings of both sums and of the quotient come to 1.94 ulp where |x| is near 0.52. That is enough for float32, whose
-    numbers have all been tried; in float64 the sums are divided with their errors.
+    The roundings of both sums and of the quotient come to 1.94 ulp where |x| is near 0.52. That leaves float32 within 2 ulp:
+    all its numbers have been tried. In float64 the sums are divided with their errors.
     """
     size = fabs(x)
     size = select(size > 20, 20.0, size)
@@ -151,7 +151,7 @@ def tanh(x: Lane) -> Lane:
 def sigmoid(x: Lane) -> Lane:
     """1 / (1 + e), e = e**-x = 2**n * (1 + w), above and below the line times 2**-shift, so that no e overflows.
 
-    1 + 2**n is a sum with an error: where 2**n is about as large as the significand, that would be the second half unit.
+    The error of 1 + 2**n is put back: where 2**n has as many digits as there are, it is half a unit, and so is the next sum's.
     """
     f = format_of(x)
     shift = f.digits + 1
