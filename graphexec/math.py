@@ -103,7 +103,7 @@ _erf = np.vectorize(_libm.erf, otypes=[np.float64])
 
 
 def erf(x: Real) -> Real:
-    """Error function, 2/sqrt(pi) times the integral of e**-t**2 over [0, x]. At most 1.9 ulp (float64 1.7); +-1 at +-inf."""
+    """Error function, 2/sqrt(pi) times the integral of e**-t**2 over [0, x]. At most 1.99 ulp (float64 1.7); +-1 at +-inf."""
     return _apply(lambda x: _erf(x).astype(np.asarray(x).dtype)[()], x)
 
 
