@@ -3,8 +3,9 @@
 Ops call these instead of NumPy or the C library. Under Numba each becomes branch-free code that LLVM inlines and packs
 (`graphexec.native.vector_math`); as plain Python they are NumPy functions with the same meaning, which is what the
 interpreter and `NUMBA_DISABLE_JIT=1` run. float32 stays float32, float64 stays float64, integers become float64.
-Errors are in units in the last place (ulp) of the compiled code, the worst seen in millions of points over every
-magnitude, subnormals included, rounded up. NaN gives NaN. Nothing warns: log(-1) is NaN, exp(1000) is inf.
+Errors are in units in the last place (ulp) of the compiled code, the worst seen, rounded up: for exp, expm1, tanh,
+sigmoid, softplus and erf at every float32, and else at millions of points over every magnitude, subnormals included;
+where one figure stands for float32 and float64, the worse. NaN gives NaN. Nothing warns: log(-1) is NaN, exp(1000) is inf.
 
 >>> sigmoid(np.zeros(2, "float32"))
 array([0.5, 0.5], dtype=float32)
@@ -34,17 +35,17 @@ def _apply(function: Any, *x: Real) -> Real:
 
 
 def exp(x: Real) -> Real:
-    """Exponential, e**x. At most 1.1 ulp. exp(-inf) = 0. Source: Cephes' reduction by ln 2."""
+    """Exponential, e**x. At most 1.1 ulp (float64 1.0). exp(-inf) = 0. Source: Cephes' reduction by ln 2."""
     return _apply(np.exp, x)
 
 
 def exp2(x: Real) -> Real:
-    """Power of two, 2**x. At most 0.9 ulp; exact for integers. Source: as exp."""
+    """Power of two, 2**x. At most 1.4 ulp; exact for integers. Source: as exp."""
     return _apply(np.exp2, x)
 
 
 def expm1(x: Real) -> Real:
-    """Exponential less one, e**x - 1, accurate near 0. At most 1.2 ulp. expm1(-inf) = -1. Source: as exp."""
+    """Exponential less one, e**x - 1, accurate near 0. At most 1.5 ulp. expm1(-inf) = -1. Source: as exp."""
     return _apply(np.expm1, x)
 
 
@@ -79,12 +80,12 @@ def rsqrt(x: Real) -> Real:
 
 
 def tanh(x: Real) -> Real:
-    """Hyperbolic tangent, (e**2x - 1) / (e**2x + 1). At most 1.0 ulp; +-1 at +-inf. Source: DLMF 4.28."""
+    """Hyperbolic tangent, (1 - e**-2x) / (1 + e**-2x). At most 1.96 ulp (float64 1.6); +-1 at +-inf. Source: DLMF 4.28."""
     return _apply(np.tanh, x)
 
 
 def sigmoid(x: Real) -> Real:
-    """Logistic function, 1 / (1 + e**-x). At most 1.0 ulp; no overflow on either side."""
+    """Logistic function, 1 / (1 + e**-x). At most 1.8 ulp; no overflow on either side."""
 
     def stable(x: Real) -> Real:
         e = np.exp(-np.abs(x))
@@ -94,7 +95,7 @@ def sigmoid(x: Real) -> Real:
 
 
 def softplus(x: Real) -> Real:
-    """log(1 + e**x) = max(x, 0) + log1p(e**-|x|). At most 1.8 ulp; softplus(inf) = inf, softplus(-inf) = 0."""
+    """log(1 + e**x) = max(x, 0) + log1p(e**-|x|). At most 1.9 ulp; softplus(inf) = inf, softplus(-inf) = 0."""
     return _apply(lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), x)
 
 
@@ -102,7 +103,7 @@ _erf = np.vectorize(_libm.erf, otypes=[np.float64])
 
 
 def erf(x: Real) -> Real:
-    """Error function, 2/sqrt(pi) times the integral of e**-t**2 over [0, x]. At most 1.2 ulp; +-1 at +-inf."""
+    """Error function, 2/sqrt(pi) times the integral of e**-t**2 over [0, x]. At most 1.99 ulp (float64 1.7); +-1 at +-inf."""
     return _apply(lambda x: _erf(x).astype(np.asarray(x).dtype)[()], x)
 
 

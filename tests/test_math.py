@@ -175,6 +175,48 @@ def test_two_ulp(name, dtype, count):
     assert error <= MOST_ULP, f"{name}{args} = {got!r}, exactly {exact!r}: {error} ulp"
 
 
+def distances(name):
+    """out[i] = ulps of the float32 function at x[i], against its float64 self; packed, to reach every float32."""
+    vector_math.register()
+    f = getattr(graphexec.math, name)
+
+    @numba.njit(**JIT)
+    def loop(x, out):
+        for i in range(x.size):
+            got, exact = np.float64(f(x[i])), f(np.float64(x[i]))
+            power = np.int64(np.float64(np.float32(exact)).view(np.int64) & (0x7FF << 52)).view(np.float64)
+            power = 2.0**-126 if power < 2.0**-126 else 2.0**127 if power > 2.0**127 else power
+            got = 2.0**128 if got > 2.0**128 else -(2.0**128) if got < -(2.0**128) else got
+            exact = 2.0**128 if exact > 2.0**128 else -(2.0**128) if exact < -(2.0**128) else exact
+            out[i] = 0 if (got != got) & (exact != exact) else np.float32(abs(got - exact) / power * 2.0**23)
+
+    return loop
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["erf", "exp", "expm1", "sigmoid", "softplus", "tanh"])
+def test_two_ulp_every_float32(name):
+    """All 2**32 patterns. float64, which the tests here hold to 2 ulp of its own, is exact to 2**-28 ulp of float32."""
+    loop, block = distances(name), 1 << 20
+    out, most = np.empty(block, np.float32), 0.0
+    for start in range(0, 1 << 32, block):
+        loop(np.arange(start, start + block, dtype=np.uint32).view(np.float32), out)
+        most = max(most, float(out.max()))  # out.max() is NaN if one is
+        assert out.max() <= MOST_ULP, f"{name} in the block from pattern {start:#x}"
+    print(f"{name}: {most:.2f} ulp")
+
+
+def test_distances_agree():
+    """The packed measure of errors is the other one, at special values too."""
+    x = points(np.float32, 4000, np.random.default_rng(1))
+    out = np.empty_like(x)
+    for name in ("exp", "tanh"):
+        distances(name)(x, out)
+        with np.errstate(invalid="ignore"):
+            expected = ulps(run(name, x), run(name, x.astype(float)))
+        np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-30)
+
+
 # Nearest of all doubles to a multiple of pi/2 (2**-61 away), and other hard arguments of large size.
 HARD_ANGLES = [math.ldexp(6381956970095103, 797), math.ldexp(5706674932067741, 4), 1e22, 2.0**30, 2.0**28 - 1, 1.5e300]
 MPMATH = {

@@ -169,7 +169,12 @@ def narrow(x: Lane) -> Lane:
 
 
 def polynomial(x: Lane, coefficients: tuple[float, ...]) -> Lane:
-    """Lowest power first. Pairs or fours of terms side by side, then Horner's scheme (Estrin): a third of Horner's wait."""
+    """Lowest power first. Pairs or fours of terms side by side, then Horner's scheme (Estrin): a third of Horner's wait.
+
+    An odd term out is the first, which then is rounded once only, in the sum.
+    """
+    if len(coefficients) % 2:
+        return fma(x, polynomial(x, coefficients[1:]), coefficients[0])
     square = x * x
     terms = _pairs(x, coefficients)
     if len(coefficients) > 6:
