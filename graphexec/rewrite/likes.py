@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphexec.infer import _key
-from graphexec.order import ABSENT, Node, Order
+from graphexec.order import ABSENT, Order
 
 
 def early_likes(order: Order) -> Order:
@@ -23,7 +23,7 @@ def early_likes(order: Order) -> Order:
                 earliest[_key(order.specs[v])] if v != ABSENT and p in node.op.like else v
                 for p, v in zip(node.op.inputs, node.inputs, strict=False)
             )
-            node = Node(node.name, node.op, inputs, node.outputs, node.attributes, node.source)
+            node = node.with_inputs(inputs)
         nodes.append(node)
         for value in node.outputs:
             earliest.setdefault(_key(order.specs[value]), value)
