@@ -11,11 +11,13 @@ Source: Muller et al., "Handbook of Floating-Point Arithmetic", 2018, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from graphexec.infer import _key
+from graphexec.infer import _key, freeze
 from graphexec.op import ShapeOp, ViewOp
 from graphexec.order import ABSENT, Leaf, Node, Order
 from graphexec.rewrite.updates import Updates
@@ -36,15 +38,20 @@ def fold(order: Order, keep: Iterable[int] = ()) -> Order:
 
 class _Fold:
     def __init__(self, order: Order, keep: Iterable[int]) -> None:
-        self.order, self.specs, self.keep, self.updates = order, order.specs, set(keep), Updates(order)
+        self.order, self.specs, self.keep = order, order.specs, set(keep)
         self.leaves = list(order.leaves)
         self.arrays: dict[int, np.ndarray | None] = {ABSENT: None}  # of values that are known
         self.numbers: dict[int, np.ndarray] = {}  # of values that are one number everywhere
         self.seen: dict[int, tuple[int, View]] = {}  # what a view shows, and how
+        self.views: dict[Any, View | None] = {}
         self.negated: dict[int, int] = {}
         self.renamed: dict[int, int] = {}
         for leaf in order.of_kind("constant"):
             self._know(leaf.value_id, np.asarray(leaf.value, leaf.dtype))
+
+    @functools.cached_property
+    def updates(self) -> Updates:
+        return Updates(self.order)  # seldom asked for
 
     def run(self) -> Order:
         nodes = []
@@ -96,13 +103,23 @@ class _Fold:
         x, out = node.inputs[0], node.outputs[0]
         if x in self.numbers:
             self.numbers[out] = self.numbers[x]
-        base, view = self.seen.get(x) or (x, View.contiguous(self.specs[x].shape))
-        try:
-            view = node.op.view(view, self._specs(node), node.attributes)  # type: ignore[attr-defined]
-        except NotAView:
+        base, view = self.seen.get(x, (x, None))
+        specs = self._specs(node)
+        key = (node.op, view, *map(_key, specs), freeze(node.attributes))  # views of many values are alike
+        if key not in self.views:
+            self.views[key] = self._looked(node, view or View.contiguous(self.specs[x].shape), specs)
+        view = self.views[key]
+        if view is None:
             return None
         self.seen[out] = base, view
         return base if view.shape == self.specs[base].shape and view.is_contiguous and view.offset == 0 else None
+
+    def _looked(self, node: Node, view: View, specs: Sequence[TensorSpec | None]) -> View | None:
+        try:
+            seen: View = node.op.view(view, specs, node.attributes)  # type: ignore[attr-defined]
+        except NotAView:  # it is a view of a copy, which is made when memory is laid out
+            return None
+        return seen
 
     def _specs(self, node: Node) -> list[TensorSpec | None]:
         return [None if v == ABSENT else self.specs[v] for v in node.inputs]

@@ -269,8 +269,8 @@ class _Fusion:
         ]
         over = {v for v, _ in updated}
         targets = {target for _, target in updated}
-        if any(self.views.get(v) in targets for v in inputs):  # it would read elements that it has overwritten
-            return None
+        if any(self.views.get(v) in targets for v in inputs) or not targets.isdisjoint(inside):
+            return None  # it would read elements that it has overwritten, or write over a value that it does not store
         stored = [
             v for v in inside if v not in over and (v in self.wanted or any(c not in here for c in self.consumers.get(v, ())))
         ]

@@ -18,9 +18,10 @@ class Updates:
         for node in order.nodes:
             if isinstance(node.op, ViewOp):
                 self._base[node.outputs[0]] = self.base(node.inputs[0])
-            for value, target in zip(node.outputs, self.targets(node), strict=False):
-                self._base[value] = target
-                self.written.add(target)
+            elif node.op.updates:
+                targets = self.targets(node)
+                self._base.update(zip(node.outputs, targets, strict=False))
+                self.written.update(targets)
 
     def base(self, value: int) -> int:
         """The value in whose memory this one lies: itself, unless it is a view or an update's output."""
