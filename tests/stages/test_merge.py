@@ -55,15 +55,17 @@ def test_what_is_the_same(prepared, build, count):
     assert len(order.outputs) == 2
 
 
-def test_an_attribute_of_minus_zero_is_another(rng):
-    """As a kernel reads it too: nodes that differ in nothing else share a kernel, and not a record."""
+def test_an_attribute_of_minus_zero_is_another():
+    """For kernels and fused ones too: what differs in nothing else is not the same."""
     g = gx.Graph("zeros")
     x = g.input("x", (3,), "float64")
-    g.output(ops.leaky_relu(x, alpha=0.0, name="plus"), ops.leaky_relu(x, alpha=-0.0, name="minus"))
+    for name, alpha in (("plus", 0.0), ("minus", -0.0)):
+        g.output(ops.leaky_relu(x, alpha=alpha, name=name), ops.sin(ops.leaky_relu(x, alpha=alpha), name=f"fused_{name}"))
     for options in ({}, {"optimize": False}):
         out = gx.compile(g, **options)(x=[-1.0, -2.0, 3.0])
-        assert np.signbit(out["plus"]).tolist() == [True, True, False], options
-        assert np.signbit(out["minus"]).tolist() == [False, False, False], options
+        for prefix in ("", "fused_"):
+            assert np.signbit(out[prefix + "plus"]).tolist() == [True, True, False], (prefix, options)
+            assert np.signbit(out[prefix + "minus"]).tolist() == [False, False, False], (prefix, options)
 
 
 def test_nodes_of_several_outputs(prepared):

@@ -70,6 +70,20 @@ def test_training_does_not_depend_on_passes():
             np.testing.assert_allclose(array, expected[name], rtol=1e-12, err_msg=f"{name}, {options}")
 
 
+def test_deltas_are_stored_where_they_are_asked_for():
+    arenas = []
+    for keep_deltas in (True, False):
+        g = gx.Graph("chain")
+        z = g.parameter("w", value=np.linspace(-1, 1, 1000))
+        for _ in range(4):
+            z = ops.tanh(ops.sin(z))
+        g.output(ops.sum(z, name="loss"))
+        exe = gx.compile(g, loss="loss", keep_deltas=keep_deltas)
+        exe.gradients()
+        arenas.append(exe.program.memory.arena)
+    assert arenas[1] < arenas[0] / 2
+
+
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_a_pass_that_is_left_out_does_not_run(name, monkeypatch):
     ran = []
