@@ -6,12 +6,11 @@ nothing; what reads them is folded all the same.
 
 The identities that are removed hold for every number, NaN, infinities and -0.0 among them. So x + 0.0 stays, which turns -0.0
 into 0.0, and x * 0, which is NaN where x is not finite.
-Source: Muller et al., "Handbook of Floating-Point Arithmetic", 2018, section 3.1 (signs of zeros).
+Source: IEEE 754-2019, sections 6.2 (NaN) and 6.3 (the sign of a zero).
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,7 +24,7 @@ from graphexec.spec import Size, TensorSpec
 from graphexec.view import NotAView, View
 
 LARGEST = 4_096
-"""Elements of a value up to which it is folded."""
+"""Elements up to which a value is folded, and up to which constants are compared."""
 
 NEUTRAL = {"multiply": (1.0, (0, 1)), "divide": (1.0, (1,)), "add": (-0.0, (0, 1)), "subtract": (0.0, (1,))}
 """Ops that give one operand as it is where the other is this number everywhere, and the slots that this may be."""
@@ -38,7 +37,7 @@ def fold(order: Order, keep: Iterable[int] = ()) -> Order:
 
 class _Fold:
     def __init__(self, order: Order, keep: Iterable[int]) -> None:
-        self.order, self.specs, self.keep = order, order.specs, set(keep)
+        self.order, self.specs, self.keep, self.updates = order, order.specs, set(keep), Updates(order)
         self.leaves = list(order.leaves)
         self.arrays: dict[int, np.ndarray | None] = {ABSENT: None}  # of values that are known
         self.numbers: dict[int, np.ndarray] = {}  # of values that are one number everywhere
@@ -47,11 +46,8 @@ class _Fold:
         self.negated: dict[int, int] = {}
         self.renamed: dict[int, int] = {}
         for leaf in order.of_kind("constant"):
-            self._know(leaf.value_id, np.asarray(leaf.value, leaf.dtype))
-
-    @functools.cached_property
-    def updates(self) -> Updates:
-        return Updates(self.order)  # seldom asked for
+            if not self.updates.touch(leaf.value_id):
+                self._know(leaf.value_id, np.asarray(leaf.value, leaf.dtype))
 
     def run(self) -> Order:
         nodes = []
@@ -112,7 +108,7 @@ class _Fold:
         if view is None:
             return None
         self.seen[out] = base, view
-        return base if view.shape == self.specs[base].shape and view.is_contiguous and view.offset == 0 else None
+        return base if view.shape == self.specs[base].shape and view.is_contiguous else None
 
     def _looked(self, node: Node, view: View, specs: Sequence[TensorSpec | None]) -> View | None:
         try:
@@ -131,7 +127,7 @@ class _Fold:
         if isinstance(node.op, ShapeOp):
             self._plan(node, node.op)
             return False
-        if self.arrays.keys().isdisjoint(node.inputs) or node.op.updates or not all(v in self.arrays for v in node.inputs):
+        if self.arrays.keys().isdisjoint(node.inputs) or not all(v in self.arrays for v in node.inputs):
             return False
         if any(self.specs[v].size > LARGEST or self.updates.touch(v) for v in node.outputs):
             return False

@@ -117,6 +117,13 @@ def test_updates_are_never_folded(prepared):
         assert exe()["sum"].tolist() == [11.0, 12.0]
 
 
+def test_a_constant_that_is_written_over_is_none(prepared):
+    g = gx.Graph("counter")
+    count, x = g.constant(np.ones(2), "count"), g.input("x", (2,), "float64")
+    g.output(ops.sin(count), ops.multiply(x, count), ops.sgd(count, x))
+    assert len(folded(prepared(g)).nodes) == 3
+
+
 def test_a_kept_value_keeps_its_number(prepared):
     g = gx.Graph("kept")
     c = g.constant([1.0, 2.0])

@@ -6,8 +6,10 @@ from helpers import assert_close
 
 import graphexec as gx
 from graphexec.differentiate import differentiate_order
+from graphexec.infer import freeze
 from graphexec.interpret import interpret_gradients
 from graphexec.rewrite.merge import merge
+from graphexec.spec import Size
 
 ops = gx.ops
 
@@ -66,6 +68,12 @@ def test_an_attribute_of_minus_zero_is_another():
         for prefix in ("", "fused_"):
             assert np.signbit(out[prefix + "plus"]).tolist() == [True, True, False], (prefix, options)
             assert np.signbit(out[prefix + "minus"]).tolist() == [False, False, False], (prefix, options)
+
+
+def test_attributes_that_are_equal_numbers_are_told_apart():
+    values = [1, 1.0, True, 0.0, -0.0, (1,), (1.0,), (0.0,), (-0.0,), ((0.0,),), ((-0.0,),), None, "1", Size(1, "n"), Size(1, "m")]
+    assert len({freeze({"a": value}) for value in values}) == len(values)
+    assert freeze({"a": float("nan")}) == freeze({"a": float("nan")})
 
 
 def test_nodes_of_several_outputs(prepared):
@@ -129,6 +137,15 @@ def test_two_sums_that_start_alike_are_two():
         for _ in range(2):
             out = exe(x=[3.0, 5.0])
             assert (out["s1"].tolist(), out["s2"].tolist()) == ([6.0, 20.0], [3.0, 15.0]), options
+
+
+def test_constants_that_are_written_over_are_not_merged(prepared):
+    g = gx.Graph("counters")
+    one, two, three = (g.constant(np.ones(2), name) for name in ("one", "two", "three"))
+    g.output(ops.sgd(one, two), ops.sin(three, name="s"), ops.sin(one, name="t"))
+    order = merge(prepared(g))
+    assert [leaf.name for leaf in order.leaves] == ["one", "two"]
+    assert lines(order) == ["sgd = sgd(one, two)", "s = sin(two)", "t = sin(one)"]
 
 
 def test_updates_are_never_merged(prepared):
