@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from graphexec.cli_command import Shape, Size, command, has_terminal, note
+from graphexec.cli_command import Shape, Size, command, has_terminal, note, optimizing
 from graphexec.cli_session import Result, Settings
 
 Sizes = tuple[tuple[str, int], ...]
@@ -65,6 +65,7 @@ def cli() -> None:
 @inputs
 @weights
 @click.option("-o", "--output", metavar="OUT.npz", help="Write the outputs to this file.")
+@optimizing
 @command
 def run(settings: Settings, file: str, inputs: Names, weights: str | None, output: str | None) -> Result:
     """Runs the forward pass and prints a summary of each output.
@@ -74,6 +75,7 @@ def run(settings: Settings, file: str, inputs: Names, weights: str | None, outpu
     \b
     graphexec run net.yaml -i x=x.npy -w net.safetensors -o out.npz
     graphexec run net.yaml -i x=data.npz:images --json
+    graphexec run net.yaml -i x=x.npy --no-optimize
     """
     from graphexec import cli_run
 
@@ -87,6 +89,7 @@ def run(settings: Settings, file: str, inputs: Names, weights: str | None, outpu
 @loss
 @click.option("--wrt", multiple=True, metavar="NAME", help="Differentiate by this value; repeatable. Default: all parameters.")
 @click.option("-o", "--output", metavar="GRADS.npz", help="Write the gradients to this file.")
+@optimizing
 @command
 def grad(
     settings: Settings, file: str, inputs: Names, weights: str | None, loss: str | None, wrt: Names, output: str | None
@@ -116,6 +119,7 @@ def grad(
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint, bit for bit as if never stopped.")
 @weights
 @click.option("-o", "--output", metavar="W.safetensors", help="Write the trained parameters; without it they are not kept.")
+@optimizing
 @command
 def train(settings: Settings, file: str, **options: Any) -> Result:
     """Trains a graph as its train section says; prints loss and metrics on training and held-out rows.
@@ -141,6 +145,7 @@ def train(settings: Settings, file: str, **options: Any) -> Result:
 @file
 @inputs
 @loss
+@optimizing
 @command
 def check(settings: Settings, file: str, inputs: Names, loss: str | None) -> Result:
     """Validates a file, infers every shape, and compares gradients with central differences in float64.
@@ -161,6 +166,7 @@ def check(settings: Settings, file: str, inputs: Names, loss: str | None) -> Res
 @click.option("--program", is_flag=True, help="The program that runs: kernels, what they read and write, where it lies.")
 @of
 @size
+@optimizing
 @command
 def show(settings: Settings, file: str, program: bool, kind: str | None, sizes: Sizes) -> Result:
     """Shows the graph as a table (outputs are marked *), or the lowered program.
@@ -168,6 +174,7 @@ def show(settings: Settings, file: str, program: bool, kind: str | None, sizes: 
     \b
     graphexec show net.yaml
     graphexec show net.yaml --program --of forward --size batch=32
+    graphexec show net.yaml --program --skip-pass fuse
     """
     from graphexec import cli_run
 
@@ -180,6 +187,7 @@ def show(settings: Settings, file: str, program: bool, kind: str | None, sizes: 
 @of
 @size
 @seconds
+@optimizing
 @command
 def bench(settings: Settings, file: str, inputs: Names, kind: str | None, sizes: Sizes, seconds: float) -> Result:
     """Measures a training step, or another program: median, 10th and 90th percentile of its time.
@@ -200,6 +208,7 @@ def bench(settings: Settings, file: str, inputs: Names, kind: str | None, sizes:
 @size
 @seconds
 @click.option("--instructions", is_flag=True, help="A line for each instruction, in order, instead of each node.")
+@optimizing
 @command
 def profile(
     settings: Settings, file: str, inputs: Names, kind: str | None, sizes: Sizes, seconds: float, instructions: bool

@@ -23,6 +23,13 @@ from graphexec.cli_session import Result, Settings
 Command = Callable[..., Any]
 
 
+def optimizing(function: Command) -> Command:
+    """Gives a command that compiles graphs the options that leave out passes; it stands before `command`."""
+    whole = click.option("--no-optimize", is_flag=True, help="Run the graph as it stands; is a wrong result still wrong?")
+    skip_help = "Leave out a pass, such as fuse, to find which one is to blame; repeatable. A wrong name lists them."
+    return whole(click.option("--skip-pass", "skip_passes", multiple=True, metavar="NAME", help=skip_help)(function))
+
+
 def command(function: Callable[..., Result | None]) -> Command:
     """Gives a command the common options, prints what it returns, and turns its errors into one message."""
 
@@ -36,7 +43,8 @@ def command(function: Callable[..., Result | None]) -> Command:
     def run(
         plugins: tuple[str, ...], threads: int | None, seed: int | None, debug: bool, quiet: bool, as_json: bool, **options: Any
     ) -> None:
-        settings = Settings(plugins, threads, seed, debug, quiet, as_json)
+        passes = {"optimize": not options.pop("no_optimize", False), "skip_passes": options.pop("skip_passes", ())}
+        settings = Settings(plugins, threads, seed, debug, quiet, as_json, **passes)
         with reported(settings):
             result = function(settings, **options)
             if result is not None:

@@ -187,7 +187,7 @@ def check(path: str, settings: Settings, specs: Sequence[str], loss: str | None)
         return Result("\n".join([*text, f"{path}: valid"]), record, session.notes)
     inputs = session.some_inputs(CHECKED_ROWS, {}, specs) if specs or "data" in session.train else None
     try:
-        report = check_gradient(session.graph, of=of, inputs=inputs, seed=session.seed)
+        report = check_gradient(session.graph, of=of, inputs=inputs, seed=session.seed, **settings.passes)
     except GraphExecError as error:
         record["gradients"] = {"passed": False, "error": str(error)}
         what = "are wrong" if isinstance(error, GradientMismatch) else "cannot be checked"

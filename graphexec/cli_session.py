@@ -31,6 +31,13 @@ class Settings:
     debug: bool = False
     quiet: bool = False
     as_json: bool = False
+    optimize: bool = True
+    skip_passes: tuple[str, ...] = ()
+
+    @property
+    def passes(self) -> dict[str, Any]:
+        """What is left out, as `compile` and `check_gradient` take it."""
+        return {"optimize": self.optimize, "skip_passes": self.skip_passes}
 
 
 @dataclass
@@ -55,7 +62,9 @@ class Session:
 
     def __init__(self, path: str, settings: Settings) -> None:
         from graphexec.graphfile import load
+        from graphexec.rewrite import skipped
 
+        skipped(**settings.passes)  # finds a wrong name before any work
         load_plugins(settings)
         self.path, self.settings = path, settings
         self.graph: Graph = load(path)
@@ -72,7 +81,7 @@ class Session:
     def compile(self, graph: Graph | None = None, **options: Any) -> Executable:
         from graphexec.executable import compile as compile_graph
 
-        return compile_graph(graph or self.graph, seed=self.seed, threads=self.settings.threads, **options)
+        return compile_graph(graph or self.graph, seed=self.seed, threads=self.settings.threads, **self.settings.passes, **options)
 
     # -- data
 

@@ -17,6 +17,7 @@ from graphexec.graph import Graph
 from graphexec.order import Leaf, Order
 from graphexec.pace import Pace
 from graphexec.program import Program, aligned, aligned_array
+from graphexec.rewrite import skipped
 from graphexec.spec import shape_text
 from graphexec.training.initializers import initial_value
 from graphexec.training.optimizers import Optimizer
@@ -133,12 +134,12 @@ class Executable:
 
     def __init__(
         self, graph: Graph, *, loss: str | None, optimizer: Optimizer | None, wrt: list[str] | None, seed: int, threads: int | None,
-        keep_deltas: bool, optimize: bool,
+        keep_deltas: bool, skip: frozenset[str],
     ) -> None:  # fmt: skip
         self.graph, self.loss, self.optimizer, self.seed = graph, loss, optimizer, seed
         self.threads = default_threads() if threads is None else threads
-        self._keep_deltas, self._optimize = keep_deltas, optimize
-        self._orders = pipeline.Orders(graph, loss, wrt, optimizer, keep_deltas=keep_deltas, optimize=optimize)
+        self._keep_deltas, self._skip = keep_deltas, skip
+        self._orders = pipeline.Orders(graph, loss, wrt, optimizer, keep_deltas=keep_deltas, skip=skip)
         self._state: dict[str, np.ndarray] = {}
         for leaf in self._orders.forward.of_kind("parameter"):
             self._state[leaf.name] = aligned_array(self._first_value(leaf))
@@ -252,7 +253,7 @@ class Executable:
         for leaf in order.of_kind("parameter"):
             if leaf.name not in self._state:
                 self._state[leaf.name] = aligned_array(np.zeros(tuple(int(n) for n in leaf.shape), leaf.dtype))
-        program = pipeline.lowered(order, self._state | buffers, self._keep_deltas, self.threads, self._optimize)
+        program = pipeline.lowered(order, self._state | buffers, self.threads, self._skip)
         runner = self._runners[kind, sizes] = Runner(program, order, {n: buffers[n] for n in self._inputs}, self.threads)
         return runner
 
@@ -359,16 +360,19 @@ def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]])
 
 def compile(  # noqa: A001 - the name users expect beside gx.differentiate
     graph: Graph, *, loss: Any = None, optimizer: Optimizer | str | None = None, wrt: Iterable[Any] | None = None, seed: int = 0,
-    threads: int | None = None, keep_deltas: bool = False, optimize: bool = True,
+    threads: int | None = None, keep_deltas: bool = False, optimize: bool = True, skip_passes: str | Iterable[str] = (),
 ) -> Executable:  # fmt: skip
     """Makes a graph ready to run.
 
     ``loss`` names a scalar value to differentiate; ``wrt`` what by (default: all trainable parameters);
     ``optimizer`` the update rule, `gx.SGD(lr=0.1)` or ``"sgd(lr=0.1)"``. ``seed`` sets the first values of parameters
-    and the order of mini-batches. ``keep_deltas`` keeps δ at every value. ``optimize=False`` lowers the graph as it
-    stands, for debugging.
+    and the order of mini-batches. ``keep_deltas`` keeps δ at every value.
 
-    *Raises* GraphError, ShapeError, DtypeError, OpError, DifferentiationError before anything runs.
+    For debugging, ``optimize=False`` lowers the graph as it stands, and ``skip_passes`` leaves out passes by name:
+    ``"fuse"``, or ``("fuse", "merge")``. All names are in `graphexec.rewrite.OPTIONAL`; what is computed does not depend on
+    them, but for rounding.
+
+    *Raises* GraphError, ShapeError, DtypeError, OpError, DifferentiationError before anything runs; DataError for an unknown pass.
     """
     names = None if wrt is None else [w if isinstance(w, str) else w.name for w in wrt]
     loss = loss if loss is None or isinstance(loss, str) else loss.name
@@ -377,5 +381,6 @@ def compile(  # noqa: A001 - the name users expect beside gx.differentiate
     if optimizer is not None and loss is None:
         raise DataError("an optimizer needs a loss", todo="Give loss=, the name of a scalar value.")
     return Executable(
-        graph, loss=loss, optimizer=optimizer, wrt=names, seed=seed, threads=threads, keep_deltas=keep_deltas, optimize=optimize
-    )
+        graph, loss=loss, optimizer=optimizer, wrt=names, seed=seed, threads=threads, keep_deltas=keep_deltas,
+        skip=skipped(optimize, skip_passes),
+    )  # fmt: skip

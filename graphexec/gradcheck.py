@@ -13,7 +13,7 @@ Source: Fornberg, "Generation of finite difference formulas on arbitrarily space
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -32,7 +32,8 @@ from graphexec.order import ABSENT, Order
 from graphexec.plugin import Declaration
 from graphexec.program import aligned_array, lower
 from graphexec.registry import registry
-from graphexec.rewrite import optimize
+from graphexec.rewrite import REUSE, skipped
+from graphexec.rewrite import optimize as rewrite
 
 __all__ = ["Check", "GradientReport", "check_gradient", "draw", "draw_operands"]
 
@@ -90,7 +91,8 @@ class GradientReport:
 def check_gradient(
     target: Any, *operands: Any, attributes: Mapping[str, Any] | None = None, shapes: Sequence[Any] | None = None,
     of: str | None = None, wrt: Iterable[str] | None = None, inputs: Arrays | None = None, parameters: Arrays | None = None,
-    derivative: int = 1, seed: int = 0, tolerance: float = TOLERANCE, raises: bool = True,
+    derivative: int = 1, seed: int = 0, tolerance: float = TOLERANCE, raises: bool = True, optimize: bool = True,
+    skip_passes: str | Iterable[str] = (),
 ) -> GradientReport:  # fmt: skip
     """Compares gradients with central differences in float64.
 
@@ -98,15 +100,16 @@ def check_gradient(
     in ``shapes``, and ``attributes``. A graph takes the scalar ``of`` (default: its only scalar output), ``wrt``
     (default: its trainable parameters and floating inputs), ``inputs`` and ``parameters`` (default: drawn, and first
     values). ``derivative=2`` checks the gradient of the gradient. Where the slope changes abruptly, drawn
-    operands may have met a kink, and others are drawn.
+    operands may have met a kink, and others are drawn. ``optimize`` and ``skip_passes`` are those of `compile`.
 
     *Raises* GradientMismatch, unless ``raises=False``; DifferentiationError where there is no gradient to check.
     """
+    skip = skipped(optimize, skip_passes)
     if isinstance(target, Graph):
         wanted = None if wrt is None else list(wrt)
 
         def graph_problem(rng: Generator) -> Problem:
-            return higher(pose_graph(target, of, wanted, inputs or {}, parameters or {}, rng), derivative, rng)
+            return higher(pose_graph(target, of, wanted, inputs or {}, parameters or {}, rng), derivative, rng)._replace(skip=skip)
 
         return _attempt(graph_problem, seed, tolerance, raises)
     op = target.op if isinstance(target, Declaration) else target if isinstance(target, Op) else registry.get(target)
@@ -114,7 +117,7 @@ def check_gradient(
 
     def op_problem(rng: Generator) -> Problem:
         arrays = [None if o is None else np.asarray(o) for o in operands] or draw_operands(op, rng, shapes)
-        return higher(pose_op(op, arrays, checked, rng), derivative, rng)._replace(drawn=not operands)
+        return higher(pose_op(op, arrays, checked, rng), derivative, rng)._replace(drawn=not operands, skip=skip)
 
     return _attempt(op_problem, seed, tolerance, raises)
 
@@ -171,7 +174,7 @@ def _compare(problem: Problem, rng: Generator, tolerance: float) -> list[Check]:
     values = forward(problem.order, problem.leaves)
     deltas = reverse(problem.order, values, problem.of, list(problem.wrt.values()))
     plain = {v: deltas.get(v, np.zeros_like(values[v])) for v in problem.wrt.values()}
-    native = native_gradients(problem.order, problem.of, list(problem.wrt.values()), problem.leaves)
+    native = native_gradients(problem.order, problem.of, list(problem.wrt.values()), problem.leaves, problem.skip)
     rounding = 1e-6 * max(abs(float(values[problem.of])), 1.0)
     checks = []
     for name, v in problem.wrt.items():
@@ -214,15 +217,17 @@ def _numeric(problem: Problem, value: int, at: Array, direction: Array) -> _Prob
     return _Probe((8 * (high - low) - (high2 - low2)) / (12 * STEP), bend > KINK * float(np.max(np.abs(slopes))) and bend > 1e-8)
 
 
-def native_gradients(order: Order, of: int, wrt: Sequence[int], leaves: Mapping[int, Array]) -> dict[int, Array]:
+def native_gradients(
+    order: Order, of: int, wrt: Sequence[int], leaves: Mapping[int, Array], skip: Collection[str] = ()
+) -> dict[int, Array]:
     """The gradients by a native program that keeps every value."""
     result = differentiate_order(order, of, wrt)
-    result = optimize(result, range(len(result.names)))
+    result = rewrite(result, range(len(result.names)), skip)
     arrays = {leaf.name: leaves[leaf.value_id] for leaf in order.leaves if leaf.kind != "constant"}
     named = [(leaf.shape, leaves[leaf.value_id].shape) for leaf in order.leaves if leaf.value_id in leaves]
     sizes = {n: m for shape, found in named for n, m in zip(shape, found, strict=True) if isinstance(n, str)}
     buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in result.leaves if leaf.kind != "constant"}
     result = infer(result, sizes)
-    program = lower(result, buffers, result.gradients.values())
+    program = lower(result, buffers, result.gradients.values(), reuse=REUSE not in skip)
     Runner(program, result, {}).run()
     return {v: program.array(result.gradients[order.names[v]]).copy() for v in wrt}

@@ -64,6 +64,8 @@ class Problem(NamedTuple):
     wrt: dict[str, int]
     leaves: dict[int, Array]
     drawn: bool
+    skip: frozenset[str] = frozenset()
+    """Names of passes that the native program leaves out."""
 
 
 def pose_op(op: Op, arrays: Sequence[Array | None], attributes: Mapping[str, Any], rng: Generator) -> Problem:

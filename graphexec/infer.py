@@ -47,8 +47,17 @@ def _infer_node(
 
 
 def freeze(attributes: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Attributes as a key; 1, 1.0 and True are told apart."""
-    return tuple((k, type(v), v) for k, v in attributes.items())
+    """Attributes as a key; 1, 1.0 and True are told apart, and 0.0 and -0.0."""
+    return tuple([(k, _exactly(v)) for k, v in attributes.items()])
+
+
+def _exactly(value: Any) -> tuple[Any, ...]:
+    kind = type(value)
+    if kind is float:
+        return kind, value.hex()
+    if kind is tuple:
+        return kind, tuple(map(_exactly, value))
+    return kind, value, getattr(value, "expression", None)
 
 
 def _key(spec: TensorSpec | None) -> Any:

@@ -39,6 +39,16 @@ class Node:
     def __repr__(self) -> str:
         return f"{self.name} = {self.op.name}{self.inputs}"
 
+    def with_inputs(self, inputs: tuple[int, ...]) -> Node:
+        """The node with other operands."""
+        return Node(self.name, self.op, inputs, self.outputs, self.attributes, self.source)
+
+    def renumbered(self, numbers: Mapping[int, int]) -> Node:
+        """The node where values have new numbers."""
+        if numbers.keys().isdisjoint(self.inputs):
+            return self
+        return self.with_inputs(tuple([numbers.get(v, v) for v in self.inputs]))
+
     @property
     def reads(self) -> tuple[int, ...]:
         """The values whose memory the node reads; not those that lend their shape only."""
@@ -96,8 +106,18 @@ class Order:
     def of_kind(self, kind: str) -> list[Leaf]:
         return [leaf for leaf in self.leaves if leaf.kind == kind]
 
+    @property
+    def kept(self) -> list[int]:
+        """Values that can be read after a run."""
+        return [*self.outputs.values(), *self.gradients.values(), *self.deltas.values()]
+
     def with_nodes(self, nodes: list[Node], **changes: Any) -> Order:
         return replace(self, nodes=nodes, **changes)
+
+    def renumbered(self, numbers: Mapping[int, int]) -> dict[str, dict[str, int]]:
+        """``outputs``, ``gradients`` and ``deltas`` where values have new numbers: changes for `with_nodes`."""
+        named = {"outputs": self.outputs, "gradients": self.gradients, "deltas": self.deltas}
+        return {kind: {name: numbers.get(v, v) for name, v in values.items()} for kind, values in named.items()}
 
 
 def order_of(graph: Graph) -> Order:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,7 @@ from graphexec.op import Attributes, Op
 from graphexec.order import Leaf, Node, Order
 from graphexec.program import Program, aligned_array, lower
 from graphexec.registry import registry
-from graphexec.rewrite import optimize as rewrite
-from graphexec.rewrite import required
+from graphexec.rewrite import REUSE, optimize
 from graphexec.rewrite.expand import expand
 from graphexec.spec import Sizes, TensorSpec
 from graphexec.training.optimizers import Optimizer
@@ -54,10 +53,10 @@ class Orders:
 
     def __init__(
         self, graph: Graph, loss: str | None, wrt: Sequence[str] | None, optimizer: Optimizer | None,
-        *, keep_deltas: bool, optimize: bool,
+        *, keep_deltas: bool, skip: Collection[str],
     ) -> None:  # fmt: skip
         self.optimizer, self.loss, self.wrt = optimizer, loss, wrt
-        self._keep_deltas, self._optimize = keep_deltas, optimize
+        self._keep_deltas, self._skip = keep_deltas, skip
         with without_collector():
             self.forward = expand(infer(graph.order(), Sizes()))
         if loss is not None:
@@ -70,7 +69,7 @@ class Orders:
         """The order of a kind, with unbound sizes. *Raises* DifferentiationError, DataError."""
         if kind not in self._made:
             with without_collector():
-                self._made[kind] = self._finish(self._make(kind))
+                self._made[kind] = self.finish(self._make(kind))
         return self._made[kind]
 
     def _make(self, kind: str) -> Order:
@@ -105,13 +104,12 @@ class Orders:
             if name not in index:
                 order.value_id(name)
         result = differentiate_order(order, index[self.loss], [index[n] for n in wrt])
-        return result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]})
+        deltas = result.deltas if self._keep_deltas else {}
+        return result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]}, deltas=deltas)
 
-    def _finish(self, order: Order) -> Order:
-        return (rewrite if self._optimize else required)(order, self._kept(order))
-
-    def _kept(self, order: Order) -> list[int]:
-        return kept_values(order, self._keep_deltas)
+    def finish(self, order: Order) -> Order:
+        """The order with all passes, but for those that are left out."""
+        return optimize(order, skip=self._skip)
 
     def state_names(self) -> set[str]:
         return {leaf.name for order in self._made.values() for leaf in order.of_kind("parameter")}
@@ -123,17 +121,10 @@ class Orders:
             return infer(order, Sizes(sizes))
 
 
-def kept_values(order: Order, keep_deltas: bool) -> list[int]:
-    """Values that can be read after a run."""
-    kept = [*order.outputs.values(), *order.gradients.values()]
-    return kept + list(order.deltas.values()) if keep_deltas else kept
-
-
-def lowered(order: Order, buffers: Mapping[str, np.ndarray], keep_deltas: bool, threads: int, optimize: bool) -> Program:
+def lowered(order: Order, buffers: Mapping[str, np.ndarray], threads: int, skip: Collection[str] = ()) -> Program:
     """The program of a sized order."""
     with without_collector():
-        keep = kept_values(order, keep_deltas)
-        return lower(order, buffers, keep, threads=threads, reuse=optimize)
+        return lower(order, buffers, order.kept, threads=threads, reuse=REUSE not in skip)
 
 
 def with_updates(order: Order, optimizer: Optimizer) -> Order:
@@ -186,7 +177,7 @@ def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:
     results = tuple(range(first, len(names)))
     node = Node(op.name, op, tuple(inputs), results, dict(attributes))
     order = Order(op.name, leaves, [node], names, {names[v]: v for v in results})
-    order = rewrite(expand(infer(order, {})))
+    order = optimize(expand(infer(order, {})))
     program = lower(order, buffers, order.outputs.values())
     run_once(program, order)
     arrays_out = tuple(program.array(v).copy() for v in order.outputs.values())

@@ -275,9 +275,7 @@ def _read_values(program: Program) -> set[int]:
     layout = program.layout
     if len(layout.steps) > _VARIANTS_BELOW:
         return set(range(len(layout.names)))
-    read: set[int] = (
-        set(program.order.outputs.values()) | set(program.order.gradients.values()) | set(program.order.deltas.values())
-    )
+    read = set(program.order.kept)
     for node in layout.order.nodes:
         read.update(node.inputs)
     for node in layout.steps:

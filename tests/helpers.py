@@ -154,9 +154,10 @@ class RandomGraph:
     """A random graph of ``size`` nodes over square weights: w is reused, x * x occurs, one value feeds five others.
 
     ``graph`` ends in the scalar "loss"; ``inputs`` and ``parameters`` are arrays; ``wrt`` names what to differentiate by.
+    ``again`` more nodes repeat earlier ones, between what changes nothing and numbers made of numbers.
     """
 
-    def __init__(self, seed, dtype, size=14, side=3):
+    def __init__(self, seed, dtype, size=14, side=3, again=0):
         self.rng, self.dtype, self.n = np.random.default_rng(seed), dtype, side
         self.graph = g = gx.Graph(f"random {seed}")
         draw = self.rng.standard_normal
@@ -173,8 +174,9 @@ class RandomGraph:
         self.values.append(hub)
         for step in range(size):
             self.values.append(self.grow(hub if step % 3 == 0 else None))
+        self.values += [self.repeat() for _ in range(again)]
         total = None
-        for value in [*self.values[-4:], hub * hub, hub + self.b, hub @ self.w, gx.ops.sin(hub), hub - leaves[1]]:
+        for value in [*self.values[-4 - again:], hub * hub, hub + self.b, hub @ self.w, gx.ops.sin(hub), hub - leaves[1]]:
             part = gx.ops.sum(gx.ops.sin(value))
             total = part if total is None else total + part
         loss = gx.ops.multiply(total, 0.5, name="loss")
@@ -190,6 +192,17 @@ class RandomGraph:
         ops, value = gx.ops, value if value is not None else self.pick()
         kinds = [self.unary, self.unary, self.binary, self.binary, self.square, self.matmul, self.move, self.move, self.reduce]
         return ops.tanh(value) if value.ndim > 4 else kinds[int(self.rng.integers(len(kinds)))](value)
+
+    def repeat(self):
+        """A node once more: the same op on the same operands."""
+        dag, ops = self.graph.dag, gx.ops
+        nodes = [n for n, d in dag.nodes(data=True) if d["op"] not in ("input", "parameter", "constant")]
+        node = nodes[int(self.rng.integers(len(nodes)))]
+        slots = sorted((slot, source) for source, _, slot in dag.in_edges(node, keys=True))
+        again = getattr(ops, dag.nodes[node]["op"])(*(self.graph[s] for _, s in slots), **dag.nodes[node].get("attributes", {}))
+        two, half = (self.graph.constant(np.asarray(number, self.dtype)) for number in (2.0, 0.5))
+        value = -(-(again * (two * half)) + two * two)
+        return ops.swap_axes(ops.swap_axes(value)) if value.ndim > 1 else ops.stop_gradient(value) + value
 
     def unary(self, value):
         ops = gx.ops

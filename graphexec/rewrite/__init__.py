@@ -1,16 +1,23 @@
-"""optimize: the passes over an order before it is lowered, in their order, each with its reason in its module."""
+"""optimize: the passes over an order before it is lowered, in their order, each with its reason in its module.
+
+All of them run on the order with its backward pass and its updates. Each can be left out by its name, to find the one
+that a wrong result or a slow step comes from.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
+from graphexec.errors import DataError, did_you_mean
 from graphexec.order import Order
 from graphexec.rewrite.accumulate import accumulate, slices_to_concat
 from graphexec.rewrite.axes import last_axis
 from graphexec.rewrite.casts import same_types
 from graphexec.rewrite.epilogue import epilogue
+from graphexec.rewrite.fold import fold
 from graphexec.rewrite.fuse import fuse
 from graphexec.rewrite.likes import early_likes
+from graphexec.rewrite.merge import merge
 from graphexec.rewrite.outer import outer_products
 from graphexec.rewrite.prune import prune
 from graphexec.rewrite.rows import fuse_rows
@@ -18,15 +25,55 @@ from graphexec.rewrite.sums import pairwise
 from graphexec.rewrite.transposes import turned_products
 from graphexec.rewrite.unfold import unfold
 
+Pass = Callable[[Order, list[int]], Order]
+
+PASSES: dict[str, Pass] = {
+    "slices_to_concat": lambda order, keep: slices_to_concat(order),  # needs sums whole, as `required` does not leave them
+    "required": lambda order, keep: required(order, keep),
+    "turned_products": turned_products,
+    "unfold": lambda order, keep: unfold(order),
+    "fold": fold,  # after what adds transpositions and casts, of which some undo others
+    "early_likes": lambda order, keep: early_likes(order),  # before merge: nodes that borrow one shape from two values are equal
+    "merge": merge,  # before accumulate: a product that is needed twice is no term to be added in place
+    "outer_products": lambda order, keep: outer_products(order),
+    "accumulate": accumulate,
+    "prune": prune,
+    "fuse_rows": fuse_rows,  # before fuse, which takes what is left
+    "fuse": fuse,
+    "epilogue": epilogue,  # after fuse: what follows a product may be several nodes
+}
+ALWAYS = ("required", "prune")
+REUSE = "reuse_memory"
+"""The name under which values get memory of their own instead of sharing it: no pass, but left out alike."""
+OPTIONAL = (*(name for name in PASSES if name not in ALWAYS), REUSE)
+"""What can be left out; `optimize=False` leaves out all."""
+
 
 def required(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with only the passes that lowering needs: what `optimize=False` runs."""
     return pairwise(last_axis(same_types(prune(order, keep))))
 
 
-def optimize(order: Order, keep: Iterable[int] = ()) -> Order:
-    """The order as it is lowered: values in ``keep`` stay, names of outputs and gradients stay."""
+def optimize(order: Order, keep: Iterable[int] = (), skip: Collection[str] = ()) -> Order:
+    """The order as it is lowered: values in ``keep`` stay, names of outputs, gradients and deltas stay.
+
+    Passes named in ``skip`` are left out.
+    """
     keep = list(keep)
-    order = turned_products(required(slices_to_concat(order), keep), keep)
-    order = prune(early_likes(unfold(accumulate(outer_products(order), keep))), keep)
-    return epilogue(fuse(fuse_rows(order, keep), keep), keep)
+    for name, run in PASSES.items():
+        if name not in skip:
+            order = run(order, keep)
+    return order
+
+
+def skipped(optimize: bool, skip_passes: str | Iterable[str]) -> frozenset[str]:
+    """The names to leave out, one or several; all where not ``optimize``. *Raises* DataError for an unknown one."""
+    names = [skip_passes] if isinstance(skip_passes, str) else list(skip_passes)
+    for name in names:
+        if name not in OPTIONAL:
+            hint = did_you_mean(name, OPTIONAL)
+            raise DataError(
+                f"there is no pass {name!r} to leave out" + (f"; {hint}" if hint else ""),
+                todo=f"The passes are: {', '.join(OPTIONAL)}.",
+            )
+    return frozenset(names) if optimize else frozenset(OPTIONAL)

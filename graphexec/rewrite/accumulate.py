@@ -20,7 +20,7 @@ def readers_of(order: Order, keep: Iterable[int]) -> list[int]:
         for value in node.inputs:
             if value >= 0:
                 count[value] += 1
-    for value in (*order.outputs.values(), *order.gradients.values(), *keep):
+    for value in (*order.kept, *keep):
         count[value] += 2  # what is kept is not only read by one
     return count
 

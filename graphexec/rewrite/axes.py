@@ -14,15 +14,12 @@ def last_axis(order: Order) -> Order:
     builder = OrderBuilder(order)
     renamed: dict[int, int] = {}
     for node in order.nodes:
-        inputs = tuple(renamed.get(v, v) for v in node.inputs)
-        node = Node(node.name, node.op, inputs, node.outputs, node.attributes, node.source)
+        node = node.renumbered(renamed)
         if _off_axis(order, node):
             _move(builder, node, renamed)
         else:
             builder.nodes.append(node)
-    return builder.order(
-        order, **{k: {n: renamed.get(v, v) for n, v in getattr(order, k).items()} for k in ("outputs", "gradients", "deltas")}
-    )
+    return builder.order(order, **order.renumbered(renamed))
 
 
 def _off_axis(order: Order, node: Node) -> bool:

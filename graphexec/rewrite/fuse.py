@@ -37,7 +37,7 @@ Part = list[int]
 
 def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with fused nodes in place of connected elementwise ones."""
-    wanted = {*order.outputs.values(), *order.gradients.values(), *order.deltas.values(), *keep}
+    wanted = {*order.kept, *keep}
     schedule = _Schedule(order, [_shape(order, node) for node in order.nodes])
     parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
     fusion = _Fusion(order, wanted, _closings(order, parts))
@@ -284,8 +284,8 @@ class _Fusion:
         ]
         over = {v for v, _ in updated}
         targets = {target for _, target in updated}
-        if any(self.views.get(v) in targets for v in inputs):  # it would read elements that it has overwritten
-            return None
+        if any(self.views.get(v) in targets for v in inputs) or not targets.isdisjoint(inside):
+            return None  # it would read elements that it has overwritten, or write over a value that it does not store
         stored = [
             v for v in inside if v not in over and (v in self.wanted or any(c not in here for c in self.consumers.get(v, ())))
         ]

@@ -11,7 +11,7 @@ from typing import Any
 
 from graphexec.infer import _key
 from graphexec.op import ReductionOp, ViewOp
-from graphexec.order import ABSENT, Node, Order
+from graphexec.order import ABSENT, Order
 from graphexec.spec import TensorSpec
 
 
@@ -33,7 +33,7 @@ def early_likes(order: Order) -> Order:
                 earliest[_keys(order.specs[v])[which]] if v != ABSENT and p in node.op.like else v
                 for p, v in zip(node.op.inputs, node.inputs, strict=False)
             )
-            node = Node(node.name, node.op, inputs, node.outputs, node.attributes, node.source)
+            node = node.with_inputs(inputs)
         nodes.append(node)
         for value in node.outputs:
             note(value)

@@ -8,9 +8,9 @@ from graphexec.order import ABSENT, Order
 
 
 def prune(order: Order, keep: Iterable[int] = ()) -> Order:
-    """The order with only what its outputs, its gradients, ``keep`` and the updates of leaves need."""
+    """The order with only what its outputs, gradients and deltas, ``keep`` and the updates of leaves need."""
     needed = bytearray(len(order.names))
-    for v in (*order.outputs.values(), *order.gradients.values(), *keep):
+    for v in (*order.kept, *keep):
         needed[v] = 1
     kept = []
     for node in reversed(order.nodes):

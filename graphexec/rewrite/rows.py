@@ -31,7 +31,7 @@ def fuse_rows(order: Order, keep: Iterable[int] = ()) -> Order:
     shapes = _walked(order)
     if not any(shapes):
         return order
-    wanted = {*order.outputs.values(), *order.gradients.values(), *order.deltas.values(), *keep}
+    wanted = {*order.kept, *keep}
     schedule = _RowSchedule(order, shapes)
     parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
     fusion = _Fusion(order, wanted)

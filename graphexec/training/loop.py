@@ -122,7 +122,7 @@ class Passes:
         for leaf in order.of_kind("parameter"):
             if not leaf.name.startswith("epoch.") and leaf.name not in self.exe._state:
                 self.exe._state[leaf.name] = aligned_array(np.zeros(tuple(int(n) for n in leaf.shape), leaf.dtype))
-        program = pipeline.lowered(order, self.exe._state | self.arrays | fixed, False, self.exe.threads, True)
+        program = pipeline.lowered(order, self.exe._state | self.arrays | fixed, self.exe.threads, self.exe._skip)
         return Runner(program, order, {}, self.exe.threads)
 
     def _order(self, kind: str, batch: int) -> Order:
@@ -151,9 +151,7 @@ def _evaluation(exe: Executable, wanted: Mapping[str, str]) -> Order:
     for name, value in outputs.items():
         if forward.specs[value].shape != ():
             raise DataError(f"metric {name!r} is {forward.specs[value]}, not a scalar", todo="Reduce it with mean().")
-    from graphexec.rewrite import optimize
-
-    return optimize(forward.with_nodes(forward.nodes, outputs=outputs))
+    return exe._orders.finish(forward.with_nodes(forward.nodes, outputs=outputs))
 
 
 def _rows(exe: Executable, data: Mapping[str, Any]) -> tuple[str | None, int, dict[str, np.ndarray]]:

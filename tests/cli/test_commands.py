@@ -145,3 +145,39 @@ def test_json_is_strict(call, net):
     np.save("x.npy", np.full((2, 3), np.nan, "float32"))
     text = call("run", net, "-i", "x=x.npy", "--json", "--quiet").stdout
     assert json.loads(text, parse_constant=pytest.fail)["outputs"]["scores"]["values"] == [[None, None]] * 2
+
+
+# -- passes left out
+
+COMPILING = [("run",), ("grad",), ("train", "--epochs", "1"), ("check",), ("show", "--program"), ("bench", "--seconds", "0"),
+             ("profile", "--seconds", "0")]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", COMPILING, ids=lambda a: a[0])
+@pytest.mark.parametrize("options", [("--no-optimize",), ("--skip-pass", "fuse", "--skip-pass", "merge")], ids=["all", "some"])
+def test_commands_that_compile_leave_out_passes(call, net, monkeypatch, arguments, options):
+    """What they compile is optimised with exactly these passes left out."""
+    import graphexec.rewrite as rewrite
+
+    ran = []
+    for name, run in rewrite.PASSES.items():
+        monkeypatch.setitem(rewrite.PASSES, name, lambda order, keep, name=name, run=run: (ran.append(name), run(order, keep))[1])
+    call(arguments[0], net, *arguments[1:], *options, "--quiet")
+    left_out = set(rewrite.OPTIONAL) if options == ("--no-optimize",) else {"fuse", "merge"}
+    assert set(ran) == rewrite.PASSES.keys() - left_out
+
+
+def test_results_do_not_depend_on_passes(record, net):
+    plain, quick = (record("grad", net, *options)["gradients"] for options in (("--no-optimize",), ()))
+    for name, found in plain.items():
+        assert quick[name]["norm"] == pytest.approx(found["norm"], rel=1e-5)
+
+
+def test_the_program_shows_what_a_pass_does(record, net):
+    def listing(*options):
+        return "\n".join(record("show", net, "--program", *options)["listing"])
+
+    assert " fused " in listing()
+    assert " fused " not in listing("--skip-pass", "fuse")
+    arena, without_reuse = listing("--no-optimize").split(" arena ")[1].split(" bytes (")
+    assert without_reuse.startswith(arena)

@@ -9,7 +9,12 @@ from helpers import RandomGraph, assert_close, gradients_by_program, run_order, 
 
 import graphexec as gx
 from graphexec.gradcheck import check_gradient
+from graphexec.infer import infer
 from graphexec.interpret import interpret, interpret_gradients
+from graphexec.rewrite import OPTIONAL, required
+from graphexec.rewrite.expand import expand
+from graphexec.rewrite.fold import fold
+from graphexec.rewrite.merge import merge
 
 SEEDS = range(12)
 DRAWN = [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 12))]
@@ -73,6 +78,48 @@ def test_compiled_executable(seed):
             assert_close(found[name], gradients[name], f"batch {batch}: gradient of {name}", scale=scale)
         assert set(exe.deltas) >= {"hub", "w"}
         assert_close(exe.deltas["hub"], deltas["hub"], "delta of hub", scale=scale)
+
+
+ALONE = [(), *OPTIONAL, OPTIONAL]
+UNFUSED = [("fuse",), *((name, "fuse") for name in OPTIONAL), OPTIONAL]
+"""Without fusion all variants are made of the same few kernels, which compile in seconds."""
+
+
+@pytest.mark.parametrize(
+    ("seed", "skips"), [(0, UNFUSED), *(pytest.param(seed, ALONE, marks=pytest.mark.slow) for seed in range(6))]
+)
+def test_each_pass_left_out(seed, skips):
+    """The interpreter, all passes, every single one left out, and none: outputs, gradients and deltas agree."""
+    dtype = ("float64", "float32")[seed % 2]
+    random = RandomGraph(seed, dtype, size=0 if skips is UNFUSED else 3, again=4)
+    given = random.inputs
+    names = [n for n in random.graph.order().names if n.startswith(("multiply", "tanh", "sin", "negate", "swap_axes"))]
+    random.graph.output(*names)
+    values, gradients, deltas = interpret_gradients(random.graph, "loss", random.wrt, given, random.parameters)
+    scale, largest = scale_of(*deltas.values()), scale_of(*values.values())
+    for skip in skips:
+        exe = gx.compile(random.graph, loss="loss", wrt=random.wrt, keep_deltas=True, skip_passes=skip)
+        for name, array in exe(**given).items():
+            assert_close(array, values[name], f"seed {seed}, without {skip}: {name}", scale=largest)
+        loss, found = exe.gradients(**given)
+        exe.program.check()
+        assert_close(np.asarray(loss, dtype), values["loss"], scale=largest)
+        assert set(exe.deltas) == set(deltas)
+        for kind, expected, actual in [("gradient", gradients, found), ("delta", deltas, exe.deltas)]:
+            for name, array in expected.items():
+                assert_close(actual[name], array, f"seed {seed}, without {skip}: {kind} of {name}", scale=scale)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_passes_find_work_in_random_graphs(seed):
+    """With repeated nodes and constants in it, a graph of n nodes becomes one of fewer."""
+    random = RandomGraph(seed, "float64", again=5)
+    order = required(expand(infer(random.graph.order(), {"batch": random.batch})))
+    constants = len(order.of_kind("constant"))
+    after = fold(order)
+    assert len(after.nodes) <= len(order.nodes) - 10  # two products of numbers for each repeated node, at least
+    assert len(after.of_kind("constant")) >= constants + 10
+    assert len(merge(after).nodes) < len(after.nodes)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

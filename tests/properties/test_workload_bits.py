@@ -1,0 +1,50 @@
+"""The benchmark's workloads give the same bits on any number of threads, after many steps."""
+
+import hashlib
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from graphexec import pace
+from graphexec.registry import registry
+
+STEPS = 200
+
+
+def _models():
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "models.py"
+    spec = importlib.util.spec_from_file_location("graphexec_models", path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+models = _models()
+
+
+def digest(name, threads):
+    """Hash of a workload's parameters after STEPS steps, all of them on ``threads`` threads; whether threads had work."""
+    w = models.get(name)
+    exe = models.build(w, threads=threads)
+    exe.step(**w.data)
+    exe._last.run(STEPS - 1)
+    found = hashlib.sha256()
+    for parameter in sorted(exe.parameters):
+        found.update(exe.parameters[parameter].tobytes())
+    return found.hexdigest(), exe.program.parallel
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in models.WORKLOADS if not n.startswith("infer")])
+def test_two_hundred_steps(name, monkeypatch):
+    monkeypatch.setattr(pace.Pace, "pick", lambda self: (self._counts[0], STEPS))
+    try:
+        expected, parallel = digest(name, 1)
+        assert not parallel
+        for threads in (2, 3, 8):
+            assert digest(name, threads)[0] == expected, f"{threads} threads"
+    finally:
+        if name == "custom":  # it brings an op of its own
+            registry.unregister("swish15")
