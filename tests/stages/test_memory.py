@@ -161,6 +161,22 @@ def test_no_two_live_values_overlap(seed, prepared):
     lower(order, buffers, order.outputs.values()).check()
 
 
+def deep(layers, side=8):
+    """A chain of layers with one weight, its gradient a sum over all of them."""
+    g = gx.Graph("deep")
+    w, z = g.parameter("w", (side, side), init="normal(std=0.3)"), g.input("x", (side, side))
+    for k in range(layers):
+        z = ops.tanh(w @ z, name=f"z{k}")
+    g.output(ops.half_squared_error(z, g.input("y", (side, side)), name="loss"))
+    return g
+
+
+def test_a_weight_used_often_does_not_hold_its_contributions():
+    """What grows with the depth is one activation a layer: no delta, no product waits for the others."""
+    few, many = (gx.compile(deep(n), loss="loss", optimizer="sgd(lr=0.1)").program.memory.arena for n in (20, 120))
+    assert many - few == 100 * 8 * 8 * 4
+
+
 # -- the checker is checked
 
 
