@@ -1,6 +1,6 @@
 """pipeline: the one module that knows the order of the stages.
 
-    Graph -> order -> infer -> expand -> differentiate -> (updates) -> optimize -> lower -> Program
+    Graph -> order -> infer -> expand -> differentiate (-> recompute) (-> updates) -> optimize -> lower -> Program
 
 Everything up to `optimize` is done once for a graph, with named dimensions unbound; for given sizes only shapes are
 inferred again, memory planned and addresses filled in.
@@ -27,6 +27,8 @@ from graphexec.registry import registry
 from graphexec.rewrite import optimize as rewrite
 from graphexec.rewrite import required
 from graphexec.rewrite.expand import expand
+from graphexec.rewrite.recompute import recompute
+from graphexec.rewrite.segments import checked
 from graphexec.spec import Sizes, TensorSpec
 from graphexec.training.optimizers import Optimizer
 
@@ -54,7 +56,7 @@ class Orders:
 
     def __init__(
         self, graph: Graph, loss: str | None, wrt: Sequence[str] | None, optimizer: Optimizer | None,
-        *, keep_deltas: bool, optimize: bool,
+        *, keep_deltas: bool, optimize: bool, recompute: Any = None,
     ) -> None:  # fmt: skip
         self.optimizer, self.loss, self.wrt = optimizer, loss, wrt
         self._keep_deltas, self._optimize = keep_deltas, optimize
@@ -62,6 +64,7 @@ class Orders:
             self.forward = expand(infer(graph.order(), Sizes()))
         if loss is not None:
             self.forward.value_id(loss)
+        self._recompute = checked(recompute, self.forward.names)
         self._made: dict[str, Order] = {}
         if optimizer is not None:
             self.of("step")
@@ -105,7 +108,8 @@ class Orders:
             if name not in index:
                 order.value_id(name)
         result = differentiate_order(order, index[self.loss], [index[n] for n in wrt])
-        return result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]})
+        result = result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]})
+        return result if self._recompute is None else recompute(result, order.nodes, self._recompute, self._kept(result))
 
     def _finish(self, order: Order) -> Order:
         return (rewrite if self._optimize else required)(order, self._kept(order))

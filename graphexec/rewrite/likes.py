@@ -1,6 +1,7 @@
 """early_likes: an operand that lends its shape only may be any value of that shape; the earliest one is taken.
 
-So a backward view waits for no forward value, and can stand before the loops that it is fused into.
+So a backward view waits for no forward value, and can stand before the loops that it is fused into. `after` is left
+alone: waiting is what it is for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ def early_likes(order: Order) -> Order:
         earliest.setdefault(_key(order.specs[leaf.value_id]), leaf.value_id)
     nodes = []
     for node in order.nodes:
-        if node.op.like and not node.op.variadic:
+        if node.op.like and not node.op.variadic and node.op.name != "after":
             inputs = tuple(
                 earliest[_key(order.specs[v])] if v != ABSENT and p in node.op.like else v
                 for p, v in zip(node.op.inputs, node.inputs, strict=False)
