@@ -341,7 +341,8 @@ def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]])
 
 def compile(  # noqa: A001 - the name users expect beside gx.differentiate
     graph: Graph, *, loss: Any = None, optimizer: Optimizer | str | None = None, wrt: Iterable[Any] | None = None, seed: int = 0,
-    threads: int | None = None, keep_deltas: bool = False, optimize: bool = True, recompute: int | str | Iterable[Any] | None = None,
+    threads: int | None = None, keep_deltas: bool = False, optimize: bool = True,
+    recompute: int | str | Iterable[Any] | None = None,
 ) -> Executable:  # fmt: skip
     """Makes a graph ready to run.
 

@@ -74,7 +74,7 @@ class Forward:
             mark, margin = reached[-1] * k / number, reached[-1] / (4 * number)
             near = range(bisect.bisect_left(reached, mark - margin) + 1, bisect.bisect_right(reached, mark + margin) + 1)
             near = near or range(bisect.bisect_left(reached, mark) + 1, bisect.bisect_left(reached, mark) + 2)
-            best = min(near, key=lambda cut: (*crossing[cut], abs(reached[cut - 1] - mark)))  # noqa: B023 - used at once
+            best = min(near, key=lambda cut: (*crossing[cut], abs(reached[cut - 1] - mark)))
             if cuts[-1] < best < len(self.nodes):
                 cuts.append(best)
         return cuts[1:]
@@ -107,10 +107,11 @@ def kept(forward: Forward, segment: Sequence[int], keep: Iterable[int]) -> set[i
 
 def fixed(forward: Forward) -> bytearray:
     """Nodes that are not computed twice: updates, what reads a value that one overwrites, and what costs nothing."""
-    overwritten = {
-        forward.base[node.inputs[node.op.inputs.index(name)]] for node in forward.nodes for name in node.op.updates
-    }  # fmt: skip
-    return bytearray(
-        bool(node.op.updates) or isinstance(node.op, ShapeOp) or not node.reads or any(forward.base[v] in overwritten for v in node.reads)
-        for node in forward.nodes
-    )
+    overwritten = {forward.base[n.inputs[n.op.inputs.index(name)]] for n in forward.nodes for name in n.op.updates}
+
+    def is_fixed(node: Node) -> bool:
+        if node.op.updates or isinstance(node.op, ShapeOp) or not node.reads:
+            return True
+        return any(forward.base[v] in overwritten for v in node.reads)
+
+    return bytearray(map(is_fixed, forward.nodes))
