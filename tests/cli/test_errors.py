@@ -42,7 +42,8 @@ def test_errors_of_the_command_line(call, net):
     assert "input 'label' is missing" in call("grad", net, "-i", "x=data.npz:points", code=1).stderr
 
 
-USAGES = [("run",), ("frobnicate",), ("train", "f.yaml", "--resume"), ("show", "f.yaml", "--size", "batch")]
+USAGES = [("run",), ("frobnicate",), ("train", "f.yaml", "--resume"), ("show", "f.yaml", "--size", "batch"),
+          ("train", "f.yaml", "--recompute", "0"), ("train", "f.yaml", "--recompute", "some")]  # fmt: skip
 
 
 @pytest.mark.parametrize("arguments", USAGES)
