@@ -20,7 +20,7 @@ from graphexec.differentiate import differentiate_order
 from graphexec.errors import DataError, GraphError
 from graphexec.graph import Graph
 from graphexec.infer import infer
-from graphexec.op import Attributes, Op
+from graphexec.op import Attributes, Op, ViewOp
 from graphexec.order import Leaf, Node, Order
 from graphexec.program import Program, aligned_array, lower
 from graphexec.registry import registry
@@ -141,10 +141,15 @@ def lowered(order: Order, buffers: Mapping[str, np.ndarray], keep_deltas: bool, 
 
 
 def with_updates(order: Order, optimizer: Optimizer) -> Order:
-    """The order with an update node for each gradient, and leaves for the optimizer's state."""
+    """The order with an update node for each gradient, and leaves for the optimizer's state.
+
+    A parameter is updated as soon as its gradient is there and nothing reads it any more: the gradient is over before the
+    next is made.
+    """
     builder = OrderBuilder(order)
-    builder.nodes = list(order.nodes)
+    due: list[list[Node]] = [[] for _ in range(len(order.nodes) + 1)]
     step: int | None = None
+    uses = _last_uses(order)
     if "step" in optimizer.op.inputs:
         counter = _state_leaf(builder, "optimizer.step", (), "int64")
         step = builder.add(registry.get("increment"), (counter,), {}, "optimizer.count").outputs[0]
@@ -158,8 +163,26 @@ def with_updates(order: Order, optimizer: Optimizer) -> Order:
                 operands.append(step)
             else:
                 operands.append(_state_leaf(builder, f"{name}.{state}", spec.shape, spec.dtype))
-        builder.add(optimizer.op, tuple(operands), dict(optimizer.attributes), f"{name}.update")
+        node = builder.add(optimizer.op, tuple(operands), dict(optimizer.attributes), f"{name}.update")
+        due[max(uses[gradient], uses[parameter.value_id])].append(node)
+    counting = [node for node in builder.nodes if node.op is not optimizer.op]
+    builder.nodes = [*counting, *due[0]]
+    for node, updates in zip(order.nodes, due[1:], strict=True):
+        builder.nodes += [node, *updates]
     return builder.order(order, gradients={}, deltas={})
+
+
+def _last_uses(order: Order) -> list[int]:
+    """For each value, how many nodes must have run before it is made and nothing reads its memory any more."""
+    uses, base = [0] * len(order.names), list(range(len(order.names)))
+    for count, node in enumerate(order.nodes, 1):
+        for v in node.reads:
+            uses[base[v]] = uses[v] = count
+        for v in node.outputs:
+            uses[v] = count
+        if isinstance(node.op, ViewOp):
+            base[node.outputs[0]] = base[node.inputs[0]]
+    return uses
 
 
 def _state_leaf(builder: OrderBuilder, name: str, shape: tuple[int, ...], dtype: str) -> int:
