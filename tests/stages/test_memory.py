@@ -203,6 +203,13 @@ def test_against_time_a_block_that_comes_late_and_stays_fits():
     assert _placed(blocks, 13)[1] == blocks.peak(13) == 1152
 
 
+def step_of(graph, **options):
+    """Layout and memory of a training step; no kernel is made."""
+    order = gx.compile(graph, loss="loss", optimizer="sgd(lr=0.1)", **options)._orders.sized("step", {})
+    layout = lay_out(order)
+    return layout, plan_memory(layout, order.outputs.values(), reuse=options.get("optimize", True))
+
+
 def deep(layers, side=8):
     """A chain of layers with one weight, its gradient a sum over all of them."""
     g = gx.Graph("deep")
@@ -215,7 +222,7 @@ def deep(layers, side=8):
 
 def test_a_weight_used_often_does_not_hold_its_contributions():
     """What grows with the depth is one activation a layer: no delta, no product waits for the others."""
-    few, many = (gx.compile(deep(n), loss="loss", optimizer="sgd(lr=0.1)").program.memory.arena for n in (20, 120))
+    few, many = (step_of(deep(n))[1].arena for n in (20, 120))
     assert many - few == 100 * 8 * 8 * 4
 
 
@@ -227,16 +234,16 @@ def test_a_gradient_is_over_when_its_parameter_is_updated(optimize):
     for k in range(8):
         z = ops.tanh(z @ g.parameter(f"w{k}", (32, 32), init="orthogonal"))
     g.output(ops.sum(z, name="loss"))
-    program = gx.compile(g, loss="loss", optimizer="sgd(lr=0.1)", optimize=optimize).program
-    assert program.memory.arena < 2 * 32 * 32 * 4 or not optimize
-    text = [i.node for i in program.instructions]
+    layout, memory = step_of(g, optimize=optimize)
+    assert memory.arena < 2 * 32 * 32 * 4 or not optimize
+    text = layout.steps
     for k in range(8):
         update = next(n for n in text if n.name == f"w{k}.update")
-        weight = program.layout.storage[update.inputs[0]]
-        readers = [n for n in text if weight in {program.layout.storage[v] for v in n.reads}]
+        weight = layout.storage[update.inputs[0]]
+        readers = [n for n in text if weight in {layout.storage[v] for v in n.reads}]
         assert readers[-1] is update
-        gradient = program.layout.storage[update.inputs[1]]
-        made = max(p for p, n in enumerate(text) if gradient in {program.layout.storage[v] for v in n.outputs})
+        gradient = layout.storage[update.inputs[1]]
+        made = max(p for p, n in enumerate(text) if gradient in {layout.storage[v] for v in n.outputs})
         assert text.index(update) <= made + 2
 
 

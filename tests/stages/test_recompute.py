@@ -219,11 +219,12 @@ def test_cuts_are_where_little_crosses():
 def test_memory_falls_to_the_square_root():
     layers, side = 144, 16
     g = chain(layers, side)
-    plain, again = (gx.compile(g, loss="loss", optimizer="sgd(lr=0.1)", recompute=n).program for n in (None, 12))
+    orders = [gx.compile(g, loss="loss", optimizer="sgd(lr=0.1)", recompute=n)._orders.sized("step", {}) for n in (None, 12)]
+    plain, again = map(lay_out, orders)
     value = side * side * 8
-    assert plain.memory.arena >= layers * value
-    assert again.memory.arena <= (2 * 12 + 8) * value
-    assert len(again.instructions) <= len(plain.instructions) + 3 * layers  # product, sum, tanh: one more forward pass
+    assert plan_memory(plain, orders[0].outputs.values()).arena >= layers * value
+    assert plan_memory(again, orders[1].outputs.values()).arena <= (2 * 12 + 8) * value
+    assert len(again.steps) <= len(plain.steps) + 3 * layers  # product, sum, tanh: one more forward pass
 
 
 def test_a_residual_net_needs_less():
