@@ -118,9 +118,7 @@ class Executable:
         self.graph, self.loss, self.optimizer, self.seed = graph, loss, optimizer, seed
         self.threads = default_threads() if threads is None else threads
         self._keep_deltas, self._optimize = keep_deltas, optimize
-        self._orders = pipeline.Orders(
-            graph, loss, wrt, optimizer, keep_deltas=keep_deltas, optimize=optimize, recompute=recompute
-        )
+        self._orders = pipeline.Orders(graph, loss, wrt, optimizer, keep_deltas=keep_deltas, optimize=optimize, recompute=recompute)
         self._state: dict[str, np.ndarray] = {}
         for leaf in self._orders.forward.of_kind("parameter"):
             self._state[leaf.name] = aligned_array(self._first_value(leaf))

@@ -57,7 +57,8 @@ class Forward:
     def cuts(self, request: Request) -> list[int]:
         """The positions at which segments begin, but for the first, ascending."""
         if isinstance(request, tuple):
-            ends = {self.maker[v] + 1 for v, name in enumerate(self.order.names) if name in set(request) and v in self.maker}
+            wanted = set(request)
+            ends = {position + 1 for v, position in self.maker.items() if self.order.names[v] in wanted}
             return sorted(ends - {len(self.nodes)})
         if request == SQUARE_ROOT:
             return self._even(math.isqrt(sum(not isinstance(n.op, (ViewOp, ShapeOp)) for n in self.nodes)))
@@ -70,6 +71,7 @@ class Forward:
         if not reached or reached[-1] == 0:
             return []
         crossing, cuts = self._crossing(), [0]
+        number = min(number, len(self.nodes))
         for k in range(1, number):
             mark, margin = reached[-1] * k / number, reached[-1] / (4 * number)
             near = range(bisect.bisect_left(reached, mark - margin) + 1, bisect.bisect_right(reached, mark + margin) + 1)

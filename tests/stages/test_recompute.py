@@ -69,7 +69,7 @@ def differentiated(g):
 # -- the same gradients
 
 
-@pytest.mark.parametrize("asked", [1, 2, 7, "sqrt", 1000, ["z3", "z9"], []])
+@pytest.mark.parametrize("asked", [1, 2, 7, "sqrt", 10**12, ["z3", "z9"], []])
 def test_a_chain_has_the_same_gradients_bit_for_bit(asked):
     g = chain(16)
     arrays = data(g)
