@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from graphexec.cli_command import Shape, Size, command, has_terminal, note, optimizing
+from graphexec.cli_command import Segments, Shape, Size, command, has_terminal, note, optimizing
 from graphexec.cli_session import Result, Settings
 
 Sizes = tuple[tuple[str, int], ...]
@@ -115,6 +115,7 @@ def grad(
 @click.option("--lr", type=float, metavar="X", help="Learning rate, in place of the optimizer's.")
 @click.option("--optimizer", metavar="CALL", help="Such as 'sgd(lr=0.1)' or 'adam(lr=0.001)'.")
 @click.option("--hold-out", type=click.FloatRange(0, 1, max_open=True), metavar="X", help="Fraction of the rows to hold out.")
+@click.option("--recompute", type=Segments(), help="Less memory for more time: keep what joins N segments (or sqrt).")
 @click.option("--checkpoint", metavar="DIR", help="Save everything after each epoch in this folder.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint, bit for bit as if never stopped.")
 @weights

@@ -120,6 +120,19 @@ class Size(click.ParamType[Any]):
         return name, int(number)
 
 
+class Segments(click.ParamType[Any]):
+    """How many segments are computed again, as in ``10``; or ``sqrt``."""
+
+    name = "N|sqrt"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value == "sqrt" or isinstance(value, int):
+            return value  # type: ignore[no-any-return]
+        if not value.isdecimal() or int(value) == 0:
+            self.fail(f"{value!r} is neither a whole number from 1 nor sqrt.", param, ctx)
+        return int(value)
+
+
 class Shape(click.ParamType[Any]):
     """``2,3``."""
 

@@ -195,7 +195,8 @@ class Session:
     def compile_kind(self, kind: str) -> Executable:
         if kind == "forward":
             return self.compile()
-        return self.compile(loss=self.required_loss(), optimizer=self.optimizer() if kind == "step" else None)
+        optimizer = self.optimizer() if kind == "step" else None
+        return self.compile(loss=self.required_loss(), optimizer=optimizer, recompute=self.train.get("recompute"))
 
 
 def _drawn(leaf: Leaf, sizes: Mapping[str, int], rng: np.random.Generator) -> np.ndarray:

@@ -37,6 +37,7 @@ class Options:
     lr: float | None = None
     optimizer: str | None = None
     hold_out: float | None = None
+    recompute: int | str | None = None
     checkpoint: str | None = None
     resume: bool = False
     weights: str | None = None
@@ -53,7 +54,9 @@ def train(
     session = Session(path, settings)
     section = session.train
     metrics = metric_values(session.graph, section)
-    exe = session.compile(loss=session.required_loss(), optimizer=session.optimizer(options.optimizer, options.lr))
+    recompute = section.get("recompute") if options.recompute is None else options.recompute
+    optimizer = session.optimizer(options.optimizer, options.lr)
+    exe = session.compile(loss=session.required_loss(), optimizer=optimizer, recompute=recompute)
     split = _split(session, options)
     epochs = section.get("epochs", 1) if options.epochs is None else options.epochs
     batch_size = section.get("batch_size") if options.batch_size is None else options.batch_size

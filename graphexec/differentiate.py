@@ -2,8 +2,9 @@
 
 Reverse mode, as in any textbook: walk the nodes backwards; a node whose output has a delta gives each operand a
 contribution by its op's backward rule; where a value feeds several operands, one sum node adds the contributions in
-the order of the consumers (`dL/dw = δ(2) z(1)ᵀ + δ(1) xᵀ`). Rules are written for operands of equal shape; broadcasting
-is undone here and nowhere else, by summing a contribution back to its value's shape.
+the order in which they are found, from the last consumer to the first (`dL/dw = δ(2) z(1)ᵀ + δ(1) xᵀ`), so that each can
+be added and forgotten as soon as it is there. Rules are written for operands of equal shape; broadcasting is undone
+here and nowhere else, by summing a contribution back to its value's shape.
 Source: Griewank and Walther, "Evaluating Derivatives", 2008, chapter 3.
 """
 
@@ -95,12 +96,11 @@ class _Backward:
             self.builder.prefix, self.builder.source = "", None
 
     def _sum(self, value: int, name: str, source: str | None) -> int | None:
-        """The delta of a value: its contributions, summed in consumer order."""
+        """The delta of a value: its contributions, summed from the last consumer to the first."""
         parts = self.contributions.get(value)
         if parts is None:
             return None
         if value not in self.deltas:
-            parts = parts[::-1]  # they came from the last consumer to the first
             if len(parts) == 1:
                 self.deltas[value] = parts[0]
             else:
@@ -126,8 +126,7 @@ class _Backward:
             backward = op.backward_op or self._derived(node)
             given = self._add_backward(node, op, backward)
         targets = self._targets(node)
-        for slot in reversed(range(len(targets))):  # so that reversing gives operand order
-            value, delta = targets[slot], given[slot]
+        for value, delta in zip(targets, given, strict=True):
             if delta is None or not self.active[value]:
                 continue
             if self.builder.specs[delta].shape != self.order.specs[value].shape:

@@ -134,12 +134,12 @@ class Executable:
 
     def __init__(
         self, graph: Graph, *, loss: str | None, optimizer: Optimizer | None, wrt: list[str] | None, seed: int, threads: int | None,
-        keep_deltas: bool, skip: frozenset[str],
+        keep_deltas: bool, skip: frozenset[str], recompute: Any,
     ) -> None:  # fmt: skip
         self.graph, self.loss, self.optimizer, self.seed = graph, loss, optimizer, seed
         self.threads = default_threads() if threads is None else threads
         self._keep_deltas, self._skip = keep_deltas, skip
-        self._orders = pipeline.Orders(graph, loss, wrt, optimizer, keep_deltas=keep_deltas, skip=skip)
+        self._orders = pipeline.Orders(graph, loss, wrt, optimizer, keep_deltas=keep_deltas, skip=skip, recompute=recompute)
         self._state: dict[str, np.ndarray] = {}
         for leaf in self._orders.forward.of_kind("parameter"):
             self._state[leaf.name] = aligned_array(self._first_value(leaf))
@@ -361,6 +361,7 @@ def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]])
 def compile(  # noqa: A001 - the name users expect beside gx.differentiate
     graph: Graph, *, loss: Any = None, optimizer: Optimizer | str | None = None, wrt: Iterable[Any] | None = None, seed: int = 0,
     threads: int | None = None, keep_deltas: bool = False, optimize: bool = True, skip_passes: str | Iterable[str] = (),
+    recompute: int | str | Iterable[Any] | None = None,
 ) -> Executable:  # fmt: skip
     """Makes a graph ready to run.
 
@@ -372,7 +373,12 @@ def compile(  # noqa: A001 - the name users expect beside gx.differentiate
     ``"fuse"``, or ``("fuse", "merge")``. All names are in `graphexec.rewrite.OPTIONAL`; what is computed does not depend on
     them, but for rounding.
 
-    *Raises* GraphError, ShapeError, DtypeError, OpError, DifferentiationError before anything runs; DataError for an unknown pass.
+    ``recompute`` trades time for memory: the forward pass is cut into segments, only what one segment reads of another
+    is kept for the backward pass, and the rest is computed again. A number of segments of about equal memory, "sqrt" for
+    the square root of the number of nodes, or the values (or their names) with which segments end. The gradients are the
+    same.
+
+    *Raises* GraphError, ShapeError, DtypeError, OpError, DifferentiationError before anything runs; DataError for an unknown name.
     """
     names = None if wrt is None else [w if isinstance(w, str) else w.name for w in wrt]
     loss = loss if loss is None or isinstance(loss, str) else loss.name
@@ -380,7 +386,9 @@ def compile(  # noqa: A001 - the name users expect beside gx.differentiate
         optimizer = Optimizer.parse(optimizer)
     if optimizer is not None and loss is None:
         raise DataError("an optimizer needs a loss", todo="Give loss=, the name of a scalar value.")
+    if recompute is not None and loss is None:
+        raise DataError("recompute= needs a loss: without a backward pass nothing is kept", todo="Give loss=, or leave it out.")
     return Executable(
         graph, loss=loss, optimizer=optimizer, wrt=names, seed=seed, threads=threads, keep_deltas=keep_deltas,
-        skip=skipped(optimize, skip_passes),
+        skip=skipped(optimize, skip_passes), recompute=recompute,
     )  # fmt: skip

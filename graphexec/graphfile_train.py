@@ -17,12 +17,13 @@ from graphexec.graphfile_build import GraphBuilder
 from graphexec.graphfile_call import Call, Literal, read_call
 from graphexec.graphfile_check import check_graph
 from graphexec.graphfile_fields import boolean, call_or_name, integer, mapping, text
-from graphexec.graphfile_tree import Item, Mapping, Page, Scalar, kind_name, resolve
+from graphexec.graphfile_tree import Item, Mapping, Page, Scalar, Sequence, kind_name, resolve
 from graphexec.op import Op
 from graphexec.order import Order
 from graphexec.registry import registry
+from graphexec.rewrite.segments import SQUARE_ROOT
 
-KEYS = ("loss", "optimizer", "data", "hold_out", "metrics", "epochs", "batch_size", "seed", "shuffle")
+KEYS = ("loss", "optimizer", "data", "hold_out", "metrics", "epochs", "batch_size", "seed", "shuffle", "recompute")
 
 
 @dataclass
@@ -72,6 +73,7 @@ def read_train(page: Page, item: Item, builder: GraphBuilder) -> Train:
         "batch_size": lambda i: integer(page, i, "batch_size", 1),
         "seed": lambda i: integer(page, i, "seed", 0),
         "shuffle": lambda i: boolean(page, i, "shuffle"),
+        "recompute": lambda i: _recompute(page, i, builder),
     }
     for key, value in section.items():
         train.settings[key] = readers[key](value)
@@ -156,6 +158,24 @@ def _hold_out(page: Page, item: Item, builder: GraphBuilder) -> float | int | di
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
         page.fail(item.line, f"hold_out must be a fraction from 0 to below 1, or data, not {kind_name(page, item)}")
     return value
+
+
+def _recompute(page: Page, item: Item, builder: GraphBuilder) -> int | str | list[str]:
+    """A number of segments, ``sqrt``, or a list of the values to keep."""
+    if isinstance(item, Sequence):
+        names = [text(page, i, "a value of recompute") for i in item.items]
+        for name, given in zip(names, item.items, strict=True):
+            builder.known_output(name, given.line)
+        return names
+    value = resolve(page, item) if isinstance(item, Scalar) else None
+    if value == SQUARE_ROOT or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        assert isinstance(value, (int, str))
+        return value
+    page.fail(
+        item.line,
+        f"recompute must be a whole number from 1, not {kind_name(page, item)}",
+        todo="Write a number of segments, sqrt, or the list of the values to keep.",
+    )
 
 
 def _metrics(page: Page, item: Item, train: Train, builder: GraphBuilder) -> dict[str, str]:

@@ -203,8 +203,7 @@ def reverse(order: Order, values: Mapping[int, Array], of: int, wrt: Sequence[in
                 given = _pull_back(_with_sizes(node, order), values, deltas)
             except GraphExecError as error:
                 raise error.at(node=node.name, source=node.source) from error.__cause__
-            received = list(zip(_receivers(node), given, strict=True))
-            for v, delta in reversed(received):
+            for v, delta in zip(_receivers(node), given, strict=True):
                 if delta is not None and v in active:
                     parts.setdefault(v, []).append(_sum_to(delta, values[v]))
     _settle((leaf.value_id for leaf in order.leaves), parts, deltas)
@@ -212,10 +211,10 @@ def reverse(order: Order, values: Mapping[int, Array], of: int, wrt: Sequence[in
 
 
 def _settle(values: Iterable[int], parts: Mapping[int, list[Array]], deltas: dict[int, Array]) -> None:
-    """Sums contributions in the order of the consumers; they were found from the last to the first."""
+    """Sums contributions in the order in which they were found, from the last consumer to the first."""
     for v in values:
         if v in parts:
-            deltas[v] = functools.reduce(np.add, reversed(parts[v]))
+            deltas[v] = functools.reduce(np.add, parts[v])
 
 
 def _sum_to(delta: Array, like: Array) -> Array:

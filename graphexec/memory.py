@@ -1,8 +1,8 @@
 """plan_memory: lifetimes, and one arena in which buffers whose lifetimes do not meet share memory.
 
-Walks the steps once: a value's buffer is taken when it is written and given back after its last reader; what is free
-is found by size, so the plan costs linear time. An elementwise op whose operand is read for the last time writes over
-it.
+Walks the steps once: storages become blocks, each with the time from the step that writes it to the last that reads it. An
+elementwise op whose operand is read for the last time writes over it, in the operand's block. Then every block gets a place
+in the arena. No plan can need less than what is alive at once; where the first way of placing needs more, another is tried.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+import numpy as np
 
 from graphexec.fused import RowsOp
 from graphexec.layout import Layout
@@ -21,6 +23,9 @@ from graphexec.template_rows import row_plan, row_views
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
 
+MOST_BLOCKS = 1_000
+"""Blocks up to which they are placed largest first, where that may save memory: it costs time in the square of their number."""
+
 
 @dataclass(frozen=True)
 class MemoryPlan:
@@ -28,7 +33,7 @@ class MemoryPlan:
 
     offsets: list[int]
     arena: int
-    """Size of the arena: the peak of memory in use at once."""
+    """Size of the arena."""
     without_reuse: int
     """What the same values would take if each had its own memory."""
 
@@ -38,26 +43,50 @@ def plan_memory(layout: Layout, keep: Iterable[int] = (), *, reuse: bool = True)
 
     ``reuse=False`` gives each value its own memory, for debugging.
     """
-    count = len(layout.bytes)
-    last = _last_uses(layout, keep) if reuse else [len(layout.steps)] * count
-    offsets, sizes = [-1] * count, [_round(n) for n in layout.bytes]
-    arena = _Arena()
+    last = _last_uses(layout, keep) if reuse else [len(layout.steps)] * len(layout.bytes)
+    blocks, block_of = _blocks(layout, last, reuse)
+    offsets, arena = _placed(blocks, len(layout.steps))
+    without = sum(_round(n) for n, p in zip(layout.bytes, layout.persistent, strict=True) if not p)
+    return MemoryPlan([-1 if k < 0 else offsets[k] for k in block_of], arena, without)
+
+
+# -- blocks
+
+
+@dataclass
+class _Blocks:
+    """Lists by block: bytes, the step that writes it first, the last step that uses it."""
+
+    sizes: list[int]
+    born: list[int]
+    last: list[int]
+
+    def peak(self, steps: int) -> int:
+        """The most bytes that are alive at once: no arena can be smaller."""
+        changes = np.zeros(steps + 2, np.int64)
+        np.add.at(changes, self.born, self.sizes)
+        np.subtract.at(changes, np.add(self.last, 1), self.sizes)
+        return int(np.cumsum(changes).max())
+
+
+def _blocks(layout: Layout, last: list[int], reuse: bool) -> tuple[_Blocks, list[int]]:
+    """The blocks, and for each storage its block; -1 for those that are not in the arena."""
+    blocks, block_of = _Blocks([], [], []), [-1] * len(layout.bytes)
     for position, step in enumerate(layout.steps):
-        taken = _take_over(layout, step, position, last, offsets) if reuse else {}
+        taken = _take_over(layout, step, position, last, block_of) if reuse else {}
         for value in step.outputs:
             storage = layout.storage[value]
-            if layout.persistent[storage] or offsets[storage] >= 0:
+            if layout.persistent[storage] or block_of[storage] >= 0:
                 continue
             if storage in taken:
-                offsets[storage] = offsets[taken[storage]]
-                last[taken[storage]] = -1  # its memory has a new owner
+                block_of[storage] = block = block_of[taken[storage]]
+                blocks.last[block] = last[storage]
             else:
-                offsets[storage] = arena.take(sizes[storage])
-        for storage in {layout.storage[v] for v in (*step.reads, *step.outputs)}:
-            if last[storage] <= position and last[storage] >= 0 and offsets[storage] >= 0 and not layout.persistent[storage]:
-                arena.give_back(offsets[storage], sizes[storage])
-                last[storage] = -1
-    return MemoryPlan(offsets, arena.end, sum(s for s, p in zip(sizes, layout.persistent, strict=True) if not p))
+                block_of[storage] = len(blocks.sizes)
+                blocks.sizes.append(_round(layout.bytes[storage]))
+                blocks.born.append(position)
+                blocks.last.append(last[storage])
+    return blocks, block_of
 
 
 def _last_uses(layout: Layout, keep: Iterable[int]) -> list[int]:
@@ -73,7 +102,7 @@ def _last_uses(layout: Layout, keep: Iterable[int]) -> list[int]:
     return last
 
 
-def _take_over(layout: Layout, step: Node, position: int, last: list[int], offsets: list[int]) -> dict[int, int]:
+def _take_over(layout: Layout, step: Node, position: int, last: list[int], block_of: list[int]) -> dict[int, int]:
     """Output storages that may use an operand's memory: the operand ends here, and element i is read where i is written."""
     if isinstance(step.op, RowsOp):
         walked, outputs = row_views(layout, step)[0], _written_last(layout, step)
@@ -89,7 +118,7 @@ def _take_over(layout: Layout, step: Node, position: int, last: list[int], offse
         for operand in step.reads:
             source = layout.storage[operand]
             if (
-                last[source] == position and offsets[source] >= 0 and source not in taken.values()
+                last[source] == position and block_of[source] >= 0 and source not in taken.values()
                 and not layout.persistent[source] and layout.bytes[source] == layout.bytes[storage]
                 and all(layout.views[o] == view for o in step.reads if layout.storage[o] == source)
             ):  # fmt: skip
@@ -107,6 +136,60 @@ def _written_last(layout: Layout, step: Node) -> tuple[int, ...]:
 
 def _round(nbytes: int) -> int:
     return max(-(-nbytes // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
+
+
+# -- places
+
+
+def _placed(blocks: _Blocks, steps: int) -> tuple[list[int], int]:
+    """The offset of each block, and the end of the last: the smallest of what three ways of placing give.
+
+    In the order of time a long-lived block that comes late finds only gaps; against the order of time it comes early.
+    """
+    least, best, arena = blocks.peak(steps) if blocks.sizes else 0, [], -1
+    for place in (_in_time, _against_time, _largest_first):
+        if arena == least or (place is _largest_first and len(blocks.sizes) > MOST_BLOCKS):
+            break
+        offsets = place(blocks)
+        end = max((o + n for o, n in zip(offsets, blocks.sizes, strict=True)), default=0)
+        if arena < 0 or end < arena:
+            best, arena = offsets, end
+    return best, arena
+
+
+def _in_time(blocks: _Blocks) -> list[int]:
+    return _one_by_one(blocks.sizes, blocks.born, blocks.last)
+
+
+def _against_time(blocks: _Blocks) -> list[int]:
+    return _one_by_one(blocks.sizes, [-t for t in blocks.last], [-t for t in blocks.born])
+
+
+def _one_by_one(sizes: list[int], begin: list[int], end: list[int]) -> list[int]:
+    """Takes a block's memory when it begins, and gives it back when it has ended: linear in the number of blocks."""
+    offsets, arena, given = [-1] * len(sizes), _Arena(), 0
+    ending = sorted(range(len(sizes)), key=end.__getitem__)
+    for block in sorted(range(len(sizes)), key=begin.__getitem__):
+        while end[ending[given]] < begin[block]:
+            arena.give_back(offsets[ending[given]], sizes[ending[given]])
+            given += 1
+        offsets[block] = arena.take(sizes[block])
+    return offsets
+
+
+def _largest_first(blocks: _Blocks) -> list[int]:
+    """Each block at the lowest place that is free during its life. Source: Pisarchyk and Lee, 2020, "greedy by size"."""
+    sizes, born, last = (np.array(x, np.int64) for x in (blocks.sizes, blocks.born, blocks.last))
+    order = np.lexsort((born, -sizes))
+    offsets, placed = np.zeros(len(sizes), np.int64), np.zeros(len(sizes), bool)
+    for block in order:
+        beside = np.flatnonzero(placed & (born <= last[block]) & (last >= born[block]))
+        beside = beside[np.argsort(offsets[beside], kind="stable")]
+        starts = np.append(offsets[beside], np.iinfo(np.int64).max)
+        ends = np.maximum.accumulate(np.append(0, offsets[beside] + sizes[beside]))
+        offsets[block] = ends[np.argmax(starts - ends >= sizes[block])]
+        placed[block] = True
+    return [int(o) for o in offsets]
 
 
 class _Arena:

@@ -391,6 +391,9 @@ class ViewOp(Op):
 
     kind: ClassVar[str] = "view"
 
+    waits: bool = False
+    """Whether its operands in ``like`` are waited for: no pass looks through it, or has it wait for another value."""
+
     def view(self, x: View, specs: Specs, attributes: Attributes) -> View:
         """The output's view, given the input's. *Raises* NotAView when the input must be copied first."""
         others = [s for s in specs[1:] if s is not None]

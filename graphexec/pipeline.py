@@ -1,6 +1,6 @@
 """pipeline: the one module that knows the order of the stages.
 
-    Graph -> order -> infer -> expand -> differentiate -> (updates) -> optimize -> lower -> Program
+    Graph -> order -> infer -> expand -> differentiate (-> recompute) (-> updates) -> optimize -> lower -> Program
 
 Everything up to `optimize` is done once for a graph, with named dimensions unbound; for given sizes only shapes are
 inferred again, memory planned and addresses filled in.
@@ -20,12 +20,14 @@ from graphexec.differentiate import differentiate_order
 from graphexec.errors import DataError, GraphError
 from graphexec.graph import Graph
 from graphexec.infer import infer
-from graphexec.op import Attributes, Op
+from graphexec.op import Attributes, Op, ViewOp
 from graphexec.order import Leaf, Node, Order
 from graphexec.program import Program, aligned_array, lower
 from graphexec.registry import registry
 from graphexec.rewrite import REUSE, optimize
 from graphexec.rewrite.expand import expand
+from graphexec.rewrite.recompute import recompute
+from graphexec.rewrite.segments import checked
 from graphexec.spec import Sizes, TensorSpec
 from graphexec.training.optimizers import Optimizer
 
@@ -53,7 +55,7 @@ class Orders:
 
     def __init__(
         self, graph: Graph, loss: str | None, wrt: Sequence[str] | None, optimizer: Optimizer | None,
-        *, keep_deltas: bool, skip: Collection[str],
+        *, keep_deltas: bool, skip: Collection[str], recompute: Any = None,
     ) -> None:  # fmt: skip
         self.optimizer, self.loss, self.wrt = optimizer, loss, wrt
         self._keep_deltas, self._skip = keep_deltas, skip
@@ -61,6 +63,7 @@ class Orders:
             self.forward = expand(infer(graph.order(), Sizes()))
         if loss is not None:
             self.forward.value_id(loss)
+        self._recompute = checked(recompute, self.forward.names)
         self._made: dict[str, Order] = {}
         if optimizer is not None:
             self.of("step")
@@ -105,7 +108,8 @@ class Orders:
                 order.value_id(name)
         result = differentiate_order(order, index[self.loss], [index[n] for n in wrt])
         deltas = result.deltas if self._keep_deltas else {}
-        return result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]}, deltas=deltas)
+        result = result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]}, deltas=deltas)
+        return result if self._recompute is None else recompute(result, order.nodes, self._recompute, result.kept)
 
     def finish(self, order: Order) -> Order:
         """The order with all passes, but for those that are left out."""
@@ -128,10 +132,15 @@ def lowered(order: Order, buffers: Mapping[str, np.ndarray], threads: int, skip:
 
 
 def with_updates(order: Order, optimizer: Optimizer) -> Order:
-    """The order with an update node for each gradient, and leaves for the optimizer's state."""
+    """The order with an update node for each gradient, and leaves for the optimizer's state.
+
+    A parameter is updated as soon as its gradient is there and nothing reads it any more: the gradient is over before the
+    next is made.
+    """
     builder = OrderBuilder(order)
-    builder.nodes = list(order.nodes)
+    due: list[list[Node]] = [[] for _ in range(len(order.nodes) + 1)]
     step: int | None = None
+    uses = _last_uses(order)
     if "step" in optimizer.op.inputs:
         counter = _state_leaf(builder, "optimizer.step", (), "int64")
         step = builder.add(registry.get("increment"), (counter,), {}, "optimizer.count").outputs[0]
@@ -145,8 +154,26 @@ def with_updates(order: Order, optimizer: Optimizer) -> Order:
                 operands.append(step)
             else:
                 operands.append(_state_leaf(builder, f"{name}.{state}", spec.shape, spec.dtype))
-        builder.add(optimizer.op, tuple(operands), dict(optimizer.attributes), f"{name}.update")
+        node = builder.add(optimizer.op, tuple(operands), dict(optimizer.attributes), f"{name}.update")
+        due[max(uses[gradient], uses[parameter.value_id])].append(node)
+    counting = [node for node in builder.nodes if node.op is not optimizer.op]
+    builder.nodes = [*counting, *due[0]]
+    for node, updates in zip(order.nodes, due[1:], strict=True):
+        builder.nodes += [node, *updates]
     return builder.order(order, gradients={}, deltas={})
+
+
+def _last_uses(order: Order) -> list[int]:
+    """For each value, how many nodes must have run before it is made and nothing reads its memory any more."""
+    uses, base = [0] * len(order.names), list(range(len(order.names)))
+    for count, node in enumerate(order.nodes, 1):
+        for v in node.reads:
+            uses[base[v]] = uses[v] = count
+        for v in node.outputs:
+            uses[v] = count
+        if isinstance(node.op, ViewOp):
+            base[node.outputs[0]] = base[node.inputs[0]]
+    return uses
 
 
 def _state_leaf(builder: OrderBuilder, name: str, shape: tuple[int, ...], dtype: str) -> int:

@@ -179,8 +179,11 @@ def kernel(signature: Any = None, **options: Any) -> Any:
 
 
 def view(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Declare an op that only looks at its input differently: ``function(x: View, *like specs, **attributes) -> View``."""
-    return _declare(ViewOp, function, options, ("reference", "domain", "differentiable", "onnx", "like", "kinds"))
+    """Declare an op that only looks at its input differently: ``function(x: View, *like specs, **attributes) -> View``.
+
+    With ``waits=True`` the output is there when the operands in ``like`` are, not before.
+    """
+    return _declare(ViewOp, function, options, ("reference", "domain", "differentiable", "onnx", "like", "kinds", "waits"))
 
 
 def shape_value(function: Callable[..., Any] | None = None, **options: Any) -> Any:

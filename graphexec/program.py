@@ -208,7 +208,10 @@ def _fill(program: Program, threads: int) -> None:
     storage, offsets = np.array(layout.storage or [0]), np.array([v.offset for v in layout.views] or [0], np.int64)
     items = np.array([1 if s is None else itemsize(s.dtype) for s in layout.specs] or [1], np.int64)  # None: pruned
     by_value = program.addresses[storage] + offsets * items
-    program.scratch = _scratch(chosen, threads)
+    for template in templates.values():
+        table[members[id(template)]] = (template.kernel.address, 0, SERIAL if template.serial else 0)
+    program.parallel = _gains_by_threads(program, chosen, table, threads)
+    program.scratch = _scratch(chosen, threads if program.parallel else 1)
     for template in templates.values():
         rows = np.array(members[id(template)])
         at = starts[rows]
@@ -222,15 +225,18 @@ def _fill(program: Program, threads: int) -> None:
             records[at + slot] = by_value[values]
         for slot, offset in template.inside:
             records[at + slot] = records.ctypes.data + (at + offset) * 8
-        table[rows] = (template.kernel.address, 0, SERIAL if template.serial else 0)
     table[:, 1] = records.ctypes.data + starts[:-1] * 8
-    program.parallel = threads > 1 and not all(t.serial for t in templates.values())
-    if program.parallel:
-        _mark_meetings(layout, program.addresses, table)
-        gain = (1 - 1 / threads) * sum(t.work for t in chosen if not t.serial)
-        program.parallel = bool(gain > MEETING * (np.count_nonzero(table[:, 2] & MEET) + 2))
     program.instructions = [Instruction(t.kernel, n, t) for t, n in zip(chosen, layout.steps, strict=True)]
     program.records, program.table = records, table
+
+
+def _gains_by_threads(program: Program, chosen: Sequence[Template], table: np.ndarray, threads: int) -> bool:
+    """Marks the meetings; whether sharing the work saves more than they cost."""
+    if threads == 1 or all(t.serial for t in chosen):
+        return False
+    _mark_meetings(program.layout, program.addresses, table)
+    gain = (1 - 1 / threads) * sum(t.work for t in chosen if not t.serial)
+    return bool(gain > MEETING * (np.count_nonzero(table[:, 2] & MEET) + 2))
 
 
 def _mark_meetings(layout: Layout, addresses: np.ndarray, table: np.ndarray) -> None:

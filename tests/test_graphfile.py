@@ -58,6 +58,7 @@ train:
   batch_size: 32
   seed: 0
   shuffle: true
+  recompute: [z, c2]
 """
 
 
@@ -119,6 +120,7 @@ def test_train_section_is_kept_as_plain_data():
     assert train == {
         "loss": "loss", "optimizer": "sgd(lr=0.1)", "data": {"file": "net.npz", "inputs": {"x": "x", "y": "y"}}, "hold_out": 0.2,
         "metrics": {"largest": "loss", "absolute": "abs(loss)"}, "epochs": 20, "batch_size": 32, "seed": 0, "shuffle": True,
+        "recompute": ["z", "c2"],
     }  # fmt: skip
 
 
@@ -530,7 +532,8 @@ def test_the_schema_is_sound():
         "mapping_no_op.yaml", "mapping_unknown_key.yaml", "mapping_inputs_text.yaml", "mapping_attribute_mapping.yaml",
         "mapping_operand_list.yaml", "outputs_number.yaml", "outputs_text.yaml", "outputs_twice.yaml", "train_unknown_key.yaml",
         "train_no_loss.yaml", "train_list.yaml", "train_epochs_fraction.yaml", "train_epochs_negative.yaml",
-        "train_batch_zero.yaml",
+        "train_batch_zero.yaml", "train_recompute_zero.yaml", "train_recompute_text.yaml", "train_recompute_mapping.yaml",
+        "train_recompute_number.yaml",
         "train_seed_text.yaml", "train_shuffle_number.yaml", "train_hold_out_one.yaml", "train_hold_out_true.yaml",
         "train_data_empty.yaml", "train_data_number.yaml", "train_metrics_list.yaml", "null.json", "operand_object.json",
     ],

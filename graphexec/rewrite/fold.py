@@ -99,6 +99,8 @@ class _Fold:
         x, out = node.inputs[0], node.outputs[0]
         if x in self.numbers:
             self.numbers[out] = self.numbers[x]
+        if node.op.waits:  # type: ignore[attr-defined]
+            return None
         base, view = self.seen.get(x, (x, None))
         specs = self._specs(node)
         key = (node.op, view, *map(_key, specs), freeze(node.attributes))  # views of many values are alike

@@ -2,7 +2,8 @@
 
 Views and reductions ask for nothing else; kernels may ask for the element type too.
 
-So a backward view waits for no forward value, and can stand before the loops that it is fused into.
+So a backward view waits for no forward value, and can stand before the loops that it is fused into. One that waits is
+left alone.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def early_likes(order: Order) -> Order:
         note(leaf.value_id)
     nodes = []
     for node in order.nodes:
-        if node.op.like and not node.op.variadic:
+        if node.op.like and not node.op.variadic and not (isinstance(node.op, ViewOp) and node.op.waits):
             which = 0 if isinstance(node.op, (ViewOp, ReductionOp)) else 1
             inputs = tuple(
                 earliest[_keys(order.specs[v])[which]] if v != ABSENT and p in node.op.like else v

@@ -113,7 +113,7 @@ class _Group:
     def _seen(self, node: Node, out: str) -> str | None:
         """A view that lays one element a row beside its row, or gives or takes the last axis."""
         form = self.forms.get(node.inputs[0])
-        if form not in (COLUMN, FLAT) or not isinstance(node.op, ViewOp):
+        if form not in (COLUMN, FLAT) or not isinstance(node.op, ViewOp) or node.op.waits:
             return None
         rows = View.contiguous(self.shape[:-1])
         source = rows.insert(rows.ndim) if form == COLUMN else rows

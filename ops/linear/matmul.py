@@ -21,4 +21,7 @@ def matmul(a, b, out, scratch, piece, pieces):
 
 @matmul.gradient
 def _(d_out, a, b):
-    return d_out @ ops.swap_axes(b), ops.swap_axes(a) @ d_out
+    if a.spec.size <= b.spec.size:
+        return d_out @ ops.swap_axes(b), ops.swap_axes(a) @ d_out
+    d_b = ops.swap_axes(a) @ d_out  # first: often nothing else waits for the larger operand, and d_a can have its place
+    return d_out @ ops.swap_axes(b), d_b

@@ -277,7 +277,7 @@ GRAPHS: dict[str, Callable[[Any, Values, Values], Any]] = {
 }  # fmt: skip
 
 
-def build(w: Any, threads: int | None = None, batch: str | None = None) -> gx.Executable:
+def build(w: Any, threads: int | None = None, batch: str | None = None, recompute: Any = None) -> gx.Executable:
     """A workload made ready to run; its last value is the output. ``batch`` names the axis of samples."""
     if w.model == "custom" and "swish15" not in dir(gx.ops):
         gx.load_plugin(HERE / "swish15.py")
@@ -289,4 +289,4 @@ def build(w: Any, threads: int | None = None, batch: str | None = None) -> gx.Ex
     if w.opt is None:
         return gx.compile(g, threads=threads)
     optimizer = gx.SGD(lr=w.lr) if w.opt == "sgd" else gx.Adam(lr=w.lr)
-    return gx.compile(g, loss=result, optimizer=optimizer, threads=threads)
+    return gx.compile(g, loss=result, optimizer=optimizer, threads=threads, recompute=recompute)

@@ -46,7 +46,8 @@ def test_errors_of_the_command_line(call, net):
 
 
 USAGES = [("run",), ("frobnicate",), ("train", "f.yaml", "--resume"), ("show", "f.yaml", "--size", "batch"),
-          ("run", "f.yaml", "--skip-pass"), ("ops", "list", "--no-optimize")]  # fmt: skip
+          ("run", "f.yaml", "--skip-pass"), ("ops", "list", "--no-optimize"),
+          ("train", "f.yaml", "--recompute", "0"), ("train", "f.yaml", "--recompute", "some")]  # fmt: skip
 
 
 @pytest.mark.parametrize("arguments", USAGES)

@@ -38,6 +38,16 @@ def test_options_come_before_the_file(record, net):
     assert record("train", net, "--seed", 8)["train"] != record("train", net)["train"]
 
 
+def test_recomputing_changes_the_memory_and_not_the_result(call, record, net):
+    plain = record("train", net)
+    for asked in (2, "sqrt"):
+        assert record("train", net, "--recompute", asked)["train"]["loss"] == pytest.approx(plain["train"]["loss"], rel=1e-5)
+    assert "again" not in call("show", net, "--program").stdout
+    net.write_text(net.read_text() + "  recompute: [scores]\n")
+    assert "hidden.again" in call("show", net, "--program").stdout
+    assert record("train", net)["train"]["loss"] == pytest.approx(plain["train"]["loss"], rel=1e-5)
+
+
 def test_weights_are_written_and_read(call, record, net):
     found = record("train", net, "-o", "w.safetensors")
     assert set(load_file("w.safetensors")) == {"w1", "b1", "w2"}

@@ -1,5 +1,6 @@
 """lay_out and plan_memory: where values lie, which share memory, and the checker that looks for overlap."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from helpers import RandomGraph
 
 import graphexec as gx
 from graphexec.layout import lay_out
-from graphexec.memory import ALIGNMENT, plan_memory
+from graphexec.memory import ALIGNMENT, _against_time, _Blocks, _in_time, _largest_first, _placed, plan_memory
 from graphexec.program import aligned_array, lower
 from graphexec.rewrite import optimize
 
@@ -159,6 +160,107 @@ def test_no_two_live_values_overlap(seed, prepared):
     arrays = {**random.inputs, **random.parameters}
     buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in order.leaves if leaf.kind != "constant"}
     lower(order, buffers, order.outputs.values()).check()
+
+
+# -- places
+
+
+def drawn_blocks(seed, count=60):
+    """Random lives and sizes, a few of them large and long."""
+    rng = np.random.default_rng(seed)
+    born = rng.integers(0, 100, count)
+    last = np.minimum(born + rng.integers(0, 12, count) + 60 * (rng.random(count) < 0.1), 100)
+    sizes = ALIGNMENT * np.where(rng.random(count) < 0.2, rng.integers(50, 100, count), rng.integers(1, 9, count))
+    return _Blocks(*(x.tolist() for x in (sizes, born, last)))
+
+
+@pytest.mark.parametrize("place", [_in_time, _against_time, _largest_first])
+@pytest.mark.parametrize("seed", range(4))
+def test_blocks_that_live_at_the_same_time_lie_apart(seed, place):
+    blocks = drawn_blocks(seed)
+    spans = list(zip(place(blocks), blocks.sizes, blocks.born, blocks.last, strict=True))
+    assert all(offset >= 0 for offset, *_ in spans)
+    for (a, size, born, last), (b, other, begin, end) in itertools.combinations(spans, 2):
+        assert last < begin or end < born or a + size <= b or b + other <= a
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_smallest_arena_is_taken(seed):
+    blocks = drawn_blocks(seed)
+    alive = [sum(n for n, b, e in zip(blocks.sizes, blocks.born, blocks.last, strict=True) if b <= t <= e) for t in range(101)]
+    assert blocks.peak(101) == max(alive)
+    ends = [max(o + n for o, n in zip(p(blocks), blocks.sizes, strict=True)) for p in (_in_time, _against_time, _largest_first)]
+    offsets, arena = _placed(blocks, 101)
+    assert max(alive) <= arena == min(ends)
+    assert max(o + n for o, n in zip(offsets, blocks.sizes, strict=True)) == arena
+
+
+def test_against_time_a_block_that_comes_late_and_stays_fits():
+    """One large block, then small ones that outlive it, then a large one again: in time, it finds no gap."""
+    sizes, born, last = [640, *[64] * 9, 576], [0, *range(1, 10), 10], [1, *[12] * 9, 12]
+    blocks = _Blocks(sizes, born, last)
+    assert max(o + n for o, n in zip(_in_time(blocks), sizes, strict=True)) > blocks.peak(13)
+    assert _placed(blocks, 13)[1] == blocks.peak(13) == 1152
+
+
+def step_of(graph, **options):
+    """Layout and memory of a training step; no kernel is made."""
+    order = gx.compile(graph, loss="loss", optimizer="sgd(lr=0.1)", **options)._orders.sized("step", {})
+    layout = lay_out(order)
+    return layout, plan_memory(layout, order.outputs.values(), reuse=options.get("optimize", True))
+
+
+def deep(layers, side=8):
+    """A chain of layers with one weight, its gradient a sum over all of them."""
+    g = gx.Graph("deep")
+    w, z = g.parameter("w", (side, side), init="normal(std=0.3)"), g.input("x", (side, side))
+    for k in range(layers):
+        z = ops.tanh(w @ z, name=f"z{k}")
+    g.output(ops.half_squared_error(z, g.input("y", (side, side)), name="loss"))
+    return g
+
+
+def test_a_weight_used_often_does_not_hold_its_contributions():
+    """What grows with the depth is one activation a layer: no delta, no product waits for the others."""
+    few, many = (step_of(deep(n))[1].arena for n in (20, 120))
+    assert many - few == 100 * 8 * 8 * 4
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_a_gradient_is_over_when_its_parameter_is_updated(optimize):
+    """Of eight layers one gradient is there at a time; each parameter is updated after the last product that reads it."""
+    g = gx.Graph("wide")
+    z = g.input("x", (2, 32))
+    for k in range(8):
+        z = ops.tanh(z @ g.parameter(f"w{k}", (32, 32), init="orthogonal"))
+    g.output(ops.sum(z, name="loss"))
+    layout, memory = step_of(g, optimize=optimize)
+    assert memory.arena < 2 * 32 * 32 * 4 or not optimize
+    text = layout.steps
+    for k in range(8):
+        update = next(n for n in text if n.name == f"w{k}.update")
+        weight = layout.storage[update.inputs[update.op.inputs.index(update.op.updates[0])]]
+        readers = [n for n in text if weight in {layout.storage[v] for v in n.reads}]
+        assert readers[-1] is update
+        gradient = layout.storage[update.inputs[1]]
+        made = max(p for p, n in enumerate(text) if gradient in {layout.storage[v] for v in n.outputs})
+        assert text.index(update) <= made + 2
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_no_gradient_sees_an_updated_parameter(optimize, rng):
+    """A weight that is read as it is, transposed, and in a sum of its slices; its last reader is far from its gradient."""
+    g = gx.Graph("views")
+    w, v = (g.parameter(n, (4, 4), "float64", init="orthogonal") for n in "wv")
+    h = ops.tanh(g.input("x", (3, 4), "float64") @ w.T + w[0])
+    g.output(ops.sum(ops.sin(h @ v) @ w, name="loss"))
+    arrays = {"x": rng.standard_normal((3, 4))}
+    exe = gx.compile(g, loss="loss", optimizer="sgd(lr=0.5)", optimize=optimize)
+    _, gradients = exe.gradients(**arrays)
+    before = {name: array.copy() for name, array in exe.parameters.items()}
+    exe.step(**arrays)
+    for name, array in exe.parameters.items():
+        np.testing.assert_allclose(array, before[name] - 0.5 * gradients[name], rtol=1e-13, atol=1e-13)
 
 
 # -- the checker is checked

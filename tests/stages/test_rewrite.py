@@ -86,6 +86,16 @@ def test_pairwise_adds_first_to_last(prepared, execute, rng):
     np.testing.assert_array_equal(execute(order, arrays)["total"], ((a + b) + c) + d)
 
 
+def test_a_term_is_added_as_soon_as_it_is_there(prepared, agrees, rng):
+    g, (x,) = graph_of((5,))
+    terms = [ops.sin(x), ops.exp(x), ops.tanh(x)]
+    total = ops.add_n(*terms)
+    g.output(ops.add_n(x, x, total, ops.cos(x), name="y"))
+    order = pairwise(prepared(g))
+    assert names_of(order) == ["sin", "exp", "add", "tanh", "add", "cos", "add", "add", "add"]
+    agrees(g, order, {"a": rng.standard_normal(5)})
+
+
 def test_pairwise_leaves_others_alone(prepared):
     g, (x,) = graph_of((5,))
     g.output(ops.tanh(x))
