@@ -47,6 +47,7 @@ __all__ = [
     "Size",
     "TensorSpec",
     "View",
+    "array_at",
     "broadcast",
     "composite",
     "elementwise",
@@ -197,6 +198,11 @@ GEMM_SCRATCH = 1 << 21
 def gemm(*args: Any) -> int:
     """The engine's matrix product, for kernels: see `graphexec.native.gemm` for what it takes. Compiled code only."""
     raise NotImplementedError("gemm runs inside compiled kernels only; in NumPy write a @ b")
+
+
+def array_at(address: int, size: int, like: Any) -> Any:
+    """The ``size`` elements of the type of ``like`` at an address, such as that of scratch memory, as an array. Compiled code only."""
+    raise NotImplementedError("addresses mean something inside compiled kernels only")
 
 
 class Ops:

@@ -370,14 +370,14 @@ def _calls(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[Call, .
     specs = [layout.specs[v] for v in node.inputs]
     if not isinstance(op, FusedOp):
         dtype = op.promoted(specs)
-        constants, numbers, words = kernels.split_attributes(op, node.attributes, dtype)
+        constants, numbers, words, _ = kernels.split_attributes(op, node.attributes, dtype)
         arguments = [Ref("load", k) for k in range(len(specs))] + [Ref("word", k) for k in range(len(numbers))]
         return (Call(op, constants, dtype, tuple(arguments), words),), list(numbers), words
     known = op.trace(specs)
     calls, all_numbers, all_words = [], [], []  # type: tuple[list[Call], list[float], list[str]]
     for call in op.calls:
         dtype = call.op.promoted([op.spec_of(a, specs, known) for a in call.arguments])
-        constants, numbers, words = kernels.split_attributes(call.op, call.attributes, dtype)
+        constants, numbers, words, _ = kernels.split_attributes(call.op, call.attributes, dtype)
         first = len(all_numbers)
         arguments = [_ref(a) for a in call.arguments] + [Ref("word", first + k) for k in range(len(numbers))]
         calls.append(Call(call.op, constants, dtype, tuple(arguments), words))
@@ -497,11 +497,11 @@ def _array_template(layout: Layout, node: Node, read: set[int]) -> Template:
     if sizes == [1] and not any(n != 1 for n in batch_shape) and all(is_one(n) for n in batch_shape):
         sizes, moves = [], [[] for _ in values]
     dtype = op.promoted([None if v == ABSENT else layout.specs[v] for v in node.inputs])
-    constants, numbers, words = kernels.split_attributes(op, node.attributes, dtype)
+    constants, numbers, words, lengths = kernels.split_attributes(op, node.attributes, dtype)
     arrays = tuple(Array(layout.specs[v].dtype, c) for v, c in zip(values, cores, strict=True))
     names = [op.inputs[0 if op.variadic else k] for k in wanted] + list(op.outputs)
     strided = tuple(n in op.strided for n in names)
-    kernel = kernels.array_kernel(op, constants, dtype, arrays, strided, words, len(sizes))
+    kernel = kernels.array_kernel(op, constants, dtype, arrays, strided, words, lengths, len(sizes))
     record = _Record(sizes)
     for value, core, move, which in zip(values, cores, moves, who, strict=True):
         view, item = layout.views[value], itemsize(layout.specs[value].dtype)

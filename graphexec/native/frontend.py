@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any, NamedTuple
 
+import numba
 from numba.core import compiler, cpu_options, types
 from numba.core.errors import NumbaError
 from numba.core.registry import cpu_target
@@ -40,6 +42,25 @@ def array_type(dtype: str, ndim: int, contiguous: bool) -> Any:
 
 def tuple_of(items: Sequence[Any]) -> Any:
     return types.Tuple(tuple(items))  # type: ignore[no-untyped-call]
+
+
+_KNOWN = ("graphexec", "numba", "numpy")
+"""Packages whose functions Numba knows, or has been told about."""
+
+
+def compile_helpers(function: Callable[..., Any], prepare: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Lets a function, whose globals are its own, call plain functions: they are compiled with it, as ``prepare`` makes them."""
+    compiled: dict[Any, Any] = {}
+    callers: list[Any] = [function]
+    while callers:
+        caller = callers.pop()
+        for name in caller.__code__.co_names:
+            helper = caller.__globals__.get(name)
+            if isinstance(helper, FunctionType) and helper.__module__.partition(".")[0] not in _KNOWN:
+                if helper not in compiled:
+                    callers.append(prepare(helper))
+                    compiled[helper] = numba.njit(error_model="numpy", fastmath={"contract"})(callers[-1])
+                caller.__globals__[name] = compiled[helper]
 
 
 def compile_function(function: Callable[..., Any], arguments: Sequence[Any], name: str) -> Compiled:

@@ -10,7 +10,7 @@ import functools
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import carray, types
 from numba.extending import intrinsic, overload
 
 from graphexec import plugin
@@ -58,9 +58,17 @@ def _call(dtype: str) -> Any:
     return call
 
 
+@intrinsic
+def _pointer(typing, address):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), generate
+
+
 @functools.cache
 def register() -> None:
-    """Teaches Numba what `plugin.gemm` is."""
+    """Teaches Numba what `plugin.gemm` and `plugin.array_at` are."""
     for dtype in ("float32", "float64"):
         toolchain.reserve_symbol(f"{PREFIX}gemm_{dtype}")
 
@@ -77,3 +85,10 @@ def register() -> None:
             )  # fmt: skip
 
         return product
+
+    @overload(plugin.array_at)
+    def array_at(address, size, like):  # type: ignore[no-untyped-def]
+        def array(address, size, like):  # type: ignore[no-untyped-def]
+            return carray(_pointer(address), size, like.dtype)  # type: ignore[call-arg]
+
+        return array
