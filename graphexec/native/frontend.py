@@ -6,6 +6,7 @@ array kernels. Imported only when something has to be compiled.
 
 from __future__ import annotations
 
+import dis
 import threading
 from collections.abc import Callable, Sequence
 from types import FunctionType
@@ -54,9 +55,10 @@ def compile_helpers(function: Callable[..., Any], prepare: Callable[[Callable[..
     callers: list[Any] = [function]
     while callers:
         caller = callers.pop()
-        for name in caller.__code__.co_names:
+        for name in {i.argval for i in dis.get_instructions(caller) if i.opname == "LOAD_GLOBAL"}:
             helper = caller.__globals__.get(name)
-            if isinstance(helper, FunctionType) and helper.__module__.partition(".")[0] not in _KNOWN:
+            plain = isinstance(helper, FunctionType) and helper is not caller
+            if plain and helper.__module__.partition(".")[0] not in _KNOWN:
                 if helper not in compiled:
                     callers.append(prepare(helper))
                     compiled[helper] = numba.njit(error_model="numpy", fastmath={"contract"})(callers[-1])

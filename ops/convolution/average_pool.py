@@ -8,12 +8,23 @@ count is the size of the window, padding and all, as in PyTorch; with count_incl
 elements that lie inside. Dtypes: float32, float64. Differentiable any number of times.
 """
 
-from graphexec_ops.convolution._windows import from_three, pool_geometry, to_three
+import math
 
-from graphexec.plugin import composite, ops
+from graphexec_ops.convolution._windows import check_pool, from_three, pool_geometry, to_three
+
+from graphexec.plugin import ShapeError, composite, ops
 
 
 @composite(domain=(-4.0, 4.0), onnx="AveragePool")
 def average_pool(x, *, kernel, strides=None, padding=0, dilations=1, count_include_pad=True):
     where = pool_geometry("average_pool", x, kernel, strides, padding, dilations)
-    return from_three(ops, ops.average_windows(to_three(ops, x, 2), count_padding=count_include_pad, **where), x)
+    size = where.pop("size")
+    check_pool("average_pool", size, where["padding"], where["dilations"])
+    groups = x.shape[1]
+    if not isinstance(groups, int):
+        raise ShapeError(f"the number of channels is {groups!r}", op="average_pool", todo="Declare axis 1 as a number.")
+    images = to_three(ops, x, 2)
+    ones = ops.window_ones(images, size=size)
+    total = ops.correlate(images, ones, ops.zeros_like(ops.reshape(ops.slice(ones, starts=(0,) * 6, ends=(1, None, 1, 1, 1, 1)), shape=(-1,))), groups=groups, **where)
+    count = float(math.prod(size)) if count_include_pad else ops.window_counts(images, size=size, **where)
+    return from_three(ops, total / count, x)

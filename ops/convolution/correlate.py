@@ -10,10 +10,10 @@ Source: Chellapilla, Puri and Simard, "High performance convolutional neural net
 """
 
 import numpy as np
-from graphexec_ops.convolution._patches import PATCHES, column_block, part_of, row_block, unfold
+from graphexec_ops.convolution._patches import PATCHES, column_block, part_of, row_block
 from graphexec_ops.convolution._windows import check_weights, out_sizes, weights_of, windows
 
-from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, kernel, ops
+from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, kernel, ops, unfold
 
 
 def _shape(x, w, b, *, strides, padding, dilations, groups):

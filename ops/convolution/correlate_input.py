@@ -8,10 +8,10 @@ height, width), which out has. Dtypes: float32, float64.
 """
 
 import numpy as np
-from graphexec_ops.convolution._patches import PATCHES, column_block, fold, part_of, row_block
+from graphexec_ops.convolution._patches import PATCHES, column_block, part_of, row_block
 from graphexec_ops.convolution._windows import check_deltas, unwindows, weights_of
 
-from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, kernel, ops
+from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, fold, gemm, kernel, ops
 
 
 def _shape(d, w, like, *, strides, padding, dilations, groups):

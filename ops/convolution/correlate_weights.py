@@ -11,10 +11,10 @@ order of the sum depends on the shape alone. Where like has more than one part, 
 import math
 
 import numpy as np
-from graphexec_ops.convolution._patches import PATCHES, column_block, row_block, unfold
+from graphexec_ops.convolution._patches import PATCHES, column_block, row_block
 from graphexec_ops.convolution._windows import check_deltas, part_borders, windows
 
-from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, kernel, ops
+from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, kernel, ops, unfold
 
 
 def _shape(d, x, like, *, strides, padding, dilations, groups):

@@ -4,14 +4,14 @@
     d_x = scatter_windows(d_out, index)
 
 Shapes: x (batch, channels, depth, height, width), index and out (batch, channels, windows...). Dtypes: x floating, index int32,
-counted row by row in the window; -1 gives 0. *Raises* KernelError when an index is outside of its window or of x.
+counted row by row in the window; one that is not in the window gives 0, as does what lies outside of x.
 """
 
 import numpy as np
-from graphexec_ops.convolution._patches import position
+from graphexec_ops.convolution._patches import PATCHES
 from graphexec_ops.convolution._windows import check_pool, check_windows, in_windows
 
-from graphexec.plugin import TensorSpec, kernel, ops
+from graphexec.plugin import TensorSpec, array_at, kernel, ops, unfold
 
 
 def _shape(x, index, *, size, strides, padding, dilations):
@@ -22,35 +22,33 @@ def _shape(x, index, *, size, strides, padding, dilations):
 
 def _reference(x, index, *, size, strides, padding, dilations):
     seen = in_windows(x, size, strides, padding, dilations)
-    return np.where(index < 0, 0, np.take_along_axis(seen, np.maximum(index, 0)[..., None], axis=-1)[..., 0])
+    chosen = np.take_along_axis(seen, np.clip(index, 0, seen.shape[-1] - 1)[..., None], axis=-1)[..., 0]
+    return np.where((index >= 0) & (index < seen.shape[-1]), chosen, 0)
 
 
 @kernel(
-    shape=_shape, types={"index": "int32"}, reference=_reference, shared=True, domain={"x": (-4.0, 4.0), "index": (0, 1)},
-    errors={1: "an index is outside of its window"},
+    shape=_shape, types={"index": "int32"}, reference=_reference, shared=True, scratch=PATCHES,
+    domain={"x": (-4.0, 4.0), "index": (0, 1)},
 )  # fmt: skip
 def gather_windows(
-    x, index, out, piece, pieces, *, size=(1, 1, 1), strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1)
+    x, index, out, scratch, piece, pieces, *, size=(1, 1, 1), strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1)
 ):
-    planes = x.shape[0] * x.shape[1]
-    images = x.reshape(planes, x.shape[2], x.shape[3], x.shape[4])
-    places = index.reshape(planes, out.shape[2], out.shape[3], out.shape[4])
-    taken = out.reshape(planes, out.shape[2], out.shape[3], out.shape[4])
+    planes, places = x.shape[0] * x.shape[1], out.shape[2] * out.shape[3] * out.shape[4]
+    images = x.reshape(planes, 1, x.shape[2], x.shape[3], x.shape[4])
+    taken, which = out.reshape(planes, places), index.reshape(planes, places)
+    seen = array_at(scratch, PATCHES // x.itemsize, x)
     for plane in range(planes * piece // pieces, planes * (piece + 1) // pieces):
-        for i in range(out.shape[2]):
-            for j in range(out.shape[3]):
-                for h in range(out.shape[4]):
-                    k = places[plane, i, j, h]
-                    taken[plane, i, j, h] = 0.0
-                    if k >= 0:
-                        layer, a, b, e = position(k, size)
-                        z = i * strides[0] + a * dilations[0] - padding[0]
-                        y = j * strides[1] + b * dilations[1] - padding[1]
-                        at = h * strides[2] + e * dilations[2] - padding[2]
-                        if layer or not (0 <= z < x.shape[2] and 0 <= y < x.shape[3] and 0 <= at < x.shape[4]):
-                            return 1
-                        taken[plane, i, j, h] = images[plane, z, y, at]
-    return 0
+        taken[plane] = 0
+        for first in range(0, places, seen.size):
+            last = min(first + seen.size, places)
+            for k in range(size[0] * size[1] * size[2]):
+                unfold(images[plane], seen, k, k + 1, first, last, size, out.shape[2:], strides, padding, dilations)
+                choose(taken[plane, first:last], seen, which[plane, first:last], np.int32(k))
+
+
+def choose(out, x, place, k):
+    for i in range(out.size):
+        out[i] = x[i] if place[i] == k else out[i]
 
 
 @gather_windows.gradient

@@ -149,11 +149,6 @@ SAMPLES: dict[str, list[Sample]] = {
         drawn((1, 2, 6, 7), kernel=(3, 2), strides=(1, 3), dilations=2), drawn((2, 1, 4, 4, 4), kernel=2, strides=1),
     ],
     "max_windows": [spread((2, 3, 1, 6, 4), size=(1, 2, 2), **_quads), spread((2, 2, 3, 4, 5), size=(2, 2, 3), **_slid)],
-    "average_windows": [drawn((2, 3, 1, 6, 4), size=(1, 2, 2), **_quads), drawn((2, 2, 3, 4, 5), size=(2, 2, 3), **_slid)],
-    "spread_windows": [
-        drawn((2, 3, 1, 3, 2), (2, 3, 1, 6, 4), size=(1, 2, 2), **_quads),
-        drawn((2, 2, 3, 3, 5), (2, 2, 3, 4, 5), size=(2, 2, 3), **_slid, count_padding=False),
-    ],
     "scatter_windows": [
         windowed((2, 3, 1, 3, 2), (2, 3, 1, 3, 2), 4, (2, 3, 1, 7, 4), size=(1, 2, 2), **_quads),
         windowed((2, 3, 1, 3, 2), (2, 3, 1, 3, 2), 4, (2, 3, 1, 6, 4), size=(1, 2, 2), **_quads),
@@ -163,6 +158,8 @@ SAMPLES: dict[str, list[Sample]] = {
         windowed((2, 3, 1, 6, 4), (2, 3, 1, 3, 2), 4, size=(1, 2, 2), **_quads),
         windowed((2, 2, 3, 4, 5), (2, 2, 2, 3, 3), 12, size=(2, 2, 3), **{**_slid, "padding": (0,) * 6}),
     ],
+    "window_counts": [drawn((2, 3, 1, 6, 4), size=(1, 2, 2), **_quads), drawn((0, 2, 3, 4, 5), size=(2, 2, 3), **_slid)],
+    "window_ones": [drawn((2, 3, 1, 6, 4), size=(1, 2, 2)), drawn((0, 1, 3, 4, 5), size=(2, 2, 3))],
     # shape
     "pad": [
         drawn((2, 3), padding=(1, 0, 2, 1), value=1.5), drawn((3,), padding=(1, 2)), drawn((0, 3), padding=(1, 0, 0, 2)),
