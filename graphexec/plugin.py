@@ -215,7 +215,7 @@ def fold(image: Any, patches: Any, low: int, high: int, first: int, last: int, k
 
 
 def array_at(address: int, size: int, like: Any) -> Any:
-    """The ``size`` elements of the type of ``like`` at an address, such as that of scratch memory, as an array. Compiled code only."""
+    """``size`` elements of the type of ``like`` at an address, such as that of scratch memory. Compiled code only."""
     raise NotImplementedError("addresses mean something inside compiled kernels only")
 
 

@@ -139,7 +139,7 @@ class Patches(Emitter):
             return self.load(builder, self.at(builder, image.value), lanes=lanes), []
         halves = [self.load(builder, self.at(builder, image.value, start), lanes=lanes) for start in (0, lanes - 1)]
         evens = [2 * j if 2 * j < lanes else 2 * j + 1 for j in range(lanes)]
-        return shuffle(builder, *halves, evens), halves
+        return shuffle(builder, halves[0], halves[1], evens), halves
 
 
 def _at_least(x: Int, least: "Int | int") -> Int:

@@ -10,7 +10,7 @@ import functools
 from typing import Any
 
 from llvmlite import ir
-from numba import carray, types
+from numba import carray, types  # type: ignore[attr-defined]
 from numba.extending import intrinsic, overload
 
 from graphexec import plugin

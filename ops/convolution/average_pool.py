@@ -25,6 +25,6 @@ def average_pool(x, *, kernel, strides=None, padding=0, dilations=1, count_inclu
         raise ShapeError(f"the number of channels is {groups!r}", op="average_pool", todo="Declare axis 1 as a number.")
     images = to_three(ops, x, 2)
     ones = ops.window_ones(images, size=size)
-    total = ops.correlate(images, ones, ops.zeros_like(ops.reshape(ops.slice(ones, starts=(0,) * 6, ends=(1, None, 1, 1, 1, 1)), shape=(-1,))), groups=groups, **where)
+    total = ops.correlate(images, ones, ops.no_bias(ones), groups=groups, **where)
     count = float(math.prod(size)) if count_include_pad else ops.window_counts(images, size=size, **where)
     return from_three(ops, total / count, x)

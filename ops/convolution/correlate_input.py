@@ -59,6 +59,5 @@ def correlate_input(
 @correlate_input.gradient
 def _(d_out, d, w, *, strides, padding, dilations, groups):
     where = {"strides": strides, "padding": padding, "dilations": dilations, "groups": groups}
-    none = ops.zeros_like(ops.slice(w, starts=(0,) * 6, ends=(1, None, 1, 1, 1, 1)))
-    d_d = ops.correlate(d_out, w, ops.reshape(none, shape=(-1,)), **where)
+    d_d = ops.correlate(d_out, w, ops.no_bias(w), **where)
     return d_d, ops.sum_to(ops.correlate_weights(d, d_out, w, **where), w)

@@ -8,6 +8,7 @@ kernel...). out has it too, but for axis 0: up to 8 parts of the batch are added
 order of the sum depends on the shape alone. Where like has more than one part, so has out. Dtypes: float32, float64.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -32,7 +33,7 @@ def _reference(d, x, like, *, strides, padding, dilations, groups):
     seen = seen.reshape(x.shape[0], groups, like.shape[2], *seen.shape[2:])
     d = d.reshape(d.shape[0], groups, d.shape[1] // groups, *d.shape[2:])
     borders = part_borders(x.shape[0], parts)
-    sums = [np.einsum("ngozyx,ngcabezyx->gocabe", d[i:j], seen[i:j]) for i, j in zip(borders, borders[1:], strict=False)]
+    sums = [np.einsum("ngozyx,ngcabezyx->gocabe", d[i:j], seen[i:j]) for i, j in itertools.pairwise(borders)]
     return np.stack(sums).reshape(parts, *rest)
 
 
@@ -74,5 +75,4 @@ def correlate_weights(
 @correlate_weights.gradient
 def _(d_out, d, x, *, strides, padding, dilations, groups):
     where = {"strides": strides, "padding": padding, "dilations": dilations, "groups": groups}
-    none = ops.zeros_like(ops.slice(d_out, starts=(0,) * 6, ends=(1, None, 1, 1, 1, 1)))
-    return ops.correlate(x, d_out, ops.reshape(none, shape=(-1,)), **where), ops.correlate_input(d, d_out, x, **where)
+    return ops.correlate(x, d_out, ops.no_bias(d_out), **where), ops.correlate_input(d, d_out, x, **where)

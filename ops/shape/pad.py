@@ -15,7 +15,8 @@ from graphexec.plugin import ShapeError, TensorSpec, kernel, ops
 def _shape(x, *, padding, value):
     if x.ndim == 0 or len(padding) != 2 * x.ndim or any(type(p) is not int or p < 0 for p in padding):
         raise ShapeError(
-            f"padding is {padding!r} for {x.ndim} axes", todo=f"Give {2 * x.ndim} integers from 0: before each axis, then after each.",
+            f"padding is {padding!r} for {x.ndim} axes",
+            todo=f"Give {2 * x.ndim} integers from 0: before each axis, then after each.",
         )  # fmt: skip
     return TensorSpec(tuple(n + (a + b) for n, a, b in zip(x.shape, padding, padding[x.ndim :], strict=False)), x.dtype)
 

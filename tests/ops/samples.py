@@ -100,6 +100,7 @@ def _reductions(make: Callable[..., Sample], *, empty: bool = True) -> list[Samp
 
 
 _whole = {"strides": (1, 1, 1), "padding": (0, 0, 0, 0, 0, 0), "dilations": (1, 1, 1), "groups": 1}
+_strided = {"strides": (1, 2, 2), "padding": (0, 1, 0, 0, 0, 1), "dilations": (1, 1, 1), "groups": 2}
 _quads = {"strides": (1, 2, 2), "padding": (0, 0, 0, 0, 0, 0), "dilations": (1, 1, 1)}
 _slid = {"strides": (1, 1, 1), "padding": (0, 0, 1, 1, 0, 1), "dilations": (1, 1, 1)}
 
@@ -129,12 +130,12 @@ SAMPLES: dict[str, list[Sample]] = {
     ],
     "correlate_input": [
         drawn((2, 4, 1, 4, 4), (1, 4, 3, 1, 3, 2), (2, 3, 1, 6, 5), **_whole),
-        drawn((5, 2, 1, 3, 3), (3, 2, 2, 1, 2, 2), (5, 4, 1, 6, 5), **{**_whole, "groups": 2, "strides": (1, 2, 2), "padding": (0, 1, 0, 0, 0, 1)}),
+        drawn((5, 2, 1, 3, 3), (3, 2, 2, 1, 2, 2), (5, 4, 1, 6, 5), **_strided),
         drawn((0, 2, 1, 2, 2), (1, 2, 2, 1, 2, 2), (0, 2, 1, 3, 3), **_whole),
     ],
     "correlate_weights": [
         drawn((2, 4, 1, 4, 4), (2, 3, 1, 6, 5), (1, 4, 3, 1, 3, 2), **_whole),
-        drawn((9, 2, 1, 3, 3), (9, 4, 1, 6, 5), (1, 2, 2, 1, 2, 2), **{**_whole, "groups": 2, "strides": (1, 2, 2), "padding": (0, 1, 0, 0, 0, 1)}),
+        drawn((9, 2, 1, 3, 3), (9, 4, 1, 6, 5), (1, 2, 2, 1, 2, 2), **_strided),
         drawn((5, 2, 1, 2, 2), (5, 2, 1, 3, 3), (3, 2, 2, 1, 2, 2), **_whole),
         drawn((0, 2, 1, 2, 2), (0, 2, 1, 3, 3), (1, 2, 2, 1, 2, 2), **_whole),
     ],
@@ -159,10 +160,11 @@ SAMPLES: dict[str, list[Sample]] = {
         windowed((2, 2, 3, 4, 5), (2, 2, 2, 3, 3), 12, size=(2, 2, 3), **{**_slid, "padding": (0,) * 6}),
     ],
     "window_counts": [drawn((2, 3, 1, 6, 4), size=(1, 2, 2), **_quads), drawn((0, 2, 3, 4, 5), size=(2, 2, 3), **_slid)],
+    "no_bias": [drawn((1, 4, 3, 1, 3, 2))],
     "window_ones": [drawn((2, 3, 1, 6, 4), size=(1, 2, 2)), drawn((0, 1, 3, 4, 5), size=(2, 2, 3))],
     # shape
     "pad": [
-        drawn((2, 3), padding=(1, 0, 2, 1), value=1.5), drawn((3,), padding=(1, 2)), drawn((0, 3), padding=(1, 0, 0, 2)),
+        drawn((2, 3), padding=(1, 0, 2, 1), value=1.5), drawn((0, 3), padding=(1, 0, 0, 2)), drawn((3, 1), padding=(1, 0, 2, 0)),
         drawn((2, 3, 1, 2), padding=(0, 1, 2, 0, 1, 0, 0, 3)), integers((2, 3), padding=(1, 1, 1, 1), value=2.0),
     ],
     "transpose": [
