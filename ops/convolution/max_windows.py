@@ -5,7 +5,8 @@
     d_x = scatter_windows(d_out, index)
 
 Shapes: x (batch, channels, depth, height, width), out and index (batch, channels, windows...). Dtypes: x floating, index int32.
-NaN in a window gives NaN, and the index of the first one. Padding counts as -inf.
+NaN in a window gives NaN, and the index of the first one. Padding counts as -inf: in a
+window without anything larger, the index may be one of the padding, and the delta goes nowhere.
 """
 
 import numpy as np
@@ -43,15 +44,22 @@ def max_windows(
             top, place = tops[plane, first:last], which[plane, first:last]
             for k in range(size[0] * size[1] * size[2]):
                 unfold(images[plane], seen, k, k + 1, first, last, size, out.shape[2:], strides, padding, dilations, 1)
-                take(top, place, seen, np.int32(k))
+                if k == 0:
+                    top[:] = seen[: top.size]
+                    place[:] = 0
+                else:
+                    take(top, place, seen, np.int32(k))
 
 
 def take(top, place, x, k):
-    """Puts the elements of x, with k as their index, where they are larger, or where k is 0; nothing is larger than NaN."""
+    """Puts the elements of x, with k as their index, where they are larger; nothing is larger than NaN."""
     for i in range(top.size):
-        better = ((x[i] > top[i]) | (x[i] != x[i])) & (top[i] == top[i]) | (k == 0)
-        top[i] = x[i] if better else top[i]
-        place[i] = k if better else place[i]
+        new = x[i]
+        old = top[i]
+        was = place[i]
+        stays = (new <= old) | (old != old)
+        top[i] = old if stays else new
+        place[i] = was if stays else k
 
 
 @max_windows.gradient

@@ -8,6 +8,7 @@ import pytest
 import graphexec as gx
 from graphexec import kernels
 from graphexec.errors import ShapeError
+from graphexec.plugin import kernel
 
 ops = gx.ops
 
@@ -155,6 +156,37 @@ def test_a_named_batch_stays_a_name(rng):
         assert gradients["w"].shape == (3, 2, 3, 3)
         sizes.append(len(kernels.compiled))
     assert sizes[0] == sizes[1]
+
+
+def test_other_numbers_compile_nothing(rng):
+    x, w = rng.uniform(-1, 1, (2, 4, 9, 8)), rng.uniform(-1, 1, (4, 2, 3, 2))
+    ops.conv(x, w, groups=2)
+    before = len(kernels.compiled)
+    ops.conv(x, w, groups=2, strides=(2, 1), padding=(0, 1, 2, 1), dilations=2)
+    ops.conv(x[:, :2], w, padding=1)
+    assert len(kernels.compiled) == before
+
+
+def plus(x, y):
+    return x + y
+
+
+def plus_twice(x, y):
+    return plus(plus(x, y), y) + 0.0
+
+
+@kernel("(n),(n)->(n)", reference=lambda x, y, *, steps: x + 2 * y + sum(steps), domain=(-2.0, 2.0), differentiable=False)
+def with_helpers(x, y, out, *, steps=(1, 2)):
+    for i in range(x.size):
+        out[i] = plus_twice(x[i], y[i]) + steps[0] + steps[1]
+
+
+def test_a_kernel_may_call_functions_of_its_file(rng):
+    """And helpers of helpers; tuples of integers are data."""
+    x, y = rng.uniform(-1, 1, (2, 7)), rng.uniform(-1, 1, 7)
+    for steps in ((1, 2), (-3, 5)):
+        np.testing.assert_allclose(with_helpers(x, y, steps=steps), x + 2 * y + sum(steps), atol=1e-14)
+    assert sum("with_helpers" in name for name in kernels.compiled) <= 1
 
 
 @pytest.mark.parametrize(("strides", "groups"), [(1, 1), (2, 2)])
