@@ -58,7 +58,7 @@ def compile_helpers(function: Callable[..., Any], prepare: Callable[[Callable[..
         for name in {i.argval for i in dis.get_instructions(caller) if i.opname == "LOAD_GLOBAL"}:
             helper = caller.__globals__.get(name)
             plain = isinstance(helper, FunctionType) and helper is not caller
-            if plain and helper.__module__.partition(".")[0] not in _KNOWN:
+            if plain and (helper.__module__ or "").partition(".")[0] not in _KNOWN:
                 if helper not in compiled:
                     callers.append(prepare(helper))
                     compiled[helper] = numba.njit(error_model="numpy", fastmath={"contract"})(callers[-1])
