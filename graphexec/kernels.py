@@ -61,24 +61,38 @@ class Attributes(NamedTuple):
     """Data of the record."""
     words: tuple[str, ...]
     """Element types of the numbers."""
+    lengths: tuple[int, ...]
+    """How many numbers an attribute is made of, if it is a tuple of them; 0 for a number by itself."""
 
 
 def split_attributes(op: Op, attributes: Mapping[str, Any], dtype: str) -> Attributes:
-    """Numbers are data, so that another learning rate compiles nothing; everything else is part of the code."""
-    constants, numbers, words = [], [], []
+    """Numbers are data, so that another learning rate compiles nothing; everything else is part of the code.
+
+    So are tuples of integers, such as strides, for a kernel.
+    """
+    constants, numbers, words, lengths = [], [], [], []  # type: tuple[list[Any], list[float], list[str], list[int]]
     for key, value in attributes.items():
         default = op.attributes.get(key, REQUIRED)
         kind = value if default is REQUIRED else default
         if _is_number(kind) and _is_number(value):
             numbers.append(value)
             words.append("int64" if isinstance(kind, int) else dtype if DTYPES[dtype] == "f" else "float64")
+            lengths.append(0)
+        elif isinstance(op, KernelOp) and _are_integers(value):
+            numbers += value
+            words += ["int64"] * len(value)
+            lengths.append(len(value))
         else:
             constants.append((key, value))
-    return Attributes(tuple(constants), tuple(numbers), tuple(words))
+    return Attributes(tuple(constants), tuple(numbers), tuple(words), tuple(lengths))
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _are_integers(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(type(v) is int for v in value)
 
 
 class Close(NamedTuple):
@@ -151,10 +165,10 @@ def _row_step(call: Call) -> RowStep:
 
 def array_kernel(
     op: KernelOp, constants: tuple[tuple[str, Any], ...], dtype: str, arrays: tuple[Array, ...], strided: tuple[bool, ...],
-    words: tuple[str, ...], batch: int,
+    words: tuple[str, ...], lengths: tuple[int, ...], batch: int,
 ) -> Kernel:  # fmt: skip
     """An array kernel in loops over ``batch`` leading axes."""
-    parts = ("array", constants, dtype, arrays, strided, words, batch, op.scratch, op.shared)
+    parts = ("array", constants, dtype, arrays, strided, words, lengths, batch, op.scratch, op.shared)
     call = Call(op, constants, dtype, ())
 
     def make(name: str) -> list[str]:
@@ -162,7 +176,7 @@ def array_kernel(
             op.name, "body", fingerprint.environment(), fingerprint.of_function(op.function), repr(parts)
         )
         text, results = _compiled(
-            op, symbol, lambda frontend: _array_types(op, frontend, arrays, strided, words), constants, dtype, scalar=False
+            op, symbol, lambda frontend: _array_types(op, frontend, arrays, strided, words, lengths), constants, dtype, scalar=False
         )
         returns = results[0] if results else None
         loops = codegen.array_kernel_ir(name, symbol, arrays, words, batch, scratch=op.scratch, shared=op.shared, returns=returns)
@@ -240,12 +254,16 @@ def _scalar_arguments(op: Op, frontend: Any, types: Sequence[str], words: int) -
     return [frontend.tuple_of(operands), *scalars[len(operands) :]]
 
 
-def _array_types(op: KernelOp, frontend: Any, arrays: Sequence[Array], strided: Sequence[bool], words: Sequence[str]) -> list[Any]:
+def _array_types(
+    op: KernelOp, frontend: Any, arrays: Sequence[Array], strided: Sequence[bool], words: Sequence[str], lengths: Sequence[int]
+) -> list[Any]:
     types = [frontend.array_type(a.dtype, a.ndim, not s) for a, s in zip(arrays, strided, strict=True)]
     if op.variadic:
         types = [frontend.tuple_of(types)]
     extra = [frontend.SCALARS["int64"]] * (bool(op.scratch) + 2 * op.shared)
-    return [*types, *extra, *(frontend.SCALARS[w] for w in words)]
+    rest = iter([frontend.SCALARS[w] for w in words])
+    attributes = [frontend.tuple_of([next(rest) for _ in range(n)]) if n else next(rest) for n in lengths]
+    return [*types, *extra, *attributes]
 
 
 def _compiled(
@@ -272,7 +290,9 @@ def _compile(
     from graphexec.native import frontend
 
     try:
-        function = specialize(op.function, dict(constants), frontend.element_type(dtype), scalar=scalar)
+        element = frontend.element_type(dtype)
+        function = specialize(op.function, dict(constants), element, scalar=scalar)
+        frontend.compile_helpers(function, lambda helper: specialize(helper, {}, element, scalar=scalar))
         return frontend.compile_function(function, arguments(frontend), symbol)
     except (NumbaError, ValueError, NotImplementedError) as error:
         if isinstance(error, GraphExecError):

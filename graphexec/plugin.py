@@ -47,9 +47,11 @@ __all__ = [
     "Size",
     "TensorSpec",
     "View",
+    "array_at",
     "broadcast",
     "composite",
     "elementwise",
+    "fold",
     "gemm",
     "kernel",
     "normalize_axes",
@@ -60,6 +62,7 @@ __all__ = [
     "resolve_reshape",
     "shape_text",
     "shape_value",
+    "unfold",
     "view",
 ]
 
@@ -214,6 +217,23 @@ GEMM_SCRATCH = 1 << 21
 def gemm(*args: Any) -> int:
     """The engine's matrix product, for kernels: see `graphexec.native.gemm` for what it takes. Compiled code only."""
     raise NotImplementedError("gemm runs inside compiled kernels only; in NumPy write a @ b")
+
+
+def unfold(image: Any, patches: Any, low: int, high: int, first: int, last: int, kernel: Any, windows: Any,
+           strides: Any, padding: Any, dilations: Any, lowest: int = 0) -> int:  # fmt: skip
+    """Rows of the matrix that has what each window sees of an image as its columns; see `graphexec.native.patches`."""
+    raise NotImplementedError("unfold runs inside compiled kernels only")
+
+
+def fold(image: Any, patches: Any, low: int, high: int, first: int, last: int, kernel: Any, windows: Any,
+         strides: Any, padding: Any, dilations: Any, lowest: int = 0) -> int:  # fmt: skip
+    """Adds rows that `unfold` would give to the image that it would take them from. Compiled code only."""
+    raise NotImplementedError("fold runs inside compiled kernels only")
+
+
+def array_at(address: int, size: int, like: Any) -> Any:
+    """``size`` elements of the type of ``like`` at an address, such as that of scratch memory. Compiled code only."""
+    raise NotImplementedError("addresses mean something inside compiled kernels only")
 
 
 class Ops:

@@ -82,7 +82,7 @@ def _without_source(function: Callable[..., Any], constants: Mapping[str, Any]) 
     if any(k in constants for k in keywords):
         raise ValueError("attributes that are not numbers need the function's source text: put the op into a file")
     positional = code.replace(co_argcount=code.co_argcount + len(keywords), co_kwonlyargcount=0)
-    return types.FunctionType(positional, function.__globals__, function.__name__, None, function.__closure__)
+    return types.FunctionType(positional, dict(function.__globals__), function.__name__, None, function.__closure__)
 
 
 class _Constants(ast.NodeTransformer):

@@ -43,14 +43,14 @@ def calls_of(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[Call,
     specs = [layout.specs[v] for v in node.inputs]
     if not isinstance(op, FusedOp):
         dtype = op.promoted(specs)
-        constants, numbers, words = kernels.split_attributes(op, node.attributes, dtype)
+        constants, numbers, words, _ = kernels.split_attributes(op, node.attributes, dtype)
         arguments = [Ref("load", k) for k in range(len(specs))] + [Ref("word", k) for k in range(len(numbers))]
         return (Call(op, constants, dtype, tuple(arguments), words),), list(numbers), words
     known = op.trace(specs)
     calls, all_numbers, all_words = [], [], []  # type: tuple[list[Call], list[float], list[str]]
     for call in op.calls:
         dtype = call.op.promoted([op.spec_of(a, specs, known) for a in call.arguments])
-        constants, numbers, words = kernels.split_attributes(call.op, call.attributes, dtype)
+        constants, numbers, words, _ = kernels.split_attributes(call.op, call.attributes, dtype)
         first = len(all_numbers)
         arguments = [ref_of(a) for a in call.arguments] + [Ref("word", first + k) for k in range(len(numbers))]
         calls.append(Call(call.op, constants, dtype, tuple(arguments), words))

@@ -32,11 +32,11 @@ def array_template(layout: Layout, node: Node, read: set[int]) -> Template:
     if sizes == [1] and not any(n != 1 for n in batch_shape) and all(is_one(n) for n in batch_shape):
         sizes, moves = [], [[] for _ in values]
     dtype = op.promoted([None if v == ABSENT else layout.specs[v] for v in node.inputs])
-    constants, numbers, words = kernels.split_attributes(op, node.attributes, dtype)
+    constants, numbers, words, lengths = kernels.split_attributes(op, node.attributes, dtype)
     arrays = tuple(Array(layout.specs[v].dtype, c) for v, c in zip(values, cores, strict=True))
     names = [op.inputs[0 if op.variadic else k] for k in wanted] + list(op.outputs)
     strided = tuple(n in op.strided for n in names)
-    kernel = kernels.array_kernel(op, constants, dtype, arrays, strided, words, len(sizes))
+    kernel = kernels.array_kernel(op, constants, dtype, arrays, strided, words, lengths, len(sizes))
     record = Record(sizes)
     for value, core, move, which in zip(values, cores, moves, who, strict=True):
         view, item = layout.views[value], itemsize(layout.specs[value].dtype)

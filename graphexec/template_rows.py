@@ -93,7 +93,7 @@ def _calls(layout: Layout, node: Node, op: RowsOp) -> tuple[tuple[Call, ...], li
             continue
         found = [specs[a.index] if a.kind == "in" else known[a.index][a.output] for a in call.arguments]
         dtype = call.op.promoted(found)
-        constants, numbers, words = kernels.split_attributes(call.op, call.attributes, dtype)
+        constants, numbers, words, _ = kernels.split_attributes(call.op, call.attributes, dtype)
         arguments += [Ref("word", len(all_numbers) + j) for j in range(len(numbers))]
         calls.append(Call(call.op, constants, dtype, tuple(arguments), words))
         all_numbers += numbers

@@ -77,7 +77,7 @@ NAMES = dict(modules())
 
 
 def imports(path, package="graphexec"):
-    """(imported, inside a function?) of a file; names inside graphexec are given without it, "graphexec" itself as ""."""
+    """(package, name inside it, inside a function?) of a file's imports; graphexec itself is ""."""
     found = []
 
     def add(name, late):
@@ -85,7 +85,8 @@ def imports(path, package="graphexec"):
             inner = name[10:]
             found.append(("graphexec", inner if inner in NAMES else inner.rpartition(".")[0], late))
         else:
-            found.append((name.partition(".")[0], "", late))
+            package, _, inner = name.partition(".")
+            found.append((package, inner, late))
 
     def visit(node, late):
         for child in ast.iter_child_nodes(node):
@@ -151,6 +152,8 @@ def test_ops_use_what_a_plugin_may(path):
     for package, inner, _ in imports(path):
         if package == "graphexec":
             assert inner in ("plugin", "math"), f"{path.name} imports graphexec.{inner}"
+        elif package == "graphexec_ops":
+            assert inner.startswith(f"{path.parent.name}._"), f"{path.name} imports {inner}, which is no helper of its folder"
         else:
             assert package in ("numpy", *sys.stdlib_module_names), f"{path.name} imports {package}"
 

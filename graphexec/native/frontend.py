@@ -6,10 +6,13 @@ array kernels. Imported only when something has to be compiled.
 
 from __future__ import annotations
 
+import dis
 import threading
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any, NamedTuple
 
+import numba
 from numba.core import compiler, cpu_options, types
 from numba.core.errors import NumbaError
 from numba.core.registry import cpu_target
@@ -40,6 +43,26 @@ def array_type(dtype: str, ndim: int, contiguous: bool) -> Any:
 
 def tuple_of(items: Sequence[Any]) -> Any:
     return types.Tuple(tuple(items))  # type: ignore[no-untyped-call]
+
+
+_KNOWN = ("graphexec", "numba", "numpy")
+"""Packages whose functions Numba knows, or has been told about."""
+
+
+def compile_helpers(function: Callable[..., Any], prepare: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Lets a function, whose globals are its own, call plain functions: they are compiled with it, as ``prepare`` makes them."""
+    compiled: dict[Any, Any] = {}
+    callers: list[Any] = [function]
+    while callers:
+        caller = callers.pop()
+        for name in {i.argval for i in dis.get_instructions(caller) if i.opname == "LOAD_GLOBAL"}:
+            helper = caller.__globals__.get(name)
+            plain = isinstance(helper, FunctionType) and helper is not caller
+            if plain and (helper.__module__ or "").partition(".")[0] not in _KNOWN:
+                if helper not in compiled:
+                    callers.append(prepare(helper))
+                    compiled[helper] = numba.njit(error_model="numpy", fastmath={"contract"})(callers[-1])
+                caller.__globals__[name] = compiled[helper]
 
 
 def compile_function(function: Callable[..., Any], arguments: Sequence[Any], name: str) -> Compiled:

@@ -1,6 +1,6 @@
-"""The matrix product as kernels see it: `plugin.gemm(a, b, out, scratch, piece, pieces)`.
+"""Native functions as kernels see them: `plugin.gemm(a, b, out, scratch, piece, pieces)`, `plugin.unfold`, `plugin.fold`.
 
-It is compiled once for each element type under the symbol ``graphexec_native_gemm_<dtype>``; a kernel that calls it
+Each is compiled once for each element type under the symbol ``graphexec_native_<name>_<dtype>``; a kernel that calls it
 holds the call only.
 """
 
@@ -10,32 +10,38 @@ import functools
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import carray, types  # type: ignore[attr-defined]
 from numba.extending import intrinsic, overload
 
 from graphexec import plugin
-from graphexec.native import toolchain
+from graphexec.native import patches, toolchain
 from graphexec.native.gemm_driver import Driver
 from graphexec.native.gemm_loops import THEN_STATUS
 from graphexec.native.gemm_target import target_for
 from graphexec.native.library import PREFIX
+from graphexec.native.patches import Patches
 
-_ARGUMENTS = 17
+SHARED = {"gemm": 17, "unfold": patches.ARGUMENTS, "fold": patches.ARGUMENTS}
+"""The shared functions, each in both element types, and how many arguments they take."""
 
 
 def compile_shared(name: str, symbol: str) -> str:
-    """IR of a shared function, "gemm_float32" or "gemm_float64", under ``symbol`` in Numba's calling convention.
+    """IR of a shared function, such as "gemm_float32", under ``symbol`` in Numba's calling convention.
 
-    The product is IR already, and goes to LLVM without Numba, which would optimise it once more.
+    It is IR already, and goes to LLVM without Numba, which would optimise it once more.
     """
+    kind, _, dtype = name.partition("_")
     module = ir.Module(name)
     module.triple = toolchain.triple()
     i64, i32 = ir.IntType(64), ir.IntType(32)
-    gemm = Driver(module, target_for(name.removeprefix("gemm_"))).gemm()
-    entry = ir.Function(module, ir.FunctionType(i32, [ir.PointerType(), ir.PointerType(), *[i64] * _ARGUMENTS]), symbol)
+    target = target_for(dtype)
+    made = Driver(module, target).gemm() if kind == "gemm" else getattr(Patches(module, target), kind)()
+    arguments = [i64] * SHARED[kind]
+    entry = ir.Function(module, ir.FunctionType(i32, [ir.PointerType(), ir.PointerType(), *arguments]), symbol)
     builder = ir.IRBuilder(entry.append_basic_block("entry"))
-    builder.call(gemm, entry.args[2:])
-    builder.store(_status(builder, entry.args[-1]), builder.bitcast(entry.args[0], i64.as_pointer()))
+    builder.call(made, entry.args[2:])
+    status = _status(builder, entry.args[-1]) if kind == "gemm" else i64(0)
+    builder.store(status, builder.bitcast(entry.args[0], i64.as_pointer()))
     builder.ret(i32(0))
     return str(module)
 
@@ -56,33 +62,44 @@ def _status(builder: Any, after: Any) -> Any:
 
 
 @functools.cache
-def _call(dtype: str) -> Any:
+def _call(kind: str, dtype: str) -> Any:
+    count = SHARED[kind]
+
     @intrinsic
     def call(typing, *arguments):  # type: ignore[no-untyped-def]
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             i64, i32, pointer = ir.IntType(64), ir.IntType(32), ir.PointerType()
-            kind = ir.FunctionType(i32, [pointer, pointer, *[i64] * _ARGUMENTS])
-            name = f"{PREFIX}gemm_{dtype}"
-            function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+            signature = ir.FunctionType(i32, [pointer, pointer, *[i64] * count])
+            name = f"{PREFIX}{kind}_{dtype}"
+            function = builder.module.globals.get(name) or ir.Function(builder.module, signature, name)
             result = builder.alloca(i64)
-            unpacked = [builder.extract_value(values[0], k) for k in range(_ARGUMENTS)]
+            unpacked = [builder.extract_value(values[0], k) for k in range(count)]
             builder.call(function, [result, builder.alloca(pointer), *unpacked])
             return builder.load(result)
 
-        return types.int64(types.StarArgTuple([types.int64] * _ARGUMENTS)), generate  # type: ignore[no-untyped-call]
+        return types.int64(types.StarArgTuple([types.int64] * count)), generate  # type: ignore[no-untyped-call]
 
     return call
 
 
+@intrinsic
+def _pointer(typing, address):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), generate
+
+
 @functools.cache
 def register() -> None:
-    """Teaches Numba what `plugin.gemm` is."""
+    """Teaches Numba what `plugin.gemm`, `plugin.unfold`, `plugin.fold` and `plugin.array_at` are."""
     for dtype in ("float32", "float64"):
-        toolchain.reserve_symbol(f"{PREFIX}gemm_{dtype}")
+        for kind in SHARED:
+            toolchain.reserve_symbol(f"{PREFIX}{kind}_{dtype}")
 
     @overload(plugin.gemm)
     def gemm(a, b, out, scratch, piece, pieces, accumulate=False, after=0):  # type: ignore[no-untyped-def]
-        call = _call(str(out.dtype))
+        call = _call("gemm", str(out.dtype))
 
         def product(a, b, out, scratch, piece, pieces, accumulate=False, after=0):  # type: ignore[no-untyped-def]
             size = out.itemsize
@@ -93,3 +110,29 @@ def register() -> None:
             )  # fmt: skip
 
         return product
+
+    @overload(plugin.array_at)
+    def array_at(address, size, like):  # type: ignore[no-untyped-def]
+        def array(address, size, like):  # type: ignore[no-untyped-def]
+            return carray(_pointer(address), size, like.dtype)  # type: ignore[call-arg]
+
+        return array
+
+    overload(plugin.unfold)(_between("unfold"))
+    overload(plugin.fold)(_between("fold"))
+
+
+def _between(kind: str) -> Any:
+    def function(image, patches, low, high, first, last, kernel, windows, strides, padding, dilations, lowest=0):  # type: ignore[no-untyped-def]
+        call = _call(kind, str(image.dtype))
+
+        def moved(image, patches, low, high, first, last, kernel, windows, strides, padding, dilations, lowest=0):  # type: ignore[no-untyped-def]
+            return call(
+                image.ctypes.data, patches.ctypes.data, low, high, first, last, image.shape[1], image.shape[2], image.shape[3],
+                kernel[0], kernel[1], kernel[2], windows[0], windows[1], windows[2], strides[0], strides[1], strides[2],
+                padding[0], padding[1], padding[2], dilations[0], dilations[1], dilations[2], lowest,
+            )  # fmt: skip
+
+        return moved
+
+    return function

@@ -116,6 +116,22 @@ def _attn(B: int = 8, S: int = 128, D: int = 128, H: int = 4, FF: int = 512) -> 
     return Workload("attn", "attn", params, data, "adam", 1e-3, {"B": B, "S": S, "D": D, "H": H, "FF": FF})
 
 
+def _cnn(name: str, batch: int, opt: str | None, lr: float, model: str) -> Workload:
+    r = _rng(name)
+    params = {
+        "K1": _normal(r, 16, 1, 3, 3, scale=np.sqrt(2 / 9)),
+        "c1": _normal(r, 16, scale=0.1),
+        "K2": _normal(r, 32, 16, 3, 3, scale=np.sqrt(2 / 144)),
+        "c2": _normal(r, 32, scale=0.1),
+        "Wo": _dense(r, 32 * 7 * 7, 10),
+        "bo": _zeros(10),
+    }
+    data = {"x": r.random((batch, 1, 28, 28)).astype(np.float32)}
+    if opt is not None:
+        data["y"] = r.integers(0, 10, batch).astype(np.int64)
+    return Workload(name, model, params, data, opt, lr)
+
+
 DAG_OPS = ("add", "mul", "tanh", "sigmoid", "sin")
 """mul(a, b) means tanh(a * b), so that it stays bounded."""
 DAG_SHARES = np.cumsum([0.25, 0.20, 0.20, 0.10, 0.25])
@@ -167,6 +183,8 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
     "chain": lambda: _chain("chain"),
     "custom": lambda: _chain("custom"),
     "attn": _attn,
+    "cnn": lambda: _cnn("cnn", 64, "sgd", 0.01, "cnn"),
+    "infer_cnn_b1": lambda: _cnn("infer_cnn_b1", 1, None, 0.0, "infer_cnn"),
     "biggraph1k": lambda: _dag("biggraph1k", 1_000),
     "biggraph10k": lambda: _dag("biggraph10k", 10_000),
 }
@@ -258,6 +276,14 @@ def _attn_graph(w: Any, p: Values, d: Values) -> Any:
     return gx.ops.square(out - d["y"].reshape(B * S, D)).mean()
 
 
+def _cnn_graph(w: Any, p: Values, d: Values) -> Any:
+    h = d["x"]
+    for k in "12":
+        h = gx.ops.max_pool(gx.ops.relu(gx.ops.conv(h, p[f"K{k}"], p[f"c{k}"], padding=1)), kernel=2)
+    logits = gx.ops.flatten(h) @ p["Wo"] + p["bo"]
+    return logits if w.model == "infer_cnn" else gx.ops.softmax_cross_entropy(logits, d["y"])
+
+
 def _dag_graph(w: Any, p: Values, d: Values) -> Any:
     v = [p[k] for k in sorted(p)]
     for op, i, j in w.cfg["nodes"]:
@@ -274,6 +300,7 @@ def _dag_graph(w: Any, p: Values, d: Values) -> Any:
 GRAPHS: dict[str, Callable[[Any, Values, Values], Any]] = {
     "mlp": _mlp_graph, "infer_mlp": _mlp_graph, "nested": _nested_graph, "rnn": _rnn_graph, "lstm": _lstm_graph,
     "chain": _chain_graph, "custom": _chain_graph, "attn": _attn_graph, "dag": _dag_graph,
+    "cnn": _cnn_graph, "infer_cnn": _cnn_graph,
 }  # fmt: skip
 
 

@@ -56,6 +56,16 @@ def added_at(like: tuple[int, ...], which: tuple[int, ...], axis: int) -> Sample
     return Sample(make, {"axis": axis})
 
 
+def windowed(x: tuple[int, ...], which: tuple[int, ...], volume: int, *like: tuple[int, ...], **attributes: Any) -> Sample:
+    """Floating operands, the second of three an index into windows of ``volume`` elements, all of which lie inside."""
+
+    def make(rng: np.random.Generator, dtype: str) -> list[np.ndarray | None]:
+        first, *rest = (rng.uniform(-2, 2, s).astype(dtype) for s in (x, *like))
+        return [first, rng.integers(0, volume, which).astype("int32"), *rest]
+
+    return Sample(make, attributes)
+
+
 def with_zeros(shape: tuple[int, ...], zeros: tuple[tuple[int, ...], ...], **attributes: Any) -> Sample:
     def make(rng: np.random.Generator, dtype: str) -> list[np.ndarray | None]:
         x = rng.uniform(0.5, 2, shape).astype(dtype)
@@ -89,6 +99,11 @@ def _reductions(make: Callable[..., Sample], *, empty: bool = True) -> list[Samp
     return [*samples, make((0,)), make((2, 0), axis=1), make((0, 3), axis=0, keepdims=True)] if empty else samples
 
 
+_whole = {"strides": (1, 1, 1), "padding": (0, 0, 0, 0, 0, 0), "dilations": (1, 1, 1), "groups": 1}
+_strided = {"strides": (1, 2, 2), "padding": (0, 1, 0, 0, 0, 1), "dilations": (1, 1, 1), "groups": 2}
+_quads = {"strides": (1, 2, 2), "padding": (0, 0, 0, 0, 0, 0), "dilations": (1, 1, 1)}
+_slid = {"strides": (1, 1, 1), "padding": (0, 0, 1, 1, 0, 1), "dilations": (1, 1, 1)}
+
 SAMPLES: dict[str, list[Sample]] = {
     # linear
     "matmul": [
@@ -100,7 +115,58 @@ SAMPLES: dict[str, list[Sample]] = {
         drawn((4, 3), (2, 3), (2,)), drawn((4, 3), (2, 3)), drawn((3,), (2, 3), (2,)), drawn((3,), (2, 3)),
         drawn((1, 1), (1, 1), (1,)), drawn((2, 5, 3), (4, 3), (4,)), drawn((0, 3), (2, 3), (2,)),
     ],
+    # convolution
+    "conv": [
+        drawn((2, 3, 6, 5), (4, 3, 3, 2), (4,)), drawn((2, 3, 6, 5), (4, 3, 3, 3), padding=1), drawn((3, 2, 9), (2, 2, 3), (2,)),
+        drawn((2, 4, 7, 7), (6, 2, 3, 3), (6,), strides=2, padding="same", groups=2),
+        drawn((1, 2, 8, 9), (3, 2, 2, 3), strides=(2, 1), padding=(0, 1, 2, 0), dilations=(1, 2)),
+        drawn((2, 2, 4, 5, 4), (3, 2, 2, 3, 2), (3,), strides=(1, 2, 1), padding=1), drawn((0, 2, 5, 5), (3, 2, 3, 3), (3,)),
+        drawn((9, 1, 5, 1), (1, 1, 1, 1)), drawn((1, 2, 1, 1), (2, 2, 3, 3), padding=1), drawn((2, 3, 5), (3, 1, 3), groups=3),
+    ],
+    "correlate": [
+        drawn((2, 3, 1, 6, 5), (1, 4, 3, 1, 3, 2), (4,), **_whole),
+        drawn((5, 4, 1, 6, 5), (3, 2, 2, 1, 2, 2), (2,), **{**_whole, "groups": 2, "padding": (0, 1, 0, 0, 0, 2)}),
+        drawn((0, 2, 1, 3, 3), (1, 2, 2, 1, 2, 2), (2,), **_whole),
+    ],
+    "correlate_input": [
+        drawn((2, 4, 1, 4, 4), (1, 4, 3, 1, 3, 2), (2, 3, 1, 6, 5), **_whole),
+        drawn((5, 2, 1, 3, 3), (3, 2, 2, 1, 2, 2), (5, 4, 1, 6, 5), **_strided),
+        drawn((0, 2, 1, 2, 2), (1, 2, 2, 1, 2, 2), (0, 2, 1, 3, 3), **_whole),
+    ],
+    "correlate_weights": [
+        drawn((2, 4, 1, 4, 4), (2, 3, 1, 6, 5), (1, 4, 3, 1, 3, 2), **_whole),
+        drawn((9, 2, 1, 3, 3), (9, 4, 1, 6, 5), (1, 2, 2, 1, 2, 2), **_strided),
+        drawn((5, 2, 1, 2, 2), (5, 2, 1, 3, 3), (3, 2, 2, 1, 2, 2), **_whole),
+        drawn((0, 2, 1, 2, 2), (0, 2, 1, 3, 3), (1, 2, 2, 1, 2, 2), **_whole),
+    ],
+    "max_pool": [
+        spread((2, 3, 6, 4), kernel=2), spread((2, 3, 7, 5), kernel=2), spread((2, 2, 9), kernel=3, strides=2, padding=1),
+        spread((1, 2, 6, 7), kernel=(3, 2), strides=(1, 3), dilations=2), spread((2, 1, 4, 4, 4), kernel=2, strides=1),
+        spread((2, 2, 5, 5), kernel=3, padding="same", strides=1), drawn((0, 2, 4, 4), kernel=2), spread((1, 1, 1, 1), kernel=1),
+    ],
+    "average_pool": [
+        drawn((2, 3, 6, 4), kernel=2), drawn((2, 3, 7, 5), kernel=2), drawn((2, 2, 9), kernel=3, strides=2, padding=1),
+        drawn((2, 2, 9, 8), kernel=3, strides=2, padding=1, count_include_pad=False), drawn((0, 2, 4, 4), kernel=2),
+        drawn((1, 2, 6, 7), kernel=(3, 2), strides=(1, 3), dilations=2), drawn((2, 1, 4, 4, 4), kernel=2, strides=1),
+    ],
+    "max_windows": [spread((2, 3, 1, 6, 4), size=(1, 2, 2), **_quads), spread((2, 2, 3, 4, 5), size=(2, 2, 3), **_slid)],
+    "scatter_windows": [
+        windowed((2, 3, 1, 3, 2), (2, 3, 1, 3, 2), 4, (2, 3, 1, 7, 4), size=(1, 2, 2), **_quads),
+        windowed((2, 3, 1, 3, 2), (2, 3, 1, 3, 2), 4, (2, 3, 1, 6, 4), size=(1, 2, 2), **_quads),
+        windowed((2, 2, 2, 3, 3), (2, 2, 2, 3, 3), 12, (2, 2, 3, 4, 5), size=(2, 2, 3), **{**_slid, "padding": (0,) * 6}),
+    ],
+    "gather_windows": [
+        windowed((2, 3, 1, 6, 4), (2, 3, 1, 3, 2), 4, size=(1, 2, 2), **_quads),
+        windowed((2, 2, 3, 4, 5), (2, 2, 2, 3, 3), 12, size=(2, 2, 3), **{**_slid, "padding": (0,) * 6}),
+    ],
+    "window_counts": [drawn((2, 3, 1, 6, 4), size=(1, 2, 2), **_quads), drawn((0, 2, 3, 4, 5), size=(2, 2, 3), **_slid)],
+    "no_bias": [drawn((1, 4, 3, 1, 3, 2))],
+    "window_ones": [drawn((2, 3, 1, 6, 4), size=(1, 2, 2)), drawn((0, 1, 3, 4, 5), size=(2, 2, 3))],
     # shape
+    "pad": [
+        drawn((2, 3), padding=(1, 0, 2, 1), value=1.5), drawn((0, 3), padding=(1, 0, 0, 2)), drawn((3, 1), padding=(1, 0, 2, 0)),
+        drawn((2, 3, 1, 2), padding=(0, 1, 2, 0, 1, 0, 0, 3)), integers((2, 3), padding=(1, 1, 1, 1), value=2.0),
+    ],
     "transpose": [
         drawn((2, 3)), drawn((2, 3, 4)), drawn((2, 3, 4), axes=(1, 2, 0)), drawn((2, 3, 4), axes=(-1, 0, -2)), drawn(()),
         drawn((3,)), drawn((0, 3)), drawn((1, 3)), integers((2, 3)),

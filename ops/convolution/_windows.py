@@ -1,0 +1,195 @@
+"""What ops that slide a window over space have in common: sizes, and patches.
+
+The ops inside work on three spatial axes; those that users call take one to three and put axes of size 1 before them.
+`strides` and `dilations` have an entry for each axis, `padding` one for the start of each and then one for the end of each.
+"""
+
+import math
+
+import numpy as np
+
+from graphexec.plugin import ShapeError, shape_text
+
+AXES = 3
+
+
+def per_axis(value, count, name, op, least):
+    """One number for each of `count` axes, from a number or a list."""
+    numbers = (value,) * count if isinstance(value, int) else tuple(value)
+    if len(numbers) != count or any(type(n) is not int or n < least for n in numbers):
+        raise ShapeError(
+            f"{name} is {value!r}", op=op, facts=[f"{count} spatial axes"],
+            todo=f"Give an integer from {least}, or one for each spatial axis.",
+        )  # fmt: skip
+    return numbers
+
+
+def geometry(op, x, kernel, strides, padding, dilations):
+    """strides, padding and dilations for three axes, from what a user gave for the spatial axes of x."""
+    count = x.ndim - 2
+    strides, dilations = per_axis(strides, count, "strides", op, 1), per_axis(dilations, count, "dilations", op, 1)
+    extents = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    padding = _padding(op, x.shape[2:], extents, strides, padding)
+    lead = AXES - count
+    return {
+        "strides": (1,) * lead + strides,
+        "padding": (0,) * lead + padding[:count] + (0,) * lead + padding[count:],
+        "dilations": (1,) * lead + dilations,
+    }
+
+
+def _padding(op, sizes, extents, strides, padding):
+    """What is added before each axis, then after each."""
+    count = len(sizes)
+    if padding == "valid":
+        return (0,) * (2 * count)
+    if padding == "same":
+        totals = [_same(op, *facts) for facts in zip(sizes, extents, strides, strict=True)]
+        return tuple(t // 2 for t in totals) + tuple(t - t // 2 for t in totals)
+    if not isinstance(padding, str) and not isinstance(padding, int) and len(padding) == 2 * count:
+        return per_axis(padding, 2 * count, "padding", op, 0)
+    if isinstance(padding, str):
+        raise ShapeError(f"padding is {padding!r}", op=op, todo='Give "same", "valid", or numbers.')
+    return per_axis(padding, count, "padding", op, 0) * 2
+
+
+def _same(op, size, extent, stride):
+    """How much padding gives ceil(size / stride) windows."""
+    if stride == 1:
+        return extent - 1
+    if type(size) is not int:
+        raise ShapeError(
+            f'padding="same" with stride {stride} depends on the size of axis {size}', op=op,
+            todo="Declare the axis as a number, or give the padding in numbers.",
+        )  # fmt: skip
+    return max((-(-size // stride) - 1) * stride + extent - size, 0)
+
+
+def to_three(ops, x, at):
+    """x with axes of size 1 before its spatial axes, which start at `at`."""
+    lead = AXES + at - x.ndim
+    return ops.expand_dims(x, axis=tuple(range(at, at + lead))) if lead else x
+
+
+def from_three(ops, out, x):
+    """The result for `to_three(x)` with as many axes as x."""
+    lead = AXES + 2 - x.ndim
+    return ops.squeeze(out, axis=tuple(range(2, 2 + lead))) if lead else out
+
+
+def check_rank(op, x):
+    if not 3 <= x.ndim <= 2 + AXES:
+        raise ShapeError(
+            f"x has {x.ndim} axes", op=op, facts=[f"x {shape_text(x.shape)}"],
+            todo=f"x is (batch, channels, 1 to {AXES} spatial axes); give one sample a batch axis with expand_dims.",
+        )  # fmt: skip
+
+
+def out_sizes(op, sizes, kernel, strides, padding, dilations):
+    """How many windows fit along each axis; named sizes keep their names where they can."""
+    found = []
+    for axis in range(AXES):
+        size, extent = sizes[axis], dilations[axis] * (kernel[axis] - 1) + 1
+        more = padding[axis] + padding[AXES + axis] - extent
+        if int(size) + more < 0:
+            raise ShapeError(
+                f"the window is larger than the padded input along spatial axis {axis - AXES}", op=op,
+                facts=[f"input {int(size)} and padding {padding[axis]} + {padding[AXES + axis]}, window {extent}"],
+                todo="Use a smaller kernel or dilation, or more padding.",
+            )  # fmt: skip
+        windows = size + (more + 1) if more >= -1 else size - (-more - 1)
+        found.append(windows if strides[axis] == 1 else (size + more if more >= 0 else size - -more) // strides[axis] + 1)
+    return tuple(found)
+
+
+def windows(x, kernel, strides, padding, dilations, fill=0):
+    """All windows of an array, for references: (batch, channels, kernel..., windows...)."""
+    pads = [(0, 0), (0, 0), *zip(padding[:AXES], padding[AXES:], strict=True)]
+    x = np.pad(x, pads, constant_values=fill)
+    outs = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(x.shape[2:], kernel, strides, dilations, strict=True)]
+    lead, moves = x.strides[:2], x.strides[2:]
+    steps = [m * d for m, d in zip(moves, dilations, strict=True)] + [m * s for m, s in zip(moves, strides, strict=True)]
+    return np.lib.stride_tricks.as_strided(x, (*x.shape[:2], *kernel, *outs), (*lead, *steps), writeable=False)
+
+
+def unwindows(patches, sizes, strides, padding, dilations):
+    """Windows added where they came from, for references: the transpose of `windows`."""
+    kernel, outs = patches.shape[2:5], patches.shape[5:]
+    whole = [n + a + b for n, a, b in zip(sizes, padding[:AXES], padding[AXES:], strict=True)]
+    x = np.zeros((*patches.shape[:2], *whole), patches.dtype)
+    for at in np.ndindex(*kernel):
+        index = [slice(k * d, k * d + s * (n - 1) + 1, s) for k, d, s, n in zip(at, dilations, strides, outs, strict=True)]
+        x[(..., *index)] += patches[(slice(None), slice(None), *at)]
+    return x[(..., *(slice(a, a + n) for a, n in zip(padding, sizes, strict=False)))]
+
+
+def check_weights(op, channels, w, groups, b=None):
+    """Whether weights (parts, out, channels / groups, kernel...) fit. *Raises* ShapeError."""
+    facts = [f"{channels} input channels, {w[1]} output channels, groups={groups}"]
+    if groups < 1 or int(channels) % groups or int(w[1]) % groups:
+        raise ShapeError("channels do not fall into equal groups", op=op, facts=facts, todo="groups must divide both.")
+    if int(channels) // groups != int(w[2]):
+        raise ShapeError(
+            f"the weights are for {int(w[2])} channels", op=op, facts=facts,
+            todo=f"w must be (out, {int(channels) // groups}, kernel...).",
+        )  # fmt: skip
+    if b is not None and b != w[1:2]:
+        raise ShapeError("there must be one bias for each output channel", op=op, facts=facts, todo=f"b must be ({int(w[1])},).")
+
+
+def check_deltas(op, d, w, x, groups, strides, padding, dilations):
+    """Whether deltas are those of a correlate of x and w. *Raises* ShapeError."""
+    check_weights(op, x[1], w, groups)
+    expected = (x[0], w[1], *out_sizes(op, x[2:], w[3:], strides, padding, dilations))
+    if d != expected:
+        raise ShapeError(f"the deltas are {shape_text(d)}", op=op, todo=f"They must be {shape_text(expected)}.")
+
+
+def part_borders(count, parts):
+    """Where the parts of a batch begin and end."""
+    return [count * p // parts for p in range(parts + 1)]
+
+
+def weights_of(w, count, groups):
+    """The weights of each image, for references: (batch, groups, out / groups, channels / groups, kernel...)."""
+    borders = part_borders(count, w.shape[0])
+    each = np.repeat(w, np.diff(borders), axis=0)
+    return each.reshape(count, groups, w.shape[1] // groups, *w.shape[2:])
+
+
+def pool_geometry(op, x, kernel, strides, padding, dilations):
+    """size, strides, padding and dilations for three axes, from what a user gave for pooling the spatial axes of x."""
+    check_rank(op, x)
+    kernel = per_axis(kernel, x.ndim - 2, "kernel", op, 1)
+    where = geometry(op, x, kernel, kernel if strides is None else strides, padding, dilations)
+    return {"size": (1,) * (AXES + 2 - x.ndim) + kernel, **where}
+
+
+def check_pool(op, size, padding, dilations):
+    """*Raises* ShapeError where a window could lie in the padding altogether."""
+    for axis in range(AXES):
+        extent = dilations[axis] * (size[axis] - 1) + 1
+        if max(padding[axis], padding[AXES + axis]) >= extent:
+            raise ShapeError(
+                "a window could see nothing but padding", op=op,
+                facts=[f"along spatial axis {axis - AXES} the padding is {padding[axis]} and {padding[AXES + axis]}, "
+                       f"the window {extent}"],
+                todo="Use less padding than the window is wide.",
+            )  # fmt: skip
+
+
+def check_windows(op, given, x, size, strides, padding, dilations):
+    """*Raises* ShapeError where operands do not have one element for each window."""
+    expected = (*x[:2], *out_sizes(op, x[2:], size, strides, padding, dilations))
+    for shape in given:
+        if shape != expected:
+            raise ShapeError(
+                "operands do not have one element for each window", op=op, facts=[f"shape {shape_text(shape)}"],
+                todo=f"They must be {shape_text(expected)}.",
+            )  # fmt: skip
+
+
+def in_windows(x, size, strides, padding, dilations, fill=0):
+    """The elements of each window along a last axis, for references."""
+    seen = windows(x, size, strides, padding, dilations, fill)
+    return np.moveaxis(seen.reshape(*x.shape[:2], math.prod(size), *seen.shape[5:]), 2, -1)

@@ -1,0 +1,28 @@
+"""Convolution, as networks call it: weights slide over one to three spatial axes, and are not mirrored.
+
+    out[n, o, z] = b[o] + Σ_{c, a} w[o, c, a] x[n, c, z strides + a dilations - padding]
+
+Shapes: x (batch, channels, spatial...), w (out, channels / groups, kernel...), b (out,) or none; out (batch, out, windows...).
+An axis has (size + padding before and after - dilations (kernel - 1) - 1) // strides + 1 windows. x counts as 0 outside.
+strides and dilations: an integer, or one for each spatial axis. padding: the same; or twice as many, those before all axes first,
+as in ONNX; or "valid", none; or "same", ceil(size / strides) windows, where an odd rest goes to the end. groups: channels fall into
+so many groups, and output channels of a group see its input channels only. Dtypes: float32, float64. Differentiable any number of
+times.
+Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
+"""
+
+from graphexec_ops.convolution._windows import check_rank, from_three, geometry, to_three
+
+from graphexec.plugin import ShapeError, composite, ops
+
+
+@composite(domain=(-2.0, 2.0), onnx="Conv")
+def conv(x, w, b=None, *, strides=1, padding=0, dilations=1, groups=1):
+    check_rank("conv", x)
+    if w.ndim != x.ndim:
+        todo = "x is (batch, channels, spatial...), w (out, channels / groups, kernel...)."
+        raise ShapeError("x and w differ in rank", op="conv", todo=todo)
+    where = geometry("conv", x, w.shape[2:], strides, padding, dilations)
+    weights = ops.expand_dims(to_three(ops, w, 2), axis=0)
+    bias = ops.no_bias(weights) if b is None else b
+    return from_three(ops, ops.correlate(to_three(ops, x, 2), weights, bias, groups=groups, **where), x)

@@ -1,0 +1,70 @@
+"""Windows times weights, on three spatial axes: what conv is made of.
+
+    out[n, o, z] = b[o] + Σ_{c, a} w[p, o, c, a] x[n, c, z strides + a dilations - padding]
+    d_x = correlate_input(d_out, w),  d_w = correlate_weights(d_out, x),  d_b = Σ d_out
+
+Shapes: x (batch, channels, depth, height, width), w (parts, out, channels / groups, kernel...), b (out,) and
+out (batch, out, windows...). The images of a batch fall into `parts` runs, each with weights of its own; there is one, but in
+derivatives of correlate_weights. Output channels of a group see its input channels only. x is 0 outside. Dtypes: float32, float64.
+Source: Chellapilla, Puri and Simard, "High performance convolutional neural networks for document processing", 2006.
+"""
+
+import numpy as np
+from graphexec_ops.convolution._patches import PATCHES, column_block, part_of, row_block
+from graphexec_ops.convolution._windows import check_weights, out_sizes, weights_of, windows
+
+from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, kernel, ops, unfold
+
+
+def _shape(x, w, b, *, strides, padding, dilations, groups):
+    check_weights("correlate", x.shape[1], w.shape, groups, b.shape)
+    outs = out_sizes("correlate", x.shape[2:], w.shape[3:], strides, padding, dilations)
+    return TensorSpec((x.shape[0], w.shape[1], *outs), x.dtype)
+
+
+def _reference(x, w, b, *, strides, padding, dilations, groups):
+    seen = windows(x, w.shape[3:], strides, padding, dilations)
+    seen = seen.reshape(x.shape[0], groups, w.shape[2], *seen.shape[2:])
+    out = np.einsum("ngcabezyx,ngocabe->ngozyx", seen, weights_of(w, x.shape[0], groups))
+    return out.reshape(x.shape[0], w.shape[1], *out.shape[3:]) + b[:, None, None, None]
+
+
+@kernel(
+    shape=_shape, reference=_reference, domain=(-2.0, 2.0), shared=True, scratch=GEMM_SCRATCH + PATCHES,
+)  # fmt: skip
+def correlate(
+    x, w, b, out, scratch, piece, pieces, *, strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1), groups=1
+):
+    parts, channels, per = w.shape[0], w.shape[1] // groups, w.shape[2]
+    kernel, outs = w.shape[3:], out.shape[2:]
+    rows, places = per * kernel[0] * kernel[1] * kernel[2], outs[0] * outs[1] * outs[2]
+    images = x.reshape(x.shape[0] * groups, per, x.shape[2], x.shape[3], x.shape[4])
+    weights, results = w.reshape(parts * groups, channels, rows), out.reshape(x.shape[0] * groups, channels, places)
+    seen = array_at(scratch + GEMM_SCRATCH, PATCHES // x.itemsize, x)
+    depth = row_block(rows)
+    width = column_block(places, depth, images.shape[0], x.itemsize)
+    tiles = -(-places // width)
+    items = images.shape[0] * tiles
+    for item in range(items * piece // pieces, items * (piece + 1) // pieces):
+        at, first = item // tiles, item % tiles * width
+        last, group = min(first + width, places), at % groups
+        target = results[at, :, first:last]
+        matrix = weights[part_of(at // groups, x.shape[0], parts) * groups + group]
+        for o in range(channels):
+            start = b[group * channels + o]
+            row = target[o]
+            for i in range(row.size):
+                row[i] = start
+        for low in range(0, rows, depth):
+            high = min(low + depth, rows)
+            unfold(images[at], seen, low, high, first, last, kernel, outs, strides, padding, dilations)
+            block = seen[: (high - low) * (last - first)].reshape(high - low, last - first)
+            gemm(matrix[:, low:high], block, target, scratch, 0, 1, True)
+
+
+@correlate.gradient
+def _(d_out, x, w, b, *, strides, padding, dilations, groups):
+    where = {"strides": strides, "padding": padding, "dilations": dilations, "groups": groups}
+    d_x = ops.correlate_input(d_out, w, x, **where)
+    d_w = ops.sum_to(ops.correlate_weights(d_out, x, w, **where), w)
+    return d_x, d_w, ops.sum(d_out, axis=(0, 2, 3, 4))

@@ -1,0 +1,63 @@
+"""What windows times weights came from: the gradient of correlate by its input, a transposed convolution.
+
+    out[n, c, z strides + a dilations - padding] += Σ_o w[p, o, c, a] d[n, o, z]     for all z and a that lie inside
+    d_d = correlate(d_out, w),  d_w = correlate_weights(d, d_out)
+
+Shapes: d (batch, out, windows...), w (parts, out, channels / groups, kernel...) and the shape of like, (batch, channels, depth,
+height, width), which out has. Dtypes: float32, float64.
+"""
+
+import numpy as np
+from graphexec_ops.convolution._patches import PATCHES, column_block, part_of, row_block
+from graphexec_ops.convolution._windows import check_deltas, unwindows, weights_of
+
+from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, fold, gemm, kernel, ops
+
+
+def _shape(d, w, like, *, strides, padding, dilations, groups):
+    check_deltas("correlate_input", d.shape, w.shape, like.shape, groups, strides, padding, dilations)
+    return TensorSpec(like.shape, d.dtype)
+
+
+def _reference(d, w, like, *, strides, padding, dilations, groups):
+    d = d.reshape(d.shape[0], groups, d.shape[1] // groups, *d.shape[2:])
+    seen = np.einsum("ngozyx,ngocabe->ngcabezyx", d, weights_of(w, d.shape[0], groups))
+    seen = seen.reshape(d.shape[0], groups * w.shape[2], *seen.shape[3:])
+    return unwindows(seen, like.shape[2:], strides, padding, dilations)
+
+
+@kernel(
+    shape=_shape, like=("like",), reference=_reference, domain=(-2.0, 2.0), shared=True, scratch=GEMM_SCRATCH + PATCHES,
+)  # fmt: skip
+def correlate_input(
+    d, w, out, scratch, piece, pieces, *, strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1), groups=1
+):
+    parts, channels, per = w.shape[0], w.shape[1] // groups, w.shape[2]
+    kernel, outs = w.shape[3:], d.shape[2:]
+    volume, places = kernel[0] * kernel[1] * kernel[2], outs[0] * outs[1] * outs[2]
+    images = out.reshape(out.shape[0] * groups, per, out.shape[2], out.shape[3], out.shape[4])
+    weights, deltas = w.reshape(parts * groups, channels, per * volume), d.reshape(out.shape[0] * groups, channels, places)
+    seen = array_at(scratch + GEMM_SCRATCH, PATCHES // d.itemsize, d)
+    blocks = min(per, 8) if images.shape[0] < 8 else 1  # of channels: windows overlap, so threads cannot share them
+    items = images.shape[0] * blocks
+    for item in range(items * piece // pieces, items * (piece + 1) // pieces):
+        at, block = item // blocks, item % blocks
+        start, stop = per * block // blocks, per * (block + 1) // blocks
+        matrix = weights[part_of(at // groups, out.shape[0], parts) * groups + at % groups]
+        images[at, start:stop] = 0
+        depth = row_block((stop - start) * volume)
+        width = column_block(places, depth, 8, d.itemsize)
+        for first in range(0, places, width):
+            last = min(first + width, places)
+            for low in range(start * volume, stop * volume, depth):
+                high = min(low + depth, stop * volume)
+                product = seen[: (high - low) * (last - first)].reshape(high - low, last - first)
+                gemm(matrix[:, low:high].T, deltas[at, :, first:last], product, scratch, 0, 1, False)
+                fold(images[at], seen, low, high, first, last, kernel, outs, strides, padding, dilations)
+
+
+@correlate_input.gradient
+def _(d_out, d, w, *, strides, padding, dilations, groups):
+    where = {"strides": strides, "padding": padding, "dilations": dilations, "groups": groups}
+    d_d = ops.correlate(d_out, w, ops.no_bias(w), **where)
+    return d_d, ops.sum_to(ops.correlate_weights(d, d_out, w, **where), w)

@@ -1,0 +1,78 @@
+"""What each weight did to the result: the gradient of correlate by its weights.
+
+    out[p, o, c, a] = Σ_{n in part p, z} d[n, o, z] x[n, c, z strides + a dilations - padding]
+    d_d = correlate(x, d_out),  d_x = correlate_input(d, d_out)
+
+Shapes: d (batch, out, windows...), x (batch, channels, depth, height, width) and the shape of like, (1, out, channels / groups,
+kernel...). out has it too, but for axis 0: up to 8 parts of the batch are added up apart, so that threads can share them and the
+order of the sum depends on the shape alone. Where like has more than one part, so has out. Dtypes: float32, float64.
+"""
+
+import itertools
+import math
+
+import numpy as np
+from graphexec_ops.convolution._patches import PATCHES, column_block, row_block
+from graphexec_ops.convolution._windows import check_deltas, part_borders, windows
+
+from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, kernel, ops, unfold
+
+
+def _shape(d, x, like, *, strides, padding, dilations, groups):
+    check_deltas("correlate_weights", d.shape, like.shape, x.shape, groups, strides, padding, dilations)
+    parts = like.shape[0]
+    if parts == 1:  # no more memory than the input takes
+        weights, inputs = (math.prod(int(n) for n in shape) for shape in (like.shape, x.shape))
+        parts = max(min(8, int(x.shape[0]), inputs // max(weights, 1)), 1)
+    return TensorSpec((parts, *like.shape[1:]), d.dtype)
+
+
+def _reference(d, x, like, *, strides, padding, dilations, groups):
+    parts, *rest = _shape(d, x, like, strides=strides, padding=padding, dilations=dilations, groups=groups).shape
+    seen = windows(x, like.shape[3:], strides, padding, dilations)
+    seen = seen.reshape(x.shape[0], groups, like.shape[2], *seen.shape[2:])
+    d = d.reshape(d.shape[0], groups, d.shape[1] // groups, *d.shape[2:])
+    borders = part_borders(x.shape[0], parts)
+    sums = [np.einsum("ngozyx,ngcabezyx->gocabe", d[i:j], seen[i:j]) for i, j in itertools.pairwise(borders)]
+    return np.stack(sums).reshape(parts, *rest)
+
+
+@kernel(
+    shape=_shape, like=("like",), reference=_reference, domain=(-2.0, 2.0), shared=True, scratch=GEMM_SCRATCH + PATCHES,
+)  # fmt: skip
+def correlate_weights(
+    d, x, out, scratch, piece, pieces, *, strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1), groups=1
+):
+    count, parts, channels, per = x.shape[0], out.shape[0], out.shape[1] // groups, out.shape[2]
+    kernel, outs = out.shape[3:], d.shape[2:]
+    rows, places = per * kernel[0] * kernel[1] * kernel[2], outs[0] * outs[1] * outs[2]
+    images = x.reshape(count * groups, per, x.shape[2], x.shape[3], x.shape[4])
+    sums, deltas = out.reshape(parts * groups, channels, rows), d.reshape(count * groups, channels, places)
+    seen = array_at(scratch + GEMM_SCRATCH, PATCHES // d.itemsize, d)
+    depth = row_block(rows)
+    width = column_block(places, depth, 8, d.itemsize)
+    items, sharers = parts * groups, pieces
+    if items == 1:  # all threads unfold, and share each product
+        mine, begin, end = piece, 0, 1
+    else:
+        mine, sharers, begin, end = 0, 1, items * piece // pieces, items * (piece + 1) // pieces
+    for item in range(begin, end):
+        part, group = item // groups, item % groups
+        if count == 0:
+            sums[item] = 0
+        for low in range(0, rows, depth):
+            high = min(low + depth, rows)
+            for n in range(count * part // parts, count * (part + 1) // parts):
+                at = n * groups + group
+                for first in range(0, places, width):
+                    last = min(first + width, places)
+                    unfold(images[at], seen, low, high, first, last, kernel, outs, strides, padding, dilations)
+                    block = seen[: (high - low) * (last - first)].reshape(high - low, last - first)
+                    fresh = n == count * part // parts and first == 0
+                    gemm(deltas[at, :, first:last], block.T, sums[item, :, low:high], scratch, mine, sharers, not fresh)
+
+
+@correlate_weights.gradient
+def _(d_out, d, x, *, strides, padding, dilations, groups):
+    where = {"strides": strides, "padding": padding, "dilations": dilations, "groups": groups}
+    return ops.correlate(x, d_out, ops.no_bias(d_out), **where), ops.correlate_input(d, d_out, x, **where)

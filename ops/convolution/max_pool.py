@@ -1,0 +1,20 @@
+"""The largest element of each window: max pooling over one to three spatial axes.
+
+    out[n, c, z] = max_a x[n, c, z strides + a dilations - padding] over the a that lie inside
+    d_x gets d_out[n, c, z] at the first of the largest elements of each window
+
+Shapes: x (batch, channels, spatial...), out (batch, channels, windows...); kernel, strides, padding and dilations as in conv, where
+strides=None means those of the kernel: windows side by side. Dtypes: float32, float64. Padding counts as -inf; NaN in a window
+gives NaN. Ties: all of the delta goes to the first, as in PyTorch and ONNX (the reduction max shares it).
+"""
+
+from graphexec_ops.convolution._windows import from_three, pool_geometry, to_three
+
+from graphexec.plugin import composite, ops
+
+
+@composite(domain=(-4.0, 4.0), onnx="MaxPool")
+def max_pool(x, *, kernel, strides=None, padding=0, dilations=1):
+    where = pool_geometry("max_pool", x, kernel, strides, padding, dilations)
+    out, _ = ops.max_windows(to_three(ops, x, 2), **where)
+    return from_three(ops, out, x)

@@ -1,0 +1,56 @@
+"""Zeros, with a value added at one place of each window: the gradient of the largest elements of windows.
+
+    out[n, c, z strides + index[n, c, z] dilations - padding] += d[n, c, z]
+    d_d = gather_windows(d_out, index)
+
+Shapes: d and index (batch, channels, windows...) and the shape of like, (batch, channels, depth, height, width), which out has.
+Dtypes: d floating, index int32, counted row by row in the window; -1 for nowhere.
+"""
+
+import numpy as np
+from graphexec_ops.convolution._patches import PATCHES
+from graphexec_ops.convolution._windows import check_pool, check_windows, unwindows
+
+from graphexec.plugin import TensorSpec, array_at, fold, kernel, ops
+
+
+def _shape(d, index, like, *, size, strides, padding, dilations):
+    check_pool("scatter_windows", size, padding, dilations)
+    check_windows("scatter_windows", (d.shape, index.shape), like.shape, size, strides, padding, dilations)
+    return TensorSpec(like.shape, d.dtype)
+
+
+def _reference(d, index, like, *, size, strides, padding, dilations):
+    which = np.arange(np.prod(size)).reshape(*size, 1, 1, 1)
+    seen = np.where(index[:, :, None, None, None] == which, d[:, :, None, None, None], 0)
+    return unwindows(seen, like.shape[2:], strides, padding, dilations)
+
+
+@kernel(
+    shape=_shape, like=("like",), types={"index": "int32"}, reference=_reference, shared=True, scratch=PATCHES,
+    domain={"d": (-4.0, 4.0), "index": (0, 1)},
+)  # fmt: skip
+def scatter_windows(
+    d, index, out, scratch, piece, pieces, *, size=(1, 1, 1), strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1)
+):
+    planes, places = d.shape[0] * d.shape[1], d.shape[2] * d.shape[3] * d.shape[4]
+    images = out.reshape(planes, 1, out.shape[2], out.shape[3], out.shape[4])
+    deltas, which = d.reshape(planes, places), index.reshape(planes, places)
+    seen = array_at(scratch, PATCHES // d.itemsize, d)
+    for plane in range(planes * piece // pieces, planes * (piece + 1) // pieces):
+        images[plane] = 0
+        for first in range(0, places, seen.size):
+            last = min(first + seen.size, places)
+            for k in range(size[0] * size[1] * size[2]):
+                choose(seen, deltas[plane, first:last], which[plane, first:last], np.int32(k))
+                fold(images[plane], seen, k, k + 1, first, last, size, d.shape[2:], strides, padding, dilations)
+
+
+def choose(x, delta, place, k):
+    for i in range(delta.size):
+        x[i] = delta[i] if place[i] == k else 0.0
+
+
+@scatter_windows.gradient
+def _(d_out, index, *, size, strides, padding, dilations):
+    return ops.gather_windows(d_out, index, size=size, strides=strides, padding=padding, dilations=dilations)

@@ -1,0 +1,45 @@
+"""A value with a border of constants.
+
+    out = value, and x in the middle
+    d_x = d_out without the border
+
+Shapes: `padding` has what is added before each axis, then what is added after each, as in ONNX; a named axis keeps a name. Dtypes:
+any.
+"""
+
+import numpy as np
+
+from graphexec.plugin import ShapeError, TensorSpec, kernel, ops
+
+
+def _shape(x, *, padding, value):
+    if x.ndim == 0 or len(padding) != 2 * x.ndim or any(type(p) is not int or p < 0 for p in padding):
+        raise ShapeError(
+            f"padding is {padding!r} for {x.ndim} axes",
+            todo=f"Give {2 * x.ndim} integers from 0: before each axis, then after each.",
+        )  # fmt: skip
+    return TensorSpec(tuple(n + (a + b) for n, a, b in zip(x.shape, padding, padding[x.ndim :], strict=False)), x.dtype)
+
+
+def _reference(x, *, padding, value=0.0):
+    return np.pad(x, list(zip(padding[: x.ndim], padding[x.ndim :], strict=True)), constant_values=value)
+
+
+@kernel(shape=_shape, reference=_reference, domain=(-4.0, 4.0), kinds="fib", onnx="Pad")
+def pad(x, out, *, padding, value=0.0):
+    source, target, width = x.reshape(-1), out.reshape(-1), x.shape[x.ndim - 1]
+    target[:] = value
+    for row in range(source.size // max(width, 1)):
+        rest, stride, to = row, out.shape[x.ndim - 1], padding[x.ndim - 1]
+        for back in range(2, x.ndim + 1):
+            axis = x.ndim - back
+            to += (rest % x.shape[axis] + padding[axis]) * stride
+            rest, stride = rest // x.shape[axis], stride * out.shape[axis]
+        for i in range(width):
+            target[to + i] = source[row * width + i]
+
+
+@pad.gradient
+def _(d_out, *, padding, value):
+    n = len(padding) // 2
+    return ops.slice(d_out, starts=padding[:n], ends=tuple(-p if p else None for p in padding[n:]), axes=tuple(range(n)))
