@@ -334,7 +334,7 @@ class _Across(_Rows):
         self.lines.end(loop, independent=True)
 
 
-def room_of(body_types: Sequence[str], n: int, across: bool) -> tuple[int, int]:
-    """Bytes that a kept value takes, and those that all of them take for a thread."""
-    each = -(-n * (BLOCK if across else 1) * max(ITEM[t] for t in body_types) // 64) * 64
-    return each, each * len(body_types)
+def room_of(types: Sequence[str], n: int, across: bool) -> tuple[int, int]:
+    """Bytes that a kept value of those element types takes, and those that all of them take for a thread."""
+    each = -(-max(n, 1) * (BLOCK if across else 1) * max(ITEM[t] for t in types) // 64) * 64
+    return each, each * len(types)

@@ -23,8 +23,8 @@ LEVELS = [  # patterns of module names, lowest level first
     ["arithmetic", "graph"],
     [
         "order", "infer", "builder", "derive", "derive_*", "differentiate", "rewrite", "rewrite.*", "fused", "layout", "memory",
-        "kernels", "template", "template_rows", "program", "execute", "graphfile", "graphfile_*", "training", "training.initializers",
-        "training.optimizers",
+        "kernels", "template", "template_rows", "program", "execute", "graphfile", "graphfile_*", "training",
+        "training.initializers", "training.optimizers",
     ],
     ["pipeline", "interpret"],
     ["executable", "gradcheck", "gradcheck_*", "training.*"],

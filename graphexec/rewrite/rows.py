@@ -22,8 +22,11 @@ from graphexec.rewrite.fuse import MOST_OPERANDS, Part, _no_function, _parts, _S
 from graphexec.spec import Size, TensorSpec, broadcast, is_one
 from graphexec.view import NotAView, View
 
+LITTLE = 4
+"""Cheap steps up to which short rows are not worth a kernel."""
+
 FULL, COLUMN, FLAT, SPREAD = "full", "column", "flat", "spread"
-"""How a value lies over rows (rows..., n): one an element; one a row as (rows..., 1), as (rows...), or as a view of all elements."""
+"""How a value lies over rows (rows..., n): one an element; one a row as (rows..., 1), as (rows...), or as a view of all."""
 
 
 def fuse_rows(order: Order, keep: Iterable[int] = ()) -> Order:
@@ -185,7 +188,7 @@ class _RowSchedule(_Schedule):
 
 def _pays(calls: Sequence[RowCall], n: int) -> bool:
     """Short rows stand side by side, and to fetch their elements one by one costs more than a little arithmetic saves."""
-    return isinstance(n, Size) or n > SHORT_ROW or any(is_dear(c.op.function) for c in calls)
+    return isinstance(n, Size) or n > SHORT_ROW or len(calls) > LITTLE or any(is_dear(c.op.function) for c in calls)
 
 
 class _Made:
