@@ -145,10 +145,11 @@ VECTORS = 4
 
 _METADATA = """
 !90 = !{}
-!91 = distinct !{!91, !92, !93}
+!91 = distinct !{!91, !92, !93, !95}
 !92 = !{!"llvm.loop.parallel_accesses", !94}
 !93 = !{!"llvm.loop.interleave.count", i32 VECTORS}
 !94 = distinct !{}
+!95 = !{!"llvm.loop.unroll.disable"}
 """
 
 _SATURATING = "\n".join(
