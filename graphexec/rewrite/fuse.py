@@ -37,7 +37,7 @@ Part = list[int]
 
 def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with fused nodes in place of connected elementwise ones."""
-    wanted = {*order.outputs.values(), *order.gradients.values(), *order.deltas.values(), *keep}
+    wanted = {*order.outputs.values(), *order.gradients.values(), *keep}
     schedule = _Schedule(order, [_shape(order, node) for node in order.nodes])
     parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
     fusion = _Fusion(order, wanted, _closings(order, parts))

@@ -34,7 +34,7 @@ def fuse_rows(order: Order, keep: Iterable[int] = ()) -> Order:
     facts = _Facts(order)
     if not facts.reduced:
         return order
-    wanted = {*order.outputs.values(), *order.gradients.values(), *order.deltas.values(), *keep}
+    wanted = {*order.outputs.values(), *order.gradients.values(), *keep}
     schedule = _RowSchedule(order, facts)
     parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
     fusion = _Fusion(order, facts, wanted)
@@ -63,7 +63,7 @@ class _Facts:
     """What is asked again and again: keys of shapes by value, and which nodes reduce rows or could stand beside them."""
 
     def __init__(self, order: Order) -> None:
-        self.keys = [_shape_key(spec.shape) for spec in order.specs]
+        self.keys = [None if spec is None else _shape_key(spec.shape) for spec in order.specs]  # None: pruned
         found = [_reduced(order, node) for node in order.nodes]
         self.reduced = {node.outputs[0] for node, x in zip(order.nodes, found, strict=True) if x is not None}
         seeds = {self.keys[order.nodes[p].inputs[0]] for p, x in enumerate(found) if x is not None}

@@ -224,6 +224,16 @@ def test_values_that_are_kept_are_stored(prepared, execute, rng):
         np.testing.assert_allclose(array, expected[name], rtol=1e-13)
 
 
+def test_deltas_are_stored_where_they_are_kept():
+    g, arrays = pattern("softmax", (3, 40))
+    stored = []
+    for keep in (False, True):
+        exe = gx.compile(g, loss="loss", wrt=["x"], threads=1, keep_deltas=keep)
+        exe.gradients(**arrays)
+        stored.append(sum(len(i.node.outputs) for i in exe.program.instructions))
+    assert stored[0] < stored[1]
+
+
 def test_the_same_rows_are_one_kernel(prepared):
     g = gx.Graph("same")
     x, w = g.input("x", (8, 48)), g.input("w", (48, 48))
