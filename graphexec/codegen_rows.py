@@ -84,7 +84,7 @@ def rows_ir(name: str, body: RowBody, plan: RowPlan, ndim: int, form: Form) -> s
     room = _room(lines, plan, attributes + len(body.words))
     (_Across if form.across else _Along)(lines, body, plan, access, scalars, room, form).emit(sizes)
     scalars.leave()
-    return _module(lines, name, _declare(steps), form.vectors)
+    return _module(lines, name, _declare(steps), form.vectors, unroll=False)
 
 
 def _room(lines: _Lines, plan: RowPlan, at: int) -> dict[Value, str]:

@@ -10,6 +10,7 @@ from graphexec import program, template
 from graphexec.codegen import SHORT_ROW, Ref
 from graphexec.fused import RowsOp
 from graphexec.interpret import interpret
+from graphexec.plugin import elementwise, kernel
 from graphexec.rewrite import optimize, required
 from graphexec.rewrite.rows import fuse_rows
 from graphexec.rewrite.unfold import unfold
@@ -277,6 +278,39 @@ def test_named_sizes_share_a_kernel():
         np.testing.assert_allclose(exe(x=x)["y"], e / e.sum(-1, keepdims=True), rtol=1e-5)
         kernels.add(exe.program.instructions[0].kernel)
     assert len(kernels) == 1
+
+
+# -- what array kernels are made of
+
+
+def test_unfolded_values_keep_their_numbers_and_names(prepared):
+    g = gx.Graph("unfolded")
+    x = g.input("x", (3, 40))
+    g.output(ops.softmax(x, name="s"), ops.tanh(ops.log_softmax(x, name="t")))
+    order = prepared(g)
+    unfolded = unfold(order)
+    assert "softmax" not in names_of(unfolded)
+    assert "log_softmax" not in names_of(unfolded)
+    assert unfolded.outputs == order.outputs
+    made = {v for node in unfolded.nodes for v in node.outputs}
+    assert made >= {v for node in order.nodes for v in node.outputs}
+    assert [unfolded.names[v] for v in order.outputs.values()] == [order.names[v] for v in order.outputs.values()]
+
+
+def test_made_of_is_for_array_kernels_and_asks_for_what_they_have():
+    @elementwise(reference=lambda x: x + 1.0, domain=(-1.0, 1.0))
+    def one_more(x):
+        return x + 1.0
+
+    @kernel("(n)->(n)", reference=lambda x: x, domain=(-1.0, 1.0))
+    def same(x, out):
+        for i in range(x.size):
+            out[i] = x[i]
+
+    with pytest.raises(gx.PluginError, match="made_of is for array kernels"):
+        one_more.made_of(lambda x: x)
+    with pytest.raises(gx.PluginError, match="made_of asks for 'y'"):
+        same.made_of(lambda y: y)
 
 
 # -- the plan
