@@ -145,10 +145,11 @@ VECTORS = 4
 
 _METADATA = """
 !90 = !{}
-!91 = distinct !{!91, !92, !93}
+!91 = distinct !{!91, !92, !93UNROLL}
 !92 = !{!"llvm.loop.parallel_accesses", !94}
 !93 = !{!"llvm.loop.interleave.count", i32 VECTORS}
 !94 = distinct !{}
+!95 = !{!"llvm.loop.unroll.disable"}
 """
 
 _SATURATING = "\n".join(
@@ -156,13 +157,15 @@ _SATURATING = "\n".join(
 )
 
 
-def _module(lines: _Lines, name: str, declarations: Sequence[str], vectors: int = VECTORS) -> str:
+def _module(lines: _Lines, name: str, declarations: Sequence[str], vectors: int = VECTORS, unroll: bool = True) -> str:
+    """The module of a kernel. Without ``unroll`` a loop of few rounds stays one until it is vectors; LLVM may unroll it first."""
+    metadata = _METADATA.replace("VECTORS", str(vectors)).replace("UNROLL", "" if unroll else ", !95")
     text = "\n".join(dict.fromkeys([*declarations, _SATURATING]))
     attributes = '"prefer-vector-width"="512" nounwind'
     return (
         f"{text}\ndefine i64 @{name}(ptr noalias readonly %record, i64 %ith, i64 %nth) {attributes} {{\nentry:\n"
         + "\n".join(lines.lines)
-        + f"\n}}\n{_METADATA.replace('VECTORS', str(vectors))}"
+        + f"\n}}\n{metadata}"
     )
 
 

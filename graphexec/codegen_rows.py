@@ -1,7 +1,7 @@
 """codegen_rows: the loops of a kernel over rows: elementwise steps with reductions along each row between them.
 
-Two forms. *Along*: one row after the other, the innermost loop runs along the row; a reduction combines BLOCK lanes side by
-side, element i in lane i % BLOCK. *Across*: BLOCK rows at a time, the innermost loop runs over them and the lanes are rows;
+Two forms. *Along*: one row after the other, the innermost loop runs along the row; a reduction combines LANES lanes side by
+side, element i in lane i % LANES. *Across*: BLOCK rows at a time, the innermost loop runs over them and the lanes are rows;
 for rows that are short, and for rows that do not lie along memory. Either way the order of every sum is fixed by the shape.
 """
 
@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from graphexec.codegen import (
     BLOCK,
-    ITEM,
     LLVM_TYPES,
     SAME,
     Body,
@@ -21,7 +20,6 @@ from graphexec.codegen import (
     Step,
     _Access,
     _declare,
-    _Lanes,
     _Lines,
     _module,
     _Scalars,
@@ -29,6 +27,9 @@ from graphexec.codegen import (
     words_of,
 )  # fmt: skip
 from graphexec.row_plan import Phase, RowPlan, Value
+
+LANES = 32
+"""Elements of a row that are combined side by side; fewer than in a reduction alone, because each row ends with combining them."""
 
 _MARK = ", !llvm.access.group !94"
 
@@ -55,8 +56,20 @@ class RowBody(NamedTuple):
     words: tuple[str, ...]
 
 
-def rows_ir(name: str, body: RowBody, plan: RowPlan, ndim: int, across: bool) -> str:
-    """A loop nest of ``ndim`` axes whose rows run along the last axis, or, ``across``, along the one before it.
+class Form(NamedTuple):
+    """How the loops of a kernel over rows go."""
+
+    across: bool = False
+    whole: bool = True
+    """Along: whether there is a loop for whole blocks of LANES elements."""
+    rest: bool = True
+    """Along: whether there is one for what is left over."""
+    vectors: int = 2
+    """Vectors at a time."""
+
+
+def rows_ir(name: str, body: RowBody, plan: RowPlan, ndim: int, form: Form) -> str:
+    """A loop nest of ``ndim`` axes whose rows run along the last axis, or, across, along the one before it.
 
     Record: sizes and operands as in `elementwise_ir`, in the order of the loops; then the attributes; then, where values are
     kept, the address of scratch memory, the bytes for each value and those for each thread.
@@ -69,10 +82,9 @@ def rows_ir(name: str, body: RowBody, plan: RowPlan, ndim: int, across: bool) ->
     sizes = [lines.word(d, "n") for d in range(ndim)]
     access = _Access(lines, operands, ndim, ndim - 1)
     room = _room(lines, plan, attributes + len(body.words))
-    form = (_Across if across else _Along)(lines, body, plan, access, scalars, room)
-    form.emit(sizes)
+    (_Across if form.across else _Along)(lines, body, plan, access, scalars, room, form).emit(sizes)
     scalars.leave()
-    return _module(lines, name, _declare(steps))
+    return _module(lines, name, _declare(steps), form.vectors, unroll=False)
 
 
 def _room(lines: _Lines, plan: RowPlan, at: int) -> dict[Value, str]:
@@ -94,9 +106,9 @@ class _Rows:
     """What both forms share: an element of a phase, in terms of addresses that a form knows."""
 
     def __init__(
-        self, lines: _Lines, body: RowBody, plan: RowPlan, access: _Access, scalars: _Scalars, room: Mapping[Value, str]
+        self, lines: _Lines, body: RowBody, plan: RowPlan, access: _Access, scalars: _Scalars, room: Mapping[Value, str], form: Form
     ) -> None:
-        self.lines, self.body, self.plan = lines, body, plan
+        self.lines, self.body, self.plan, self.form = lines, body, plan, form
         self.access, self.scalars, self.room = access, scalars, room
         self.places = {(r.index, r.output): len(body.loads) + k for k, (_, r, once) in enumerate(body.stores) if not once}
 
@@ -135,7 +147,8 @@ class _Rows:
                 known[found] = lines.let(f"load {kind}, ptr {self.kept_at(found, kept)}{_MARK}")
             else:
                 place = self.places[found]
-                known[found] = access.load(place, access.element(place, rows[place], index))
+                loaded = access.load(place, access.element(place, rows[place], index))
+                known[found] = lines.convert(loaded, access.operands[place].dtype, self.body.steps[found[0]].type_of(found[1]))
         for k in phase.steps:
             known.update({(k, o): result for o, result in enumerate(self.call(k, value))})
         for found in self.room:
@@ -158,13 +171,57 @@ class _Rows:
         return self.lines.let(f"getelementptr {kind}, ptr {self.room[value]}, i64 {index}")
 
 
+class _Lanes:
+    """The accumulators of a reduction along a row."""
+
+    def __init__(self, rows: _Rows, k: int) -> None:
+        self.rows, self.lines, self.k, self.step = rows, rows.lines, k, rows.body.steps[k]
+        self.type = LLVM_TYPES[self.step.dtype]
+        self.memory = self.lines.let(f"alloca [{LANES} x {self.type}], align 64", "lanes")
+
+    def at(self, lane: str) -> str:
+        return self.lines.let(f"getelementptr {self.type}, ptr {self.memory}, i64 {lane}")
+
+    def load(self, lane: str) -> str:
+        return self.lines.let(f"load {self.type}, ptr {self.at(lane)}{_MARK}")
+
+    def store(self, lane: str, value: str) -> None:
+        self.lines.put(f"store {self.type} {value}, ptr {self.at(lane)}{_MARK}")
+
+    def fill(self) -> None:
+        loop = self.lines.begin("0", str(LANES))
+        self.store(loop[0], self.step.identity)
+        self.lines.end(loop, independent=True)
+
+    def combine(self, lane: str, value: str) -> None:
+        self.store(lane, self.combined(self.load(lane), value))
+
+    def combined(self, accumulated: str, value: str) -> str:
+        new = self.rows.scalars.call(self.step.step, self.rows.scalars.slots[self.k], [accumulated, value])[0]
+        return self.lines.convert(new, self.step.step.results[0], self.step.dtype)
+
+    def total(self) -> str:
+        """All lanes combined, pairwise: lane i with lane i + 16, then i + 8, ...; the last eight without memory between."""
+        quarter = LANES // 4
+        loop = self.lines.begin("0", str(quarter))
+        lanes = [self.lines.let(f"add i64 {loop[0]}, {k * quarter}") for k in range(4)]
+        halves = [self.combined(self.load(lanes[k]), self.load(lanes[k + 2])) for k in range(2)]
+        self.store(loop[0], self.combined(*halves))
+        self.lines.end(loop, independent=True)
+        left = [self.load(str(k)) for k in range(quarter)]
+        while len(left) > 1:
+            half = len(left) // 2
+            left = [self.combined(a, b) for a, b in zip(left[:half], left[half:], strict=True)]
+        return left[0]
+
+
 class _Along(_Rows):
     """One row after the other."""
 
     def emit(self, sizes: Sequence[str]) -> None:
         lines = self.lines
         self.lanes = {
-            k: _Lanes(lines, self.scalars, s.step, s.dtype, s.identity, str(k)) for k, s in enumerate(self.body.steps) if s.dtype
+            k: _Lanes(self, k) for k, s in enumerate(self.body.steps) if s.dtype
         }
         loops = [lines.begin(*_share(lines, sizes[0], 1)), *(lines.begin("0", n) for n in sizes[1:-1])]
         self.rows = [self.access.row(k, [loop[0] for loop in loops]) for k in range(len(self.access.operands))]
@@ -173,7 +230,7 @@ class _Along(_Rows):
         for phase in self.plan.phases:
             self.once(phase.once)
             for k in phase.closes:
-                self.lanes[k].fill(str(BLOCK))
+                self.lanes[k].fill()
             if phase.closes:
                 self.blocks(phase, sizes[-1])
             else:
@@ -214,11 +271,19 @@ class _Along(_Rows):
         self.lines.end(loop, independent=True)
 
     def blocks(self, phase: Phase, n: str) -> None:
-        whole = self.lines.let(f"and i64 {n}, {-BLOCK}")
-        block = self.lines.begin("0", whole)
-        self.loop(phase, "0", str(BLOCK), block[0])
-        self.lines.end(block, step=BLOCK)
-        self.loop(phase, "0", self.lines.let(f"sub i64 {n}, {whole}"), whole)
+        """A phase that reduces: LANES elements at a time."""
+        lines, done = self.lines, "0"
+        if self.form.whole:
+            done = lines.let(f"and i64 {n}, {-LANES}") if self.form.rest else n
+            block = lines.begin("0", done)
+            self.loop(phase, "0", str(LANES), block[0])
+            lines.end(block, step=LANES)
+        if self.form.rest:
+            block = lines.begin(done, n)  # at most once where whole blocks have their own loop
+            left = lines.let(f"sub i64 {n}, {block[0]}")
+            span = lines.let(f"select i1 {lines.let(f'icmp slt i64 {left}, {LANES}')}, i64 {left}, i64 {LANES}")
+            self.loop(phase, "0", span, block[0])
+            lines.end(block, step=LANES)
 
 
 class _Across(_Rows):
@@ -334,7 +399,8 @@ class _Across(_Rows):
         self.lines.end(loop, independent=True)
 
 
-def room_of(body_types: Sequence[str], n: int, across: bool) -> tuple[int, int]:
-    """Bytes that a kept value takes, and those that all of them take for a thread."""
-    each = -(-n * (BLOCK if across else 1) * max(ITEM[t] for t in body_types) // 64) * 64
-    return each, each * len(body_types)
+def room_of(count: int, n: int, across: bool) -> tuple[int, int]:
+    """Bytes that a kept value takes, of whatever type a scalar function gives, and those that ``count`` take for a thread."""
+    each = max(n, 1) * (BLOCK if across else 1) * 8
+    each += -each % 64
+    return each, each * count

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from graphexec import codegen, codegen_rows
 from graphexec.codegen import Array, Body, Closing, Operand, Reduction, Ref, Step
-from graphexec.codegen_rows import RowBody, RowStep
+from graphexec.codegen_rows import Form, RowBody, RowStep
 from graphexec.errors import GraphExecError, PluginError
 from graphexec.native import cache, fingerprint, library, toolchain
 from graphexec.op import REQUIRED, KernelOp, Op, ReductionOp
@@ -143,15 +143,15 @@ def reduction_kernel(
 
 def rows_kernel(
     calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref, bool], ...], words: tuple[str, ...],
-    plan: RowPlan, ndim: int, across: bool,
+    plan: RowPlan, ndim: int, form: Form,
 ) -> Kernel:  # fmt: skip
     """A loop nest over rows that does ``calls`` in the phases of a plan; see `codegen_rows.rows_ir`."""
     identities = tuple(c.op.identity if isinstance(c.op, ReductionOp) else None for c in calls)
-    parts = ("rows", calls, loads, stores, words, plan, ndim, across, identities)
+    parts = ("rows", calls, loads, stores, words, plan, ndim, form, identities)
 
     def make(name: str) -> list[str]:
         steps = tuple(_row_step(c) for c in calls)
-        text = codegen_rows.rows_ir(name, RowBody(loads, steps, stores, words), plan, ndim, across)
+        text = codegen_rows.rows_ir(name, RowBody(loads, steps, stores, words), plan, ndim, form)
         return [text, *_texts([s.step for s in steps])]
 
     return _kernel("rows", parts, calls, make)

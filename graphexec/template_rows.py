@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from graphexec import kernels
-from graphexec.codegen import SHORT_ROW, Operand, Ref
-from graphexec.codegen_rows import room_of
+from graphexec.codegen import SHORT_ROW, VECTORS, Operand, Ref
+from graphexec.codegen_rows import LANES, Form, room_of
 from graphexec.fused import RowsOp, ref_of
 from graphexec.kernels import Call
 from graphexec.layout import Layout
@@ -12,7 +12,7 @@ from graphexec.op import ReductionOp
 from graphexec.order import Node
 from graphexec.row_plan import RowPlan
 from graphexec.spec import Size, is_one, itemsize
-from graphexec.template import Record, Template, movement, product
+from graphexec.template import Record, Template, movement, product, vectors_for
 from graphexec.view import View, collapse
 
 FEW_ROWS = 8
@@ -56,15 +56,15 @@ def rows_template(layout: Layout, node: Node, read: set[int]) -> Template:
     calls, numbers, words = _calls(layout, node, op)
     results = zip(operands[len(node.inputs) :], op.results, strict=True)
     stores = tuple((o, ref_of(r.source), r.form != "full") for o, r in results)
-    kernel = kernels.rows_kernel(calls, tuple(operands[: len(node.inputs)]), stores, words, plan, len(sizes), across)
+    form = Form(across=True) if across else _along(shape, max(itemsize(o.dtype) for o in operands))
+    kernel = kernels.rows_kernel(calls, tuple(operands[: len(node.inputs)]), stores, words, plan, len(sizes), form)
     record = Record(sizes)
     who = [(False, k) for k in range(len(node.inputs))] + [(True, k) for k in range(len(node.outputs))]
     for operand, move, which in zip(operands, strides, who, strict=True):
         record.operand(which, [m * itemsize(operand.dtype) for m in move], operand)
     record.numbers(numbers, words)
     if plan.kept:
-        known = op.trace([layout.specs[v] for v in node.inputs])
-        each, together = room_of([known[k][o].dtype for k, o in plan.kept], n, across)
+        each, together = room_of(len(plan.kept), n, across)
         record.address((False, -1), together)
         record.words += [each, together]
     moved = sum(itemsize(o.dtype) for o in operands)
@@ -79,6 +79,16 @@ def _is_across(shape: tuple[int, ...], views: list[View], plan: RowPlan) -> bool
         return True
     moving = [v for v in views if v.strides[-1] != 0 and not is_one(v.shape[-2])]
     return bool(moving) and all(0 < abs(v.strides[-2]) < abs(v.strides[-1]) for v in moving)
+
+
+def _along(shape: tuple[int, ...], item: int) -> Form:
+    """The loops along a row: only those that a declared size needs."""
+    n = shape[-1]
+    if isinstance(n, Size):
+        return Form()
+    if n % LANES == 0 and n > 0:
+        return Form(rest=False, vectors=VECTORS)
+    return Form(whole=n > 2 * LANES, vectors=min(vectors_for(shape, [1, n], item), 2))
 
 
 def _calls(layout: Layout, node: Node, op: RowsOp) -> tuple[tuple[Call, ...], list[float], tuple[str, ...]]:

@@ -16,11 +16,14 @@ from graphexec.builder import OrderBuilder
 from graphexec.codegen import SHORT_ROW
 from graphexec.fused import RowCall, RowResult, RowsOp, Source, is_dear
 from graphexec.infer import _key, freeze
-from graphexec.op import ElementwiseOp, ReductionOp, ViewOp
+from graphexec.op import ElementwiseOp, Op, ReductionOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.rewrite.fuse import MOST_OPERANDS, Part, _no_function, _parts, _Schedule, _within_budget
 from graphexec.spec import Size, TensorSpec, broadcast, is_one
 from graphexec.view import NotAView, View
+
+LITTLE = 4
+"""Cheap steps up to which short rows are not worth a kernel."""
 
 FULL, COLUMN, FLAT, SPREAD = "full", "column", "flat", "spread"
 """How a value lies over rows (rows..., n): one an element; one a row as (rows..., 1), as (rows...), or a view of all."""
@@ -28,13 +31,13 @@ FULL, COLUMN, FLAT, SPREAD = "full", "column", "flat", "spread"
 
 def fuse_rows(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with a node over rows in place of each connected part with a reduction along the last axis."""
-    shapes = _walked(order)
-    if not any(shapes):
+    facts = _Facts(order)
+    if not facts.reduced:
         return order
     wanted = {*order.kept, *keep}
-    schedule = _RowSchedule(order, shapes)
+    schedule = _RowSchedule(order, facts)
     parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
-    fusion = _Fusion(order, wanted)
+    fusion = _Fusion(order, facts, wanted)
     made = [(part, fusion.build(part)) for part in parts if len(part) > 1]
     chosen = _within_budget(order, [(p, m) for p, m in made if m is not None], large=len(order.nodes))
     return fusion.replace(parts, chosen) if chosen else order
@@ -56,15 +59,19 @@ def _reduced(order: Order, node: Node) -> TensorSpec | None:
     return x if node.op.axes(specs, node.attributes) == (x.ndim - 1,) else None
 
 
-def _walked(order: Order) -> list[tuple[int, ...] | None]:
-    """For each node the shape of its rows, if it is a reduction of rows or could stand beside one."""
-    found = [_reduced(order, node) for node in order.nodes]
-    seeds = {_shape_key(x.shape) for x in found if x is not None}
-    walked: list[tuple[int, ...] | None] = []
-    for node, x in zip(order.nodes, found, strict=True):
-        shape = x.shape if x is not None else order.specs[node.outputs[0]].shape if _is_plain(node) else None
-        walked.append(shape if shape is not None and _shape_key(shape) in seeds else None)
-    return walked
+class _Facts:
+    """What is asked again and again: keys of shapes by value, and which nodes reduce rows or could stand beside them."""
+
+    def __init__(self, order: Order) -> None:
+        self.keys = [None if spec is None else _shape_key(spec.shape) for spec in order.specs]  # None: pruned
+        found = [_reduced(order, node) for node in order.nodes]
+        self.reduced = {node.outputs[0] for node, x in zip(order.nodes, found, strict=True) if x is not None}
+        seeds = {self.keys[order.nodes[p].inputs[0]] for p, x in enumerate(found) if x is not None}
+        self.walked: list[tuple[int, ...] | None] = []
+        """For each node the shape of its rows; None where there are none."""
+        for node, x in zip(order.nodes, found, strict=True):
+            value = node.inputs[0] if x is not None else node.outputs[0] if _is_plain(node) else ABSENT
+            self.walked.append(order.specs[value].shape if value != ABSENT and self.keys[value] in seeds else None)
 
 
 def _shape_key(shape: Sequence[int]) -> Any:
@@ -74,8 +81,8 @@ def _shape_key(shape: Sequence[int]) -> Any:
 class _Group:
     """Nodes over the same rows, and how their values lie."""
 
-    def __init__(self, order: Order, shape: tuple[int, ...]) -> None:
-        self.order, self.shape = order, shape
+    def __init__(self, order: Order, facts: _Facts, shape: tuple[int, ...]) -> None:
+        self.order, self.facts, self.shape = order, facts, shape
         self.keys = {_shape_key(shape): FULL, _shape_key((*shape[:-1], 1)): COLUMN, _shape_key(shape[:-1]): FLAT}
         self.forms: dict[int, str] = {}
 
@@ -87,14 +94,13 @@ class _Group:
         return form is not None
 
     def _form(self, node: Node) -> str | None:
-        out = self.keys.get(_shape_key(self.order.specs[node.outputs[0]].shape))
+        out = self.keys.get(self.facts.keys[node.outputs[0]])
         if out is None or ABSENT in node.inputs:
             return None
         if isinstance(node.op, ViewOp):
             return self._seen(node, out)
         if isinstance(node.op, ReductionOp):
-            x = _reduced(self.order, node)
-            fits = x is not None and _shape_key(x.shape) in self.keys and self.keys[_shape_key(x.shape)] == FULL
+            fits = node.outputs[0] in self.facts.reduced and self.keys.get(self.facts.keys[node.inputs[0]]) == FULL
             return out if fits and self.forms.get(node.inputs[0], FULL) == FULL else None
         if not _is_plain(node):
             return None
@@ -131,12 +137,12 @@ class _Group:
 class _RowSchedule(_Schedule):
     """Runs of nodes over the same rows: what has a row's shape, and what follows from the row's reductions."""
 
-    def __init__(self, order: Order, shapes: Sequence[tuple[int, ...] | None]) -> None:
-        self.order, self.walked = order, shapes
+    def __init__(self, order: Order, facts: _Facts) -> None:
+        self.order, self.facts, self.walked = order, facts, facts.walked
         self.group: _Group | None = None
         self.queue: list[int] = []
         self.small: list[tuple[int, int]] = []
-        super().__init__(order, [None if s is None else _shape_key(s) for s in shapes])
+        super().__init__(order, [None if s is None else _shape_key(s) for s in facts.walked])
 
     def _run(self, first: int) -> None:
         shape = self.walked[first]
@@ -144,7 +150,7 @@ class _RowSchedule(_Schedule):
             super()._run(first)
             return
         self._prepare(TensorSpec(shape, "").size)
-        self.group = _Group(self.order, shape)
+        self.group = _Group(self.order, self.facts, shape)
         self.queue = self.beside.pop(self.shapes[first])
         run: list[int] = []
         members: set[int] = set()
@@ -177,15 +183,20 @@ class _RowSchedule(_Schedule):
         if self.walked[p] is None and not self.nodes[p].op.updates:
             given = 0 if self.free[p] else sum(self.order.specs[v].size for v in self.nodes[p].outputs)
             heapq.heappush(self.small, (given, p))
-        if self.group is not None and (self.walked[p] is None or _shape_key(self.walked[p] or ()) in self.group.keys):
+        if self.group is not None and (self.walked[p] is None or self.shapes[p] in self.group.keys):
             heapq.heappush(self.queue, p)
         elif self.shapes[p] is not None:
             heapq.heappush(self.beside.setdefault(self.shapes[p], []), p)
 
 
-def _pays(calls: Sequence[RowCall], n: int) -> bool:
-    """Short rows stand side by side, and to fetch their elements one by one costs more than a little arithmetic saves."""
-    return isinstance(n, Size) or n > SHORT_ROW or any(is_dear(c.op.function) for c in calls)
+def _pays(ops: Sequence[Op], n: int) -> bool:
+    """Whether ops are worth a kernel over rows.
+
+    Short rows stand side by side, and to fetch their elements one by one costs more than a little arithmetic saves.
+    """
+    if len(ops) < 2:
+        return False
+    return isinstance(n, Size) or n > SHORT_ROW or len(ops) > LITTLE or any(is_dear(op.function) for op in ops)
 
 
 class _Made:
@@ -198,8 +209,8 @@ class _Made:
 
 
 class _Fusion:
-    def __init__(self, order: Order, wanted: Set[int]) -> None:
-        self.order, self.wanted = order, wanted
+    def __init__(self, order: Order, facts: _Facts, wanted: Set[int]) -> None:
+        self.order, self.facts, self.wanted = order, facts, wanted
         self.consumers: dict[int, list[int]] = {}
         for position, node in enumerate(order.nodes):
             for value in node.inputs:
@@ -209,10 +220,11 @@ class _Fusion:
     def build(self, part: Part) -> _Made | None:
         """The node for a part; none where it has no reduction, or is cut so that it makes no sense alone."""
         nodes = [self.order.nodes[p] for p in part]
-        reduced = [x.shape for x in (_reduced(self.order, n) for n in nodes) if x is not None]
-        if not reduced or sum(not isinstance(n.op, ViewOp) for n in nodes) < 2:
+        reduced = [n.inputs[0] for n in nodes if n.outputs[0] in self.facts.reduced]
+        shape = self.order.specs[reduced[0]].shape if reduced else ()
+        if not reduced or not _pays([n.op for n in nodes if not isinstance(n.op, ViewOp)], shape[-1]):
             return None
-        group = _Group(self.order, reduced[0])
+        group = _Group(self.order, self.facts, shape)
         if not all(group.join(n) for n in nodes):
             return None
         views, stored = self._stored(part)
@@ -233,7 +245,7 @@ class _Fusion:
             inside.update({v: Source("call", len(calls), o) for o, v in enumerate(node.outputs)})
             attributes = {} if isinstance(node.op, ReductionOp) else node.attributes
             calls.append(RowCall(node.op, attributes, tuple(arguments)))  # type: ignore[arg-type]
-        if not stored or len(slots) > MOST_OPERANDS or not self._covers(slots, group.shape) or not _pays(calls, group.shape[-1]):
+        if not stored or len(slots) > MOST_OPERANDS or not self._covers(slots, shape):
             return None
         results = tuple(RowResult(inside[v], FULL if group.forms[v] == SPREAD else group.forms[v]) for v in stored)
         return self._made(calls, slots, results, stored, views)

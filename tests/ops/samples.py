@@ -293,6 +293,11 @@ SAMPLES: dict[str, list[Sample]] = {
         drawn((4, 3), (4, 3)), drawn((4, 3), (4, 3), reduction="sum"), drawn((4, 3), (4, 3), reduction="none"),
         drawn((4, 1), (4, 3)), drawn((3,), (3,)), drawn((0, 3), (0, 3), reduction="sum"),
     ],
+    "class_labels": [
+        Sample(lambda r, t: [r.integers(0, 4, (2, 3)), np.arange(4, dtype="int32")]),
+        Sample(lambda r, t: [r.integers(0, 4, ()).astype("int32"), np.arange(4, dtype="int32")]),
+        Sample(lambda r, t: [r.integers(0, 4, (0,)), np.arange(4, dtype="int32")]),
+    ],
     "softmax_cross_entropy_rows": [
         indexed((4, 3), (4,), 0, 3), indexed((3,), (), 0, 3), indexed((2, 3, 5), (2, 3), 0, 5, "int32"),
         indexed((4, 1), (4,), 0, 1), indexed((0, 3), (0,), 0, 3), indexed((4, 33), (4,), 0, 33),
