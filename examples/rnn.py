@@ -41,8 +41,8 @@ def data(rows: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def main() -> float:
-    exe = gx.compile(build(), loss="loss", optimizer=gx.Adam(lr=0.003), seed=0)
-    exe.fit(data(2_000, seed=1), epochs=15, batch_size=50)
+    exe = gx.compile(build(), loss="loss", optimizer=gx.Adam(lr=0.001), seed=0)
+    exe.fit(data(2_000, seed=1), epochs=60, batch_size=50)
     result = exe.evaluate(data(500, seed=2), {"accuracy": "accuracy"})
     print(f"held-out accuracy {result['accuracy']:.3f}, loss {result['loss']:.4f}")
     return result["accuracy"]

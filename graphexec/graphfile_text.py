@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from graphexec.graphfile_tree import Item, Mapping, Page, Sequence, TreeBuilder
+from graphexec.graphfile_tree import Item, Mapping, Page, Sequence, TreeBuilder, fail_depth
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -77,6 +77,8 @@ def _fail_yaml(page: Page, error: yaml.YAMLError) -> None:
     total = page.text.rstrip("\n").count("\n") + 1
     line = None if line is None else min(line, total)
     text = page.text.split("\n", line)[line - 1] if line else ""
+    if "nesting depth" in problem:  # the reader's own limit, where it is reached before ours
+        fail_depth(page, line)
     facts = [text.strip()[:120]] if text.strip() else []
     todo = None
     if re.search(r"\{.*\b(?:float32|float64|int32|int64|bool)\s*\[", text):

@@ -108,6 +108,11 @@ class Page:
         return item.last
 
 
+def fail_depth(page: Page, line: int | None) -> NoReturn:
+    """*Raises* GraphFileError: there is a limit, so that no file can exhaust the stack."""
+    page.fail(line, f"lists and mappings are nested deeper than {MAX_DEPTH}", todo="Graph files are flat.")
+
+
 class TreeBuilder:
     """Puts a tree together from its parts in reading order, within the limits."""
 
@@ -163,7 +168,7 @@ class TreeBuilder:
         self._add(item, item.line)
         self.stack.append(item)
         if len(self.stack) > MAX_DEPTH:
-            self.page.fail(item.line, f"lists and mappings are nested deeper than {MAX_DEPTH}", todo="Graph files are flat.")
+            fail_depth(self.page, item.line)
 
     def close(self) -> None:
         self.stack.pop()
