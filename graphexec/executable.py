@@ -85,6 +85,7 @@ class Runner:
         self._table = self.program.table.ctypes.data
         self._count = len(self.program.table)
         self._progress = self.progress.ctypes.data
+        self._told = self.progress.data  # a NumPy element takes longer
         self._arrays: dict[int, np.ndarray] = {}
 
     def run(self, times: int = 1) -> None:
@@ -98,13 +99,13 @@ class Runner:
 
     def _run_together(self, pace: Pace, times: int) -> int:
         status = self._before = 0
-        while self._before < times and not status and not self.progress[1]:
+        while self._before < times and not status and not self._told[1]:
             threads, most = pace.pick()
             runs = min(most, times - self._before)
             begin = time.perf_counter()
             status = crew().run(self._table, self._count, runs, self._progress, threads)
             pace.tell((time.perf_counter() - begin) / runs, runs)
-            self.progress[0] = 0
+            self._told[0] = 0
             self._before += runs
         return status
 

@@ -7,10 +7,15 @@ faster, and the other is tried again from time to time, ever more rarely while n
 
 from __future__ import annotations
 
-FIRST = (1, 0, 1, 0)
-"""What is timed to begin with, by index; the very first run, which starts threads and fills caches, is not."""
+FIRST = (0, 1, 0, 1)
+"""What is tried to begin with, by index."""
 
-SOONEST, RAREST = 32, 1024
+TRIAL = 2e-3
+"""Seconds of a trial, as far as MOST_RUNS allow; its first run, which finds its data in the caches of other cores, does not count."""
+
+MOST_RUNS = 8
+
+SOONEST, RAREST = 64, 4096
 """Runs after which the other number is tried again."""
 
 
@@ -21,10 +26,10 @@ class Pace:
         self._counts = (threads, 1)
         self._seconds = [0.0, 0.0]
         self._best = 0
-        self._trying = -1
-        self._schedule = list(FIRST)
-        self._warm = False
-        self._wait = self._left = SOONEST
+        self._first = list(FIRST)
+        self._trial: list[float] = []
+        self._trying = self._first.pop(0)
+        self._wait = self._left = SOONEST // 2
 
     @property
     def best(self) -> int:
@@ -33,34 +38,31 @@ class Pace:
 
     def pick(self) -> tuple[int, int]:
         """A number of threads, and how many runs may be done on it before asking again."""
-        if not self._warm:
-            return self._counts[0], 1
-        if self._schedule:
-            self._trying = self._schedule[0]
-        elif self._left <= 0:
-            self._trying = 1 - self._best
-        else:
-            return self._counts[self._best], self._left
-        return self._counts[self._trying], 1
+        if self._trying >= 0:
+            return self._counts[self._trying], 1
+        return self._counts[self._best], self._left
 
     def tell(self, seconds: float, runs: int) -> None:
         """How long a run took, the mean of so many."""
-        if not self._warm:
-            self._warm = True
+        if self._trying >= 0:
+            self._trial.append(seconds)
+            if len(self._trial) > 1 and (sum(self._trial) >= TRIAL or len(self._trial) == MOST_RUNS):
+                self._decide()
             return
-        if self._trying < 0:
-            self._left -= runs
-            self._note(self._best, seconds)
+        self._left -= runs
+        known = self._seconds[self._best]
+        self._seconds[self._best] = known + (seconds - known) / 8  # a run that was disturbed does not decide
+        if self._left <= 0:
+            self._trying = 1 - self._best
+
+    def _decide(self) -> None:
+        """Ends a trial."""
+        self._seconds[self._trying] = min(self._trial[1:])
+        self._trial.clear()
+        if self._first:
+            self._trying = self._first.pop(0)
             return
-        self._note(self._trying, seconds)
         self._trying = -1
-        if self._schedule:
-            self._schedule.pop(0)
         best = 0 if self._seconds[0] <= self._seconds[1] else 1
         self._wait = SOONEST if best != self._best else min(2 * self._wait, RAREST)
         self._best, self._left = best, self._wait
-
-    def _note(self, which: int, seconds: float) -> None:
-        """A moving mean, so that one run that was disturbed does not decide."""
-        known = self._seconds[which]
-        self._seconds[which] = seconds if known == 0.0 else known + (seconds - known) / 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec.pace import RAREST, SOONEST, Pace
+from graphexec.pace import MOST_RUNS, RAREST, SOONEST, Pace
 
 
 def play(pace, seconds, runs):
@@ -20,28 +20,34 @@ def play(pace, seconds, runs):
 
 @pytest.mark.parametrize(("several", "one", "better"), [(1.0, 1.7, 4), (1.7, 1.0, 1), (1.0, 1.0, 4)])
 def test_what_is_faster_is_used(several, one, better):
-    used = play(Pace(4), {4: several, 1: one}, 4000)
-    assert used[:5] == [4, 1, 4, 1, 4]  # the first run warms up, then each is tried twice
-    assert used[5 : 5 + SOONEST] == [better] * SOONEST
-    assert used[5:].count(5 - better) <= 4000 / SOONEST / 4
-    assert 5 - better in used[-2 * RAREST :]  # it is still tried
+    used = play(Pace(4), {4: several, 1: one}, 8 * SOONEST)
+    assert used[:8] == [4, 4, 1, 1, 4, 4, 1, 1]  # the first run of each trial does not count
+    assert used[8 : 8 + SOONEST] == [better] * SOONEST
+    assert used[8 + SOONEST : 10 + SOONEST] == [5 - better] * 2  # it is tried again
+    assert used[10 + SOONEST :].count(5 - better) <= 4
+
+
+def test_short_runs_are_tried_several_times():
+    used = play(Pace(2), {2: 1e-5, 1: 1e-5}, 4 * MOST_RUNS)
+    assert used == ([2] * MOST_RUNS + [1] * MOST_RUNS) * 2
 
 
 def test_a_change_of_the_machine_is_noticed():
     pace, seconds = Pace(2), {2: 1.0, 1: 1.8}
-    play(pace, seconds, 20_000)
+    play(pace, seconds, 10 * RAREST)
     assert pace.best == 2
     seconds[2] = 5.0  # somebody else keeps the other processor busy
     used = play(pace, seconds, 2 * RAREST)
     assert pace.best == 1
-    assert used[-RAREST // 2 :].count(2) <= 2 + RAREST // 2 // SOONEST
+    assert used[-SOONEST:].count(2) <= 4
 
 
 def test_a_single_disturbed_run_changes_nothing():
     pace = Pace(2)
-    play(pace, {2: 1.0, 1: 1.5}, 100)
+    play(pace, {2: 1.0, 1: 1.5}, 8 + SOONEST // 2)
     pace.pick()
     pace.tell(2.5, 1)
+    play(pace, {2: 1.0, 1: 1.5}, SOONEST)
     assert pace.best == 2
 
 
