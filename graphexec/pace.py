@@ -11,11 +11,11 @@ FIRST = (0, 1, 0, 1)
 """What is tried to begin with, by index."""
 
 TRIAL = 2e-3
-"""Seconds of a trial, as far as MOST_RUNS allow; its first run, which finds its data in the caches of other cores, does not count."""
+"""Seconds of a trial, as far as MOST_RUNS allow. Its first run finds its data in other cores' caches, and does not count."""
 
 MOST_RUNS = 8
 
-SOONEST, RAREST = 64, 4096
+SOONEST, RAREST = 64, 1024
 """Runs after which the other number is tried again."""
 
 
@@ -50,9 +50,9 @@ class Pace:
                 self._decide()
             return
         self._left -= runs
-        known = self._seconds[self._best]
-        self._seconds[self._best] = known + (seconds - known) / 8  # a run that was disturbed does not decide
-        if self._left <= 0:
+        known, other = self._seconds[self._best], self._seconds[1 - self._best]
+        mean = self._seconds[self._best] = known + (seconds - known) * min(runs / 8, 1.0)  # one disturbed run does not decide
+        if self._left <= 0 or mean > 1.2 * other:
             self._trying = 1 - self._best
 
     def _decide(self) -> None:
