@@ -17,7 +17,7 @@ from graphexec.op import ElementwiseOp
 from graphexec.order import Node
 from graphexec.spec import Size
 
-SERIAL_BELOW = 10_000
+SERIAL_BELOW = 1_500
 """Nanoseconds of estimated work below which an instruction stays on one thread: sharing it would cost more than it saves."""
 
 
