@@ -24,6 +24,9 @@ UNIT, SAME, STRIDED = "u", "s", "g"
 BLOCK = 64
 """Lanes of a reduction: elements that are combined side by side, and cuts between threads are multiples of it."""
 
+BLOCK_VECTORS = 8
+"""Vectors at a time in a loop over BLOCK elements: nothing is left over, and more chains of operations hide their latency."""
+
 CHUNK = 16_384
 """Elements of a full reduction that one partial result stands for; fixed, so that any number of threads gives the same bits."""
 
@@ -320,7 +323,7 @@ def elementwise_ir(name: str, body: Body, ndim: int, closings: Sequence[Closing]
     else:
         nest.chunks(sizes, partials)
     scalars.leave()
-    return _module(lines, name, _declare([*body.steps, *(c.combine for c in closings)]), vectors)
+    return _module(lines, name, _declare([*body.steps, *(c.combine for c in closings)]), BLOCK_VECTORS if closings else vectors)
 
 
 class _Nest:
