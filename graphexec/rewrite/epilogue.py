@@ -14,7 +14,6 @@ from graphexec.infer import freeze
 from graphexec.op import ElementwiseOp, KernelOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.product_op import ProductOp, product_op
-from graphexec.rewrite.accumulate import readers_of
 from graphexec.spec import Size
 
 NARROW = 16
@@ -25,9 +24,9 @@ def epilogue(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with such pairs as one node."""
     if not any(node.op.name == "matmul" for node in order.nodes):
         return order
-    readers = readers_of(order, keep)
+    readers = _Readers(order, keep)
     pairs = enumerate(order.nodes)
-    products = {n.outputs[0]: (p, n) for p, n in pairs if _is_matrix_product(order, n) and readers[n.outputs[0]] == 1}
+    products = {n.outputs[0]: (p, n) for p, n in pairs if _is_matrix_product(order, n) and readers.count[n.outputs[0]] == 1}
     history = _History(order)
     made: dict[Any, ProductOp] = {}
     gone: set[int] = set()
@@ -36,7 +35,7 @@ def epilogue(order: Order, keep: Iterable[int] = ()) -> Order:
         slot = _slot(order, node, products) if isinstance(node.op, ElementwiseOp) else None
         if slot is not None:
             first, product = products[node.inputs[slot]]
-            if not history.overwritten(product, first, position):
+            if readers.lent[node.inputs[slot]] > position and not history.overwritten(product, first, position):
                 gone.add(first)
                 node = _pair(product, node, slot, made)
         nodes.append(node)
@@ -73,6 +72,21 @@ def _pair(product: Node, node: Node, slot: int, made: dict[Any, ProductOp]) -> N
     others = (*node.inputs[:slot], *node.inputs[slot + 1 :])
     inputs, outputs = (*product.inputs, *others), (*node.outputs, *product.outputs)
     return Node(node.name, made[key], inputs, outputs, {}, node.source or product.source)
+
+
+class _Readers:
+    """How often each value is read, what is kept counting twice; and where it first lends its shape, which is no reading."""
+
+    def __init__(self, order: Order, keep: Iterable[int]) -> None:
+        self.count = [0] * len(order.names)
+        self.lent = [len(order.nodes)] * len(order.names)
+        for position, node in enumerate(order.nodes):
+            for value in node.reads:
+                self.count[value] += 1
+            for value in set(node.inputs).difference(node.reads, (ABSENT,)):
+                self.lent[value] = min(self.lent[value], position)
+        for value in (*order.kept, *keep):
+            self.count[value] += 2
 
 
 class _History:

@@ -88,6 +88,22 @@ def test_a_product_that_others_read_or_that_is_wanted_stays_apart():
     assert "matmul" in kinds(exe)
 
 
+def test_a_product_that_lends_its_shape_is_no_less_joined():
+    """The gradient of b is summed to b's shape from something as large as the product, which is asked for its shape alone."""
+    g = gx.Graph("lent")
+    x, w, b = g.input("x", (6, 4, 8)), g.parameter("w", (8, 16), init="normal(std=0.3)"), g.parameter("b", (16,), init="normal")
+    z = (x.reshape(24, 8) @ w + b).reshape(6, 4, 16)
+    g.output(ops.sum(ops.square(z[1]) * z[2] + z[0] * z[3] + z[4] - z[5], name="loss"))
+    data = {"x": np.random.default_rng(5).normal(size=(6, 4, 8)).astype("float32")}
+    fast, slow = (gx.compile(g, loss="loss", seed=1, threads=1, optimize=o) for o in (True, False))
+    loss, gradients = fast.gradients(**data)
+    assert kinds(fast)[0] == "matmul+add"
+    expected, others = slow.gradients(**data)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    for name, array in gradients.items():
+        np.testing.assert_allclose(array, others[name], rtol=1e-4, atol=1e-4)
+
+
 def test_updates_follow_the_product_that_makes_the_gradient():
     """The update of w waits for the product that reads w, wherever the nodes stand."""
     def build(optimize):
