@@ -1,7 +1,8 @@
 """epilogue: an elementwise node that is the only reader of a matrix product is done to its parts as they are finished.
 
 The product moves to where the node is. So that it still reads what it read, nothing in between may overwrite its operands,
-and the node itself may not.
+and the node itself may not; and so that they are not kept for long, little may be computed between their last other reader
+and the node.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from typing import Any
 
 from graphexec.fused import FusedOp
 from graphexec.infer import freeze
-from graphexec.op import ElementwiseOp, KernelOp, ViewOp
+from graphexec.op import ElementwiseOp, KernelOp, ShapeOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.product_op import ProductOp, product_op
 from graphexec.spec import Size
 
 NARROW = 16
 """Columns below which a row is too short to be worth a loop of its own: the node does better on all rows as one."""
+
+LITTLE = 4
+"""How many times what is computed while a product's operands are kept for it must go into the product."""
 
 
 def epilogue(order: Order, keep: Iterable[int] = ()) -> Order:
@@ -35,7 +39,7 @@ def epilogue(order: Order, keep: Iterable[int] = ()) -> Order:
         slot = _slot(order, node, products) if isinstance(node.op, ElementwiseOp) else None
         if slot is not None:
             first, product = products[node.inputs[slot]]
-            if readers.lent[node.inputs[slot]] > position and not history.overwritten(product, first, position):
+            if readers.lent[node.inputs[slot]] > position and history.moves(product, first, position):
                 gone.add(first)
                 node = _pair(product, node, slot, made)
         nodes.append(node)
@@ -90,19 +94,32 @@ class _Readers:
 
 
 class _History:
-    """Where each leaf is overwritten last, as far as the order has been read."""
+    """Where each leaf is overwritten, where each value is read last, and how much is computed before each node."""
 
     def __init__(self, order: Order) -> None:
+        self.order = order
         self.root: dict[int, int] = {}
         self.updates: dict[int, list[int]] = {}
+        self.elements = [0]
+        self.last = {v: len(order.nodes) for v in (*order.kept, *(leaf.value_id for leaf in order.leaves))}
         for position, node in enumerate(order.nodes):
+            made = 0
             if isinstance(node.op, ViewOp):
                 self.root[node.outputs[0]] = self.root.get(node.inputs[0], node.inputs[0])
+            elif not isinstance(node.op, ShapeOp):
+                made = sum(int(order.specs[v].size) for v in node.outputs)
+            self.elements.append(self.elements[-1] + made)
+            for value in node.reads:
+                base = self.root.get(value, value)
+                self.last[base] = max(self.last.get(base, 0), position)
             for name in node.op.updates:
                 target = node.inputs[node.op.inputs.index(name)]
                 self.updates.setdefault(self.root.get(target, target), []).append(position)
 
-    def overwritten(self, product: Node, first: int, last: int) -> bool:
-        """Whether an operand of a product is overwritten after position ``first``, up to and with ``last``."""
+    def moves(self, product: Node, first: int, last: int) -> bool:
+        """Whether a product may move from position ``first`` to the node at ``last``."""
         roots = {self.root.get(v, v) for v in product.inputs}
-        return any(first < p <= last for r in roots for p in self.updates.get(r, ()))
+        longer = [self.elements[last] - self.elements[self.last[r] + 1] for r in roots if self.last[r] < last]
+        if LITTLE * max(longer, default=0) > int(self.order.specs[product.outputs[0]].size):
+            return False
+        return not any(first < p <= last for r in roots for p in self.updates.get(r, ()))

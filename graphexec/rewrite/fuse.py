@@ -38,9 +38,10 @@ Part = list[int]
 def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with fused nodes in place of connected elementwise ones."""
     wanted = {*order.kept, *keep}
-    schedule = _Schedule(order, [_shape(order, node) for node in order.nodes])
+    shapes = [_shape(order, node) for node in order.nodes]
+    schedule = _Schedule(order, shapes, shapes)
     parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
-    fusion = _Fusion(order, wanted, _closings(order, parts))
+    fusion = _Fusion(order, wanted, _closings(order, parts, shapes))
     made = [fusion.build(part) for part in parts]
     chosen = _within_budget(order, [(p, m) for p, m in zip(parts, made, strict=True) if m is not None])
     return fusion.replace(parts, chosen)
@@ -52,13 +53,14 @@ def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
 class _Schedule:
     """A list scheduler: the next run starts at the first node that is ready and takes in whatever becomes ready for it."""
 
-    def __init__(self, order: Order, shapes: Sequence[Any]) -> None:
-        """``shapes`` has, for each node, the key of those that may stand beside it; None where it stands alone."""
+    def __init__(self, order: Order, shapes: Sequence[Any], plain: Sequence[Any]) -> None:
+        """``shapes`` has, for each node, the key of those that may stand beside it, None where it stands alone; ``plain`` what
+        :func:`_shape` gives."""
         nodes = order.nodes
         self.waiting, self.followers = _dependencies(order)
         self.shapes = shapes
         scalar = _key(TensorSpec((), ""))
-        self.free = [isinstance(n.op, (ViewOp, ShapeOp)) or _shape(order, n) == scalar for n in nodes]
+        self.free = [isinstance(n.op, (ViewOp, ShapeOp)) or plain[p] == scalar for p, n in enumerate(nodes)]
         self.producer = {v: p for p, n in enumerate(nodes) for v in n.outputs}
         self.nodes, self.runs = nodes, []  # type: list[Node], list[list[int]]
         self.ready: list[int] = []
@@ -199,9 +201,9 @@ def _in_order(groups: list[Part], edges: set[tuple[int, int]]) -> list[Part]:
     return [groups[g] for g in ordered] if len(ordered) == len(groups) else []
 
 
-def _closings(order: Order, parts: Sequence[Part]) -> dict[int, list[int]]:
+def _closings(order: Order, parts: Sequence[Part], shapes: Sequence[Any]) -> dict[int, list[int]]:
     """Full reductions by the position of the node that makes what they reduce."""
-    maker = {v: p for part in parts for p in part if _shape(order, order.nodes[p]) is not None for v in order.nodes[p].outputs}
+    maker = {v: p for part in parts for p in part if shapes[p] is not None for v in order.nodes[p].outputs}
     closings: dict[int, list[int]] = {}
     for position, node in enumerate(order.nodes):
         if (

@@ -18,7 +18,7 @@ from graphexec.fused import RowCall, RowResult, RowsOp, Source, is_dear
 from graphexec.infer import _key, freeze
 from graphexec.op import ElementwiseOp, Op, ReductionOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
-from graphexec.rewrite.fuse import MOST_OPERANDS, Part, _no_function, _parts, _Schedule, _within_budget
+from graphexec.rewrite.fuse import MOST_OPERANDS, Part, _no_function, _parts, _Schedule, _shape, _within_budget
 from graphexec.spec import Size, TensorSpec, broadcast, is_one
 from graphexec.view import NotAView, View
 
@@ -142,7 +142,8 @@ class _RowSchedule(_Schedule):
         self.group: _Group | None = None
         self.queue: list[int] = []
         self.small: list[tuple[int, int]] = []
-        super().__init__(order, [None if s is None else _shape_key(s) for s in facts.walked])
+        plain = [_shape(order, node) for node in order.nodes]
+        super().__init__(order, [None if s is None else _shape_key(s) for s in facts.walked], plain)
 
     def _run(self, first: int) -> None:
         shape = self.walked[first]
