@@ -90,6 +90,10 @@ class OpError(GraphExecError):
     """An unknown op or attribute, or a wrong number of operands."""
 
 
+class UnknownOpError(OpError, AttributeError):
+    """No op has that name. An AttributeError too, as ``hasattr(gx.ops, name)`` asks for."""
+
+
 class DifferentiationError(GraphExecError):
     """A gradient that cannot be written."""
 

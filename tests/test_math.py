@@ -1,5 +1,6 @@
 """graphexec.math: two ulp everywhere, the special values, and packed instructions with no call to libm."""
 
+import faulthandler
 import math
 import os
 import platform
@@ -12,9 +13,11 @@ import mpmath
 import numba
 import numpy as np
 import pytest
+from helpers import native
 
 import graphexec.math
 from graphexec.native import vector_math
+from graphexec.plugin import elementwise
 
 ONE_ARGUMENT = [name for name in graphexec.math.__all__ if name not in ("pow", "like")]  # like converts, and computes nothing
 DTYPES = ["float32", "float64"]
@@ -152,7 +155,7 @@ def ulps(got, exact):
     return np.where(both_nan, 0, np.where(np.isnan(distance), inf, distance))
 
 
-def worst(name, dtype, count):
+def worst(name, dtype, count, run=run):
     """The largest error of the compiled function, and the arguments where it occurs."""
     rng = np.random.default_rng(20240)
     args = pairs(dtype, count, rng) if name == "pow" else (points(dtype, count, rng),)
@@ -172,6 +175,38 @@ def test_two_ulp(name, dtype, count):
     if dtype == "float64" and LONG is None:
         pytest.skip("no long double to compare with; test_two_ulp_mpmath covers float64")
     error, args, got, exact = worst(name, np.dtype(dtype).type, count)
+    assert error <= MOST_ULP, f"{name}{args} = {got!r}, exactly {exact!r}: {error} ulp"
+
+
+def run_kernel(name, *args):
+    """As `run`, by an op of that function: our own compiler's passes put vectors together in another way than Numba's."""
+    f = getattr(graphexec.math, name)
+    declare = elementwise(reference=np.copysign, domain=(0.0, 1.0), differentiable=False)  # checked here instead
+
+    if name == "pow":
+
+        @declare
+        def kernel_of_math(x, y):
+            return f(x, y)
+    else:
+
+        @declare
+        def kernel_of_math(x):
+            return f(x)
+
+    return native(kernel_of_math.op, args)[0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [*ONE_ARGUMENT, "pow"])
+def test_two_ulp_in_kernels(name, dtype):
+    if dtype == "float64" and LONG is None:
+        pytest.skip("no long double to compare with")
+    faulthandler.dump_traceback_later(100, exit=True)  # a function that never returns cannot be interrupted
+    try:
+        error, args, got, exact = worst(name, np.dtype(dtype).type, 20_000, run_kernel)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     assert error <= MOST_ULP, f"{name}{args} = {got!r}, exactly {exact!r}: {error} ulp"
 
 

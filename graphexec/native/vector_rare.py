@@ -29,17 +29,22 @@ def replace_rare(x: Lane, usual: Lane, name: str, bound: float, rare: Callable[[
 
 
 def _define_all(module: Any, kind: Any, name: str, bound: float, rare: Callable[[Lane], Lane]) -> Any:
-    """The function (x, usual) of scalars, and its variants for vectors, which it names in an attribute."""
-    scalar = _define(module, name, kind)
+    """The function (x, usual) of scalars, and its variants for vectors, which it names in an attribute.
+
+    What the variants call for a lane has no variants: LLVM packs such calls of neighbouring lanes too, and a variant that
+    called the function itself would call itself for ever.
+    """
+    scalar, single = _define(module, name, kind), _define(module, f"{name}_lane", kind)
     variants = [_define(module, f"{name}_x{lanes}", ir.VectorType(kind, lanes)) for lanes in _LANES]
     mapping = ",".join(f"_ZGV_LLVM_N{v.args[0].type.count}vv_{name}({v.name})" for v in variants)
     set.add(scalar.attributes, f'"vector-function-abi-variant"="{mapping}"')
     used = ir.GlobalVariable(module, ir.ArrayType(ir.PointerType(), len(variants)), "llvm.compiler.used")
     used.initializer = ir.Constant(used.value_type, [v.bitcast(ir.PointerType()) for v in variants])
     used.linkage, used.section = "appending", "llvm.metadata"
-    _fill(scalar, bound, lambda builder, x, _: rare(Lane(builder, x)).value)
+    _fill(single, bound, lambda builder, x, _: rare(Lane(builder, x)).value)
+    _fill(scalar, bound, lambda builder, x, usual: builder.call(single, [x, usual]))
     for variant in variants:
-        _fill(variant, bound, lambda builder, x, usual: _lane_by_lane(builder, scalar, x, usual))
+        _fill(variant, bound, lambda builder, x, usual: _lane_by_lane(builder, single, x, usual))
     return scalar
 
 
@@ -66,11 +71,11 @@ def _fill(function: Any, bound: float, rare: Callable[[Any, Any, Any], Any]) -> 
     builder.ret(usual)
 
 
-def _lane_by_lane(builder: Any, scalar: Any, x: Any, usual: Any) -> Any:
+def _lane_by_lane(builder: Any, single: Any, x: Any, usual: Any) -> Any:
     for lane in range(x.type.count):
         index = ir.Constant(ir.IntType(32), lane)
         args = [builder.extract_element(vector, index) for vector in (x, usual)]
-        usual = builder.insert_element(usual, builder.call(scalar, args), index)
+        usual = builder.insert_element(usual, builder.call(single, args), index)
     return usual
 
 

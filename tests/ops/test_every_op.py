@@ -12,7 +12,7 @@ import pytest
 from helpers import assert_close, dtypes_of, load_samples, native, one_node, registered, run_order, scale_of
 
 from graphexec.differentiate import differentiate_order
-from graphexec.errors import DifferentiationError, GradientMismatch, GraphExecError
+from graphexec.errors import DifferentiationError, GradientMismatch, GraphExecError, OpError
 from graphexec.gradcheck import check_gradient, draw_operands
 from graphexec.infer import infer
 from graphexec.interpret import asked_deltas, evaluate, interpret, interpret_gradients
@@ -446,3 +446,10 @@ def test_interpreter_runs_in_float64():
     with pytest.raises(GraphExecError, match="did you mean 'x'"):
         interpret(g, {"xx": np.ones(3)})
     assert isinstance(values, Mapping)
+
+
+def test_ops_answer_hasattr():
+    assert hasattr(ops, "tanh")
+    assert not hasattr(ops, "tanhh")
+    with pytest.raises(OpError, match="did you mean 'tanh'"):
+        ops.tanhh  # noqa: B018
