@@ -99,6 +99,11 @@ class _Lines:
         at = self.let(f"getelementptr i64, ptr %record, i64 {index}")
         return self.let(f"load i64, ptr {at}, !invariant.load !90", hint)
 
+    def numbers(self, first: int, types: Sequence[str]) -> list[str]:
+        """The attributes, which are doubles or integers of 64 bits."""
+        words = [self.word(first + k) for k in range(len(types))]
+        return [self.let(f"bitcast i64 {w} to double") if t[0] == "f" else w for w, t in zip(words, types, strict=True)]
+
     def pointer(self, index: int) -> str:
         return self.let(f"inttoptr i64 {self.word(index)} to ptr", "p")
 
@@ -179,16 +184,12 @@ def _declare(steps: Sequence[Step]) -> list[str]:
 class _Scalars:
     """Emits the calls of scalar functions, and keeps their result slots."""
 
-    def __init__(self, lines: _Lines, body: Body, first_word: int) -> None:
-        self.lines, self.body = lines, body
+    def __init__(self, lines: _Lines, body: Body, words: Sequence[str]) -> None:
+        self.lines, self.body, self.words = lines, body, words
         lines.put("%exception = alloca ptr")
         lines.put("%status = alloca i32")
         lines.put("store i32 0, ptr %status")
         self.slots = [lines.let(f"alloca {_struct(s.results)}", "slot") for s in body.steps]
-        self.words = []
-        for k, dtype in enumerate(body.words):
-            word = lines.word(first_word + k)
-            self.words.append(lines.let(f"bitcast i64 {word} to double") if dtype[0] == "f" else word)
 
     def value(self, ref: Ref, loaded: Sequence[str], results: Sequence[Sequence[str]], dtype: str) -> str:
         if ref.kind == "load":
@@ -312,7 +313,7 @@ def elementwise_ir(name: str, body: Body, ndim: int, closings: Sequence[Closing]
     operands = [*body.loads, *(o for o, _ in body.stores)]
     outer = ndim - 1
     attributes = ndim + sum(words_of(o, outer) for o in operands)
-    scalars = _Scalars(lines, body, attributes)
+    scalars = _Scalars(lines, body, lines.numbers(attributes, body.words))
     closers = [_Lanes(lines, scalars, c.combine, c.dtype, c.identity, str(k)) for k, c in enumerate(closings)]
     partials = [lines.pointer(attributes + len(body.words) + k) for k in range(len(closings))]
     sizes = [lines.word(d, "n") for d in range(ndim)]
@@ -465,7 +466,7 @@ def reduction_ir(name: str, body: Body, reduction: Reduction, out: Operand) -> s
     ndim = reduction.kept + reduction.reduced + (not reduction.along)
     operands = [*body.loads, out]
     outer = ndim - 1
-    scalars = _Scalars(lines, body, ndim + sum(words_of(o, outer) for o in operands))
+    scalars = _Scalars(lines, body, lines.numbers(ndim + sum(words_of(o, outer) for o in operands), body.words))
     lanes = _Lanes(lines, scalars, reduction.combine, reduction.dtype, reduction.identity)
     sizes = [lines.word(d, "n") for d in range(ndim)]
     emit = _ReductionBody(lines, body, reduction, _Access(lines, operands, ndim, outer), scalars, lanes)

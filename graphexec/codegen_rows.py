@@ -78,7 +78,7 @@ def rows_ir(name: str, body: RowBody, plan: RowPlan, ndim: int, form: Form) -> s
     operands = [*body.loads, *(o for o, _, _ in body.stores)]
     attributes = ndim + sum(words_of(o, ndim - 1) for o in operands)
     steps = tuple(s.step for s in body.steps)
-    scalars = _Scalars(lines, Body(body.loads, steps, (), body.words), attributes)
+    scalars = _Scalars(lines, Body(body.loads, steps, (), body.words), lines.numbers(attributes, body.words))
     sizes = [lines.word(d, "n") for d in range(ndim)]
     access = _Access(lines, operands, ndim, ndim - 1)
     room = _room(lines, plan, attributes + len(body.words))

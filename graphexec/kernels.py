@@ -14,15 +14,18 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from graphexec import codegen, codegen_rows
+from graphexec import codegen, codegen_rows, codegen_stages
 from graphexec.codegen import Array, Body, Closing, Operand, Reduction, Ref, Step
 from graphexec.codegen_rows import Form, RowBody, RowStep
+from graphexec.codegen_stages import Staged
 from graphexec.errors import GraphExecError, PluginError
 from graphexec.native import cache, fingerprint, library, toolchain
+from graphexec.native.straight import straighten
 from graphexec.op import REQUIRED, KernelOp, Op, ReductionOp
 from graphexec.row_plan import RowPlan
 from graphexec.source import specialize
 from graphexec.spec import DTYPES
+from graphexec.stages import LEAST
 
 
 class Kernel(NamedTuple):
@@ -118,9 +121,21 @@ def elementwise_kernel(
             for call, c in zip(combines, closes, strict=True)
         ]
         body = Body(loads, steps, stores, words)
-        return [codegen.elementwise_ir(name, body, ndim, endings, vectors), *_texts([*steps, *(e.combine for e in endings)])]
+        texts = _texts([*steps, *(e.combine for e in endings)])
+        staged = _staged(body, endings, texts) if ndim == 1 else None
+        if staged:
+            return [codegen_stages.staged_ir(name, body, endings, staged), *texts]
+        return [codegen.elementwise_ir(name, body, ndim, endings, vectors), *texts]
 
     return _kernel(calls[-1].op.name if len(calls) + len(closes) == 1 else "fused", parts, (*calls, *combines), make)
+
+
+def _staged(body: Body, closings: Sequence[Closing], texts: Sequence[str]) -> Staged | None:
+    """The stages of a long body; None where one loop is as good. ``texts`` are the scalar functions."""
+    if sum(_scalars[s.symbol][0].count("\n") for s in body.steps) < LEAST:
+        return None
+    straight = straighten([codegen_stages.element_ir("element", body, closings), *texts], "element")
+    return codegen_stages.cut(straight, body, closings) if straight else None
 
 
 def reduction_kernel(

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LEVELS = [  # patterns of module names, lowest level first
-    ["errors", "source", "codegen", "codegen_rows", "row_plan"],
+    ["errors", "source", "codegen", "codegen_rows", "codegen_stages", "row_plan", "stages"],
     ["spec", "view", "op", "plugin", "call", "math", "native", "native.*"],
     ["registry"],
     ["arithmetic", "graph"],

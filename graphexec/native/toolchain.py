@@ -64,35 +64,31 @@ def _target_machine() -> llvm.TargetMachine:
 
 def build(modules: Sequence[str], entry: str) -> bytes:
     """Object code of IR modules linked and optimised together; only ``entry`` stays visible."""
-    machine = _target_machine()
+    with _LOCK:
+        return bytes(_target_machine().emit_object(optimized(modules, entry)))
+
+
+def assembly(modules: Sequence[str], entry: str) -> str:
+    """The machine code as text, to be read."""
+    with _LOCK:
+        return str(_target_machine().emit_assembly(optimized(modules, entry)))
+
+
+def optimized(modules: Sequence[str], entry: str, *, pack: bool = True) -> llvm.ModuleRef:
+    """IR modules linked and put through LLVM's -O3; without ``pack`` neighbouring operations are not made vectors."""
+    _load_llvm()
     with _LOCK:
         module = llvm.parse_assembly(modules[0])
         for text in modules[1:]:
             module.link_in(llvm.parse_assembly(text))
         module.verify()
         _internalize(module, entry)
-        optimize(module)
-        return bytes(machine.emit_object(module))
-
-
-def optimize(module: llvm.ModuleRef) -> None:
-    """LLVM's -O3, vectorisers on."""
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = True
-    builder = llvm.create_pass_builder(_target_machine(), options)
-    builder.getModulePassManager().run(module, builder)
-
-
-def assembly(modules: Sequence[str], entry: str) -> str:
-    """The machine code as text, to be read."""
-    machine = _target_machine()
-    with _LOCK:
-        module = llvm.parse_assembly(modules[0])
-        for text in modules[1:]:
-            module.link_in(llvm.parse_assembly(text))
-        _internalize(module, entry)
-        optimize(module)
-        return str(machine.emit_assembly(module))
+        options = llvm.create_pipeline_tuning_options(speed_level=3)
+        options.loop_vectorization = options.loop_unrolling = options.loop_interleaving = True
+        options.slp_vectorization = pack
+        builder = llvm.create_pass_builder(_target_machine(), options)
+        builder.getModulePassManager().run(module, builder)
+        return module
 
 
 def isolate(text: str, entry: str, name: str) -> str:
