@@ -13,6 +13,7 @@ from graphexec.order import Order
 from graphexec.rewrite.accumulate import accumulate, slices_to_concat
 from graphexec.rewrite.axes import last_axis
 from graphexec.rewrite.casts import same_types
+from graphexec.rewrite.cheap import recompute_cheap
 from graphexec.rewrite.epilogue import epilogue
 from graphexec.rewrite.fold import fold
 from graphexec.rewrite.fuse import fuse
@@ -38,6 +39,7 @@ PASSES: dict[str, Pass] = {
     "outer_products": lambda order, keep: outer_products(order),
     "accumulate": accumulate,
     "prune": prune,
+    "recompute_cheap": recompute_cheap,  # after merge, which would undo it
     "fuse_rows": fuse_rows,  # before fuse, which takes what is left
     "fuse": fuse,
     "epilogue": epilogue,  # after fuse: what follows a product may be several nodes
