@@ -13,7 +13,7 @@ from graphexec.spec import TensorSpec
 
 def pairwise(order: Order) -> Order:
     """The order without `add_n` nodes."""
-    if not any(node.op.name == "add_n" for node in order.nodes):
+    if not order.has("add_n"):
         return order
     names, specs = list(order.names), list(order.specs)
     made = {v: position for position, node in enumerate(order.nodes) for v in node.outputs}
