@@ -152,7 +152,8 @@ def lower(
     memory = plan_memory(layout, keep, reuse=reuse)
     arena = aligned(memory.arena)
     held = _held(layout, buffers)
-    addresses = np.array([arena.ctypes.data + o if o >= 0 else 0 for o in memory.offsets] or [0], np.int64)
+    offsets = np.array(memory.offsets or [-1], np.int64)
+    addresses = np.where(offsets >= 0, arena.ctypes.data + offsets, 0)
     for storage, array in held.items():
         addresses[storage] = array.ctypes.data
     program = Program(order, layout, memory, [], np.empty((0, 3), np.int64), np.empty(0, np.int64), arena, addresses, held)

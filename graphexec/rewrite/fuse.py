@@ -13,11 +13,12 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
+from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
 from graphexec.builder import OrderBuilder
 from graphexec.fused import FusedCall, FusedClose, FusedOp, Source
-from graphexec.infer import _key, freeze
+from graphexec.infer import freeze, shape_keys
 from graphexec.op import ElementwiseOp, ReductionOp, ShapeOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.spec import TensorSpec
@@ -38,7 +39,7 @@ Part = list[int]
 def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with fused nodes in place of connected elementwise ones."""
     wanted = {*order.kept, *keep}
-    shapes = [_shape(order, node) for node in order.nodes]
+    shapes = _shapes(order)
     schedule = _Schedule(order, shapes, shapes)
     parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
     fusion = _Fusion(order, wanted, _closings(order, parts, shapes))
@@ -55,12 +56,11 @@ class _Schedule:
 
     def __init__(self, order: Order, shapes: Sequence[Any], plain: Sequence[Any]) -> None:
         """``shapes`` has, for each node, the key of those that may stand beside it, None where it stands alone; ``plain`` what
-        :func:`_shape` gives."""
+        :func:`_shapes` gives."""
         nodes = order.nodes
         self.waiting, self.followers = _dependencies(order)
         self.shapes = shapes
-        scalar = _key(TensorSpec((), ""))
-        self.free = [isinstance(n.op, (ViewOp, ShapeOp)) or plain[p] == scalar for p, n in enumerate(nodes)]
+        self.free = [isinstance(n.op, (ViewOp, ShapeOp)) or plain[p] == () for p, n in enumerate(nodes)]
         self.producer = {v: p for p, n in enumerate(nodes) for v in n.outputs}
         self.nodes, self.runs = nodes, []  # type: list[Node], list[list[int]]
         self.ready: list[int] = []
@@ -96,6 +96,9 @@ class _Schedule:
 
     def _is_ready(self, p: int, members: Set[int]) -> None:
         """A view or a number costs nothing, and stands before the run that is being made if it reads nothing of it."""
+        if not self.free[p]:
+            self._wait(p)
+            return
         stack = [p]
         while stack:
             p = stack.pop()
@@ -117,22 +120,30 @@ class _Schedule:
 
 def _dependencies(order: Order) -> tuple[list[int], list[list[int]]]:
     """How many nodes each waits for, and which wait for it. An update waits for all who read what it overwrites."""
-    producer: dict[int, int] = {}
-    root: dict[int, int] = {}
-    readers: dict[int, list[int]] = {}
+    producer = [-1] * (len(order.names) + 1)  # one more, for ABSENT
     waiting = [0] * len(order.nodes)
     followers: list[list[int]] = [[] for _ in order.nodes]
     for position, node in enumerate(order.nodes):
         for value in set(node.inputs):
-            if value in producer:
-                followers[producer[value]].append(position)
+            made = producer[value]
+            if made >= 0:
+                followers[made].append(position)
                 waiting[position] += 1
-        for value in node.reads:
-            readers.setdefault(root.get(value, value), []).append(position)
         for value in node.outputs:
             producer[value] = position
-            if isinstance(node.op, ViewOp):
-                root[value] = root.get(node.inputs[0], node.inputs[0])
+    if any(op.updates for op in order.ops):
+        _wait_for_readers(order, waiting, followers)
+    return waiting, followers
+
+
+def _wait_for_readers(order: Order, waiting: list[int], followers: list[list[int]]) -> None:
+    root: dict[int, int] = {}
+    readers: dict[int, list[int]] = {}
+    for position, node in enumerate(order.nodes):
+        for value in node.reads:
+            readers.setdefault(root.get(value, value), []).append(position)
+        if isinstance(node.op, ViewOp):
+            root[node.outputs[0]] = root.get(node.inputs[0], node.inputs[0])
     for position, node in enumerate(order.nodes):
         for name in node.op.updates:
             target = node.inputs[node.op.inputs.index(name)]
@@ -140,14 +151,13 @@ def _dependencies(order: Order) -> tuple[list[int], list[list[int]]]:
                 if reader != position:
                     followers[reader].append(position)
                     waiting[position] += 1
-    return waiting, followers
 
 
-def _shape(order: Order, node: Node) -> Any:
-    """The key of a node's iteration shape; None where it cannot be fused."""
-    if not isinstance(node.op, ElementwiseOp) or node.op.variadic or node.op.optional or node.op.like:
-        return None
-    return _key(order.specs[node.outputs[0]]._replace(dtype=""))
+def _shapes(order: Order) -> list[Any]:
+    """For each node the key of its iteration shape; None where it cannot be fused."""
+    keys = shape_keys(order.specs)
+    fit = {op for op in order.ops if isinstance(op, ElementwiseOp) and not (op.variadic or op.optional or op.like)}
+    return [keys[node.outputs[0]] if node.op in fit else None for node in order.nodes]
 
 
 # -- what is fused
@@ -171,16 +181,22 @@ def _parts(order: Order, run: Sequence[int], followers: Sequence[Sequence[int]])
         return k
 
     size, operands = [1] * len(run), [set(order.nodes[p].inputs) for p in run]
-    for j, k in sorted(edges, key=lambda e: e[1]):
+    for j, k in sorted(edges, key=itemgetter(1)):
         a, b = find(j), find(k)
-        if a != b and size[a] + size[b] <= MOST_CALLS and len(operands[a] | operands[b]) <= MOST_OPERANDS + size[a] + size[b]:
+        calls = size[a] + size[b]
+        if a == b or calls > MOST_CALLS:
+            continue
+        more = operands[b] - operands[a]
+        if len(operands[a]) + len(more) <= MOST_OPERANDS + calls:
             parent[b] = a
-            size[a] += size[b]
-            operands[a] |= operands[b]
+            size[a] = calls
+            operands[a] |= more
+    roots = [find(k) for k in range(len(run))]
     groups: dict[int, Part] = {}
-    for k, p in enumerate(run):
-        groups.setdefault(find(k), []).append(p)
-    member = {k: g for g, part in enumerate(groups.values()) for k in (at[p] for p in part)}
+    for root, p in zip(roots, run, strict=True):
+        groups.setdefault(root, []).append(p)
+    number = {root: g for g, root in enumerate(groups)}
+    member = [number[root] for root in roots]
     return _in_order(list(groups.values()), {(member[j], member[k]) for j, k in edges}) or [[p] for p in run]
 
 
@@ -203,15 +219,16 @@ def _in_order(groups: list[Part], edges: set[tuple[int, int]]) -> list[Part]:
 
 def _closings(order: Order, parts: Sequence[Part], shapes: Sequence[Any]) -> dict[int, list[int]]:
     """Full reductions by the position of the node that makes what they reduce."""
-    maker = {v: p for part in parts for p in part if shapes[p] is not None for v in order.nodes[p].outputs}
+    full = [
+        (position, node) for position, node in enumerate(order.nodes)
+        if isinstance(node.op, ReductionOp) and not node.op.like and order.specs[node.outputs[0]].shape == ()
+    ]  # fmt: skip
     closings: dict[int, list[int]] = {}
-    for position, node in enumerate(order.nodes):
-        if (
-            isinstance(node.op, ReductionOp)
-            and not node.op.like
-            and node.inputs[0] in maker
-            and order.specs[node.outputs[0]].shape == ()
-        ):
+    if not full:
+        return closings
+    maker = {v: p for part in parts for p in part if shapes[p] is not None for v in order.nodes[p].outputs}
+    for position, node in full:
+        if node.inputs[0] in maker:
             closings.setdefault(maker[node.inputs[0]], []).append(position)
     return closings
 
