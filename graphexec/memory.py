@@ -104,23 +104,25 @@ def _last_uses(layout: Layout, keep: Iterable[int]) -> list[int]:
 
 def _take_over(layout: Layout, step: Node, position: int, last: list[int], block_of: list[int]) -> dict[int, int]:
     """Output storages that may use an operand's memory: the operand ends here, and element i is read where i is written."""
+    taken: dict[int, int] = {}
+    reads = [(layout.storage[v], layout.views[v]) for v in step.reads]
+    ending = [source for source, _ in reads if last[source] == position and block_of[source] >= 0]
+    if not ending:
+        return taken
     if isinstance(step.op, RowsOp):
         walked, outputs = row_views(layout, step)[0], _written_last(layout, step)
     elif isinstance(step.op, ElementwiseOp):
         walked, outputs = broadcast([layout.specs[v].shape for v in step.reads]), step.outputs
     else:
-        return {}
-    taken: dict[int, int] = {}
+        return taken
     for value in outputs:
         storage, view = layout.storage[value], layout.views[value]
         if layout.persistent[storage] or view.shape != walked:  # a partial result is written while operands are still read
             continue
-        for operand in step.reads:
-            source = layout.storage[operand]
+        for source in ending:
             if (
-                last[source] == position and block_of[source] >= 0 and source not in taken.values()
-                and not layout.persistent[source] and layout.bytes[source] == layout.bytes[storage]
-                and all(layout.views[o] == view for o in step.reads if layout.storage[o] == source)
+                source not in taken.values() and layout.bytes[source] == layout.bytes[storage]
+                and all(seen == view for lies, seen in reads if lies == source)
             ):  # fmt: skip
                 taken[storage] = source
                 break

@@ -13,7 +13,6 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
-from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
 from graphexec.builder import OrderBuilder
@@ -171,7 +170,11 @@ def _parts(order: Order, run: Sequence[int], followers: Sequence[Sequence[int]])
     if len(run) == 1:
         return [list(run)]
     at = {p: k for k, p in enumerate(run)}
-    edges = [(k, at[f]) for k, p in enumerate(run) for f in followers[p] if f in at]
+    waits_for: list[list[int]] = [[] for _ in run]
+    for k, p in enumerate(run):
+        for f in followers[p]:
+            if f in at:
+                waits_for[at[f]].append(k)
     parent = list(range(len(run)))
 
     def find(k: int) -> int:
@@ -181,33 +184,38 @@ def _parts(order: Order, run: Sequence[int], followers: Sequence[Sequence[int]])
         return k
 
     size, operands = [1] * len(run), [set(order.nodes[p].inputs) for p in run]
-    for j, k in sorted(edges, key=itemgetter(1)):
-        a, b = find(j), find(k)
-        calls = size[a] + size[b]
-        if a == b or calls > MOST_CALLS:
-            continue
-        more = operands[b] - operands[a]
-        if len(operands[a]) + len(more) <= MOST_OPERANDS + calls:
-            parent[b] = a
-            size[a] = calls
-            operands[a] |= more
+    for k, before in enumerate(waits_for):
+        for j in before:
+            a, b = find(j), find(k)
+            calls = size[a] + size[b]
+            if a == b or calls > MOST_CALLS:
+                continue
+            more = operands[b] - operands[a]
+            if len(operands[a]) + len(more) <= MOST_OPERANDS + calls:
+                parent[b] = a
+                size[a] = calls
+                operands[a] |= more
     roots = [find(k) for k in range(len(run))]
     groups: dict[int, Part] = {}
     for root, p in zip(roots, run, strict=True):
         groups.setdefault(root, []).append(p)
     number = {root: g for g, root in enumerate(groups)}
     member = [number[root] for root in roots]
-    return _in_order(list(groups.values()), {(member[j], member[k]) for j, k in edges}) or [[p] for p in run]
+    waiting_for: list[set[int]] = [set() for _ in groups]
+    for g, before in zip(member, waits_for, strict=True):
+        waiting_for[g].update([member[j] for j in before])
+    return _in_order(list(groups.values()), waiting_for) or [[p] for p in run]
 
 
-def _in_order(groups: list[Part], edges: set[tuple[int, int]]) -> list[Part]:
+def _in_order(groups: list[Part], waits_for: Sequence[Iterable[int]]) -> list[Part]:
     """Groups after those that they wait for; none where groups cut for their size wait for one another in a circle."""
     readers: list[list[int]] = [[] for _ in groups]
     waiting = [0] * len(groups)
-    for source, reader in sorted(edges):
-        if source != reader:
-            readers[source].append(reader)
-            waiting[reader] += 1
+    for reader, sources in enumerate(waits_for):
+        for source in sources:
+            if source != reader:
+                readers[source].append(reader)
+                waiting[reader] += 1
     ordered = [g for g, n in enumerate(waiting) if n == 0]
     for g in ordered:  # grows while it is read
         for r in readers[g]:
