@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphexec.fused import RowsOp
+from graphexec.fused import FusedOp, RowsOp
 from graphexec.layout import Layout
 from graphexec.op import ElementwiseOp
 from graphexec.order import Node
@@ -112,7 +112,7 @@ def _take_over(layout: Layout, step: Node, position: int, last: list[int], block
     if isinstance(step.op, RowsOp):
         walked, outputs = row_views(layout, step)[0], _written_last(layout, step)
     elif isinstance(step.op, ElementwiseOp):
-        walked, outputs = broadcast([layout.specs[v].shape for v in step.reads]), step.outputs
+        walked, outputs = _walked(layout, step), step.outputs
     else:
         return taken
     for value in outputs:
@@ -127,6 +127,13 @@ def _take_over(layout: Layout, step: Node, position: int, last: list[int], block
                 taken[storage] = source
                 break
     return taken
+
+
+def _walked(layout: Layout, step: Node) -> tuple[int, ...]:
+    """The shape that an elementwise step walks: that of its results, of which a fused one may store none."""
+    if isinstance(step.op, FusedOp):
+        return broadcast([layout.specs[v].shape for v in step.reads])
+    return layout.specs[step.outputs[0]].shape
 
 
 def _written_last(layout: Layout, step: Node) -> tuple[int, ...]:

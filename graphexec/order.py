@@ -46,7 +46,7 @@ class Node:
 
     def renumbered(self, numbers: Mapping[int, int]) -> Node:
         """The node where values have new numbers."""
-        if numbers.keys().isdisjoint(self.inputs):
+        if not numbers or numbers.keys().isdisjoint(self.inputs):
             return self
         return self.with_inputs(tuple([numbers.get(v, v) for v in self.inputs]))
 
@@ -173,7 +173,7 @@ def topological(dag: nx.MultiDiGraph[Any]) -> list[str]:
     pred = dag._pred
     seen: set[str] = set()
     for name, sources in pred.items():
-        if not all(s in seen for s in sources):
+        if not seen.issuperset(sources):
             break
         seen.add(name)
     else:
@@ -252,14 +252,14 @@ def _operands(
                     source=source, todo="Outputs count from 0.",
                 )
             slots[slot] = first[reads] + output
-    present = [k in slots for k in range(max(slots, default=-1) + 1)]
+    operands = tuple([slots.get(k, ABSENT) for k in range(max(slots, default=-1) + 1)])
     try:
-        op.check_operands(present)
-        if op.variadic and not all(present):
+        op.check_operands([v != ABSENT for v in operands])
+        if op.variadic and ABSENT in operands:
             op.check_operands([])
     except GraphExecError as error:
         raise error.at(node=name, op=op.name, source=source) from None
-    return tuple(slots.get(k, ABSENT) for k in range(len(present)))
+    return operands
 
 
 def _output(name: str, first: Mapping[str, int], names: Sequence[str]) -> int:
