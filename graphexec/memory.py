@@ -105,8 +105,8 @@ def _last_uses(layout: Layout, keep: Iterable[int]) -> list[int]:
 def _take_over(layout: Layout, step: Node, position: int, last: list[int], block_of: list[int]) -> dict[int, int]:
     """Output storages that may use an operand's memory: the operand ends here, and element i is read where i is written."""
     taken: dict[int, int] = {}
-    reads = [(layout.storage[v], layout.views[v]) for v in step.reads]
-    ending = [source for source, _ in reads if last[source] == position and block_of[source] >= 0]
+    reads, storages = step.reads, layout.storage
+    ending = [source for v in reads if last[source := storages[v]] == position and block_of[source] >= 0]
     if not ending:
         return taken
     if isinstance(step.op, RowsOp):
@@ -116,13 +116,13 @@ def _take_over(layout: Layout, step: Node, position: int, last: list[int], block
     else:
         return taken
     for value in outputs:
-        storage, view = layout.storage[value], layout.views[value]
+        storage, view = storages[value], layout.views[value]
         if layout.persistent[storage] or view.shape != walked:  # a partial result is written while operands are still read
             continue
         for source in ending:
             if (
                 source not in taken.values() and layout.bytes[source] == layout.bytes[storage]
-                and all(seen == view for lies, seen in reads if lies == source)
+                and all(layout.views[v] == view for v in reads if storages[v] == source)
             ):  # fmt: skip
                 taken[storage] = source
                 break

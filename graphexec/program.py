@@ -293,7 +293,10 @@ def _read_values(program: Program) -> set[int]:
 
 
 def _forms(layout: Layout) -> list[int]:
-    """For each value a number that is the same for those of one shape, with one element type and the same strides."""
+    """For each value a number that is the same for those of one shape, with one element type and the same strides.
+
+    At the end, where ABSENT finds it, stands that of no value.
+    """
     by_object: dict[tuple[int, int], int] = {}  # many values share one view and one spec
     numbers: dict[Any, int] = {}
     forms = []
@@ -303,13 +306,13 @@ def _forms(layout: Layout) -> list[int]:
             key = (view.shape, view.strides, None if spec is None else spec.dtype)  # None: pruned
             number = by_object[id(view), id(spec)] = numbers.setdefault(key, len(numbers))
         forms.append(number)
-    return forms
+    return [*forms, ABSENT]
 
 
 def _key(node: Node, forms: Sequence[int], read: set[int]) -> Any:
-    values = (*node.inputs, *node.outputs)
     stored = tuple([v in read for v in node.outputs]) if len(node.outputs) > 1 else None
-    return node.op, freeze(node.attributes), stored, *[ABSENT if v == ABSENT else forms[v] for v in values]
+    form = forms.__getitem__
+    return node.op, freeze(node.attributes), stored, *map(form, node.inputs), *map(form, node.outputs)
 
 
 def _template(layout: Layout, node: Node, read: set[int]) -> Template:

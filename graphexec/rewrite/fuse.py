@@ -281,15 +281,16 @@ class _Fusion:
                 self.consumers.setdefault(value, []).append(position)
         self.ops: dict[Any, FusedOp] = {}
         self.views: dict[int, int] = {}
-        for node in order.nodes:
-            if isinstance(node.op, ViewOp):
+        views = {op for op in order.ops if isinstance(op, ViewOp)}
+        for node in order.nodes if views else ():
+            if node.op in views:
                 self.views[node.outputs[0]] = self.views.get(node.inputs[0], node.inputs[0])
 
     def build(self, part: Part) -> _Made | None:
+        if len(part) == 1 and part[0] not in self.closings:
+            return None
         nodes = [self.order.nodes[p] for p in part]
         closing = [c for p in part for c in self.closings.get(p, ())]
-        if len(part) + len(closing) < 2:
-            return None
         inside = {v: Source("call", k, o) for k, n in enumerate(nodes) for o, v in enumerate(n.outputs)}
         inputs: list[int] = []
         slots: dict[int, int] = {}
