@@ -71,7 +71,7 @@ class _Backward:
                     f"{self.order.names[v]!r} is {self.order.specs[v].dtype}: only floating values have gradients",
                     node=self.order.names[v], todo="Leave it out of wrt.",
                 )
-        if not self.active[self.of]:
+        if self.of not in self.active:
             names = ", ".join(repr(self.order.names[v]) for v in self.wrt)
             raise DifferentiationError(
                 f"{self.order.names[self.of]!r} does not depend on {names or 'any parameter'}", node=self.order.names[self.of],
@@ -91,7 +91,7 @@ class _Backward:
     def _visit(self, node: Node) -> None:
         for v in node.outputs:
             self._sum(v, self.order.names[v], node.source)
-        if any(self.active[v] for v in node.reads):
+        if not self.active.isdisjoint(node.reads):
             self.builder.prefix, self.builder.source = f"{node.name}.backward", node.source
             self._apply_rule(node)
             self.builder.prefix, self.builder.source = "", None
@@ -127,7 +127,7 @@ class _Backward:
             self._check_asked(node, rule)
         given = self._call_gradient(node, rule) if rule.backward is None else self._add_backward(node, rule, rule.backward)
         for value, delta in zip(rule.targets(node), given, strict=True):
-            if delta is None or not self.active[value]:
+            if delta is None or value not in self.active:
                 continue
             if self.builder.specs[delta] != self.order.specs[value]:
                 delta = self._fitted(node, delta, value)
@@ -264,15 +264,12 @@ class _Rule:
         return [node.inputs[s] for s in self._slots if s < len(node.inputs) and node.inputs[s] != ABSENT]
 
 
-def _depends_on(order: Order, wrt: Sequence[int]) -> list[bool]:
-    """For each value, whether it is computed from one of ``wrt``."""
-    active = [False] * len(order.names)
-    for v in wrt:
-        active[v] = True
+def _depends_on(order: Order, wrt: Sequence[int]) -> set[int]:
+    """The floating values that are computed from one of ``wrt``, and these."""
+    active = set(wrt)
     for node in order.nodes:
-        if any(active[v] for v in node.reads):
-            for v in node.outputs:
-                active[v] = DTYPES[order.specs[v].dtype] == "f" or active[v]
+        if not active.isdisjoint(node.reads):
+            active.update([v for v in node.outputs if DTYPES[order.specs[v].dtype] == "f"])
     return active
 
 

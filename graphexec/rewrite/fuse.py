@@ -227,17 +227,16 @@ def _in_order(groups: list[Part], waits_for: Sequence[Iterable[int]]) -> list[Pa
 
 def _closings(order: Order, parts: Sequence[Part], shapes: Sequence[Any]) -> dict[int, list[int]]:
     """Full reductions by the position of the node that makes what they reduce."""
-    full = [
-        (position, node) for position, node in enumerate(order.nodes)
-        if isinstance(node.op, ReductionOp) and not node.op.like and order.specs[node.outputs[0]].shape == ()
-    ]  # fmt: skip
+    ops = {op for op in order.ops if isinstance(op, ReductionOp) and not op.like}
+    full = [p for p, node in enumerate(order.nodes) if node.op in ops and order.specs[node.outputs[0]].shape == ()]
     closings: dict[int, list[int]] = {}
     if not full:
         return closings
     maker = {v: p for part in parts for p in part if shapes[p] is not None for v in order.nodes[p].outputs}
-    for position, node in full:
-        if node.inputs[0] in maker:
-            closings.setdefault(maker[node.inputs[0]], []).append(position)
+    for position in full:
+        value = order.nodes[position].inputs[0]
+        if value in maker:
+            closings.setdefault(maker[value], []).append(position)
     return closings
 
 
@@ -331,6 +330,8 @@ class _Fusion:
     def replace(self, parts: Sequence[Part], chosen: Sequence[tuple[Part, _Made]]) -> Order:
         """The order with the chosen parts replaced; a sum that closes a part follows it at once."""
         order = self.order
+        if not chosen:
+            return order.with_nodes([order.nodes[p] for part in parts for p in part])
         fused = {part[0]: made for part, made in chosen}
         gone = {c for _, made in chosen for c in made.closing}
         builder = OrderBuilder(order)
