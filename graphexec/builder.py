@@ -53,7 +53,7 @@ class OrderBuilder:
         self.taken = set(order.names)
         self.prefix, self.source = "", None  # type: tuple[str, str | None]
         self._counts: dict[str, int] = {}
-        self._known: dict[Any, tuple[TensorSpec, ...]] = {}
+        self._known: dict[Any, tuple[TensorSpec, ...]] = {}  # by the ids of operands' specs, of which none goes
         self._interner = Interner()
         self._constants: dict[Any, int] = {}
 

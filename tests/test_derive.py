@@ -10,7 +10,6 @@ import sys
 import numba
 import numpy as np
 import pytest
-from helpers import registered
 
 import graphexec as gx
 from graphexec import derive_rules, math, source
@@ -395,6 +394,8 @@ def test_several_outputs():
 
 def test_output_without_slope_among_several():
     """Its delta is not asked for, because nothing is lost without it; and none of several nodes refuses it."""
+    from helpers import registered  # not where this module is imported by another process
+
     declared = elementwise(square_and_one, reference=lambda x: (x * x, np.ones_like(x)), domain=(-1, 1), outputs=("square", "one"))
     with registered(declared):
         graph = gx.Graph()
