@@ -14,7 +14,7 @@ import numpy as np
 from graphexec.arithmetic import Arithmetic
 from graphexec.errors import GraphExecError
 from graphexec.graph import _number_dtype, describe_operands, value_name
-from graphexec.infer import _key, freeze
+from graphexec.infer import Interner, freeze
 from graphexec.op import Op
 from graphexec.order import ABSENT, Leaf, Node, Order
 from graphexec.spec import TensorSpec
@@ -53,7 +53,8 @@ class OrderBuilder:
         self.taken = set(order.names)
         self.prefix, self.source = "", None  # type: tuple[str, str | None]
         self._counts: dict[str, int] = {}
-        self._known: dict[Any, tuple[TensorSpec, ...]] = {}
+        self._known: dict[Any, tuple[TensorSpec, ...]] = {}  # by the ids of operands' specs, of which none goes
+        self._interner = Interner()
         self._constants: dict[Any, int] = {}
 
     def value(self, index: int) -> Traced | None:
@@ -64,39 +65,42 @@ class OrderBuilder:
 
     def apply(self, op: Op, operands: Sequence[Any], attributes: Mapping[str, Any], name: str | None = None) -> Any:
         """Adds a node; its value, or a tuple of its values."""
-        dtypes = [o.dtype for o in operands if isinstance(o, Traced)]
         inputs = []
         for slot, operand in enumerate(operands):
-            if operand is None:
-                inputs.append(ABSENT)
-            elif isinstance(operand, Traced):
+            if isinstance(operand, Traced):
                 inputs.append(operand.index)
+            elif operand is None:
+                inputs.append(ABSENT)
             else:
                 fixed = op.types.get(op.input_name(slot).partition("[")[0])
+                dtypes = [o.dtype for o in operands if isinstance(o, Traced)]
                 inputs.append(self.constant(operand, fixed or _number_dtype(operand, dtypes)))
         node = self.add(op, tuple(inputs), dict(attributes), name)
-        results = tuple(Traced(self, v) for v in node.outputs)
+        results = tuple([Traced(self, v) for v in node.outputs])
         return results if len(results) > 1 else results[0]
 
     def add(self, op: Op, inputs: tuple[int, ...], attributes: dict[str, Any], name: str | None = None) -> Node:
-        specs = [None if v == ABSENT else self.specs[v] for v in inputs]
-        key = (op, *map(_key, specs), freeze(attributes) if attributes else None)
+        key = (op, *[ABSENT if v == ABSENT else id(self.specs[v]) for v in inputs], freeze(attributes))
         found = self._known.get(key)
         name = self.fresh(name or f"{self.prefix}.{op.name}" if self.prefix else name or op.name)
         if found is None:
-            try:
-                found = self._known[key] = op.infer(specs, attributes)
-            except GraphExecError as error:
-                names = [None if v == ABSENT else self.names[v] for v in inputs]
-                raise describe_operands(error, op, specs, names).at(node=name, op=op.name, source=self.source) from None
+            found = self._known[key] = self._inferred(op, inputs, attributes, name)
         first = len(self.names)
         self.names.append(name)
         if len(found) > 1:
             self.names.extend(value_name(name, k) for k in range(1, len(found)))
-        self.specs.extend(found)
-        node = Node(name, op, inputs, tuple(range(first, first + len(found))), attributes, self.source)
+        self.specs += found
+        node = Node(name, op, inputs, tuple(range(first, len(self.names))), attributes, self.source)
         self.nodes.append(node)
         return node
+
+    def _inferred(self, op: Op, inputs: Sequence[int], attributes: Mapping[str, Any], name: str) -> tuple[TensorSpec, ...]:
+        specs = [None if v == ABSENT else self._interner.intern(self.specs[v]) for v in inputs]
+        try:
+            return self._interner.all(op.infer(specs, attributes))
+        except GraphExecError as error:
+            names = [None if v == ABSENT else self.names[v] for v in inputs]
+            raise describe_operands(error, op, specs, names).at(node=name, op=op.name, source=self.source) from None
 
     def constant(self, value: Any, dtype: str | None = None, name: str | None = None) -> int:
         """The number of a constant value; the same constant is made once."""

@@ -68,6 +68,7 @@ class _Derivation:
         return ElementwiseOp(
             name=f"{op.name}.backward", function=function, inputs=inputs, outputs=outputs, types=types, kinds="f",
             attributes=attributes, file=op.file, doc=f"Backward rule of {op.name}, derived from its function.", forward=op,
+            rules={"derived": True},
         )  # fmt: skip
 
     def _check(self) -> None:

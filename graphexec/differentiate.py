@@ -62,6 +62,7 @@ class _Backward:
         self.contributions: dict[int, list[int]] = {}
         self.deltas: dict[int, int] = {}
         self.active = _depends_on(order, wrt)
+        self.rules: dict[Op, _Rule] = {}
 
     def run(self) -> Order:
         for v in self.wrt:
@@ -70,7 +71,7 @@ class _Backward:
                     f"{self.order.names[v]!r} is {self.order.specs[v].dtype}: only floating values have gradients",
                     node=self.order.names[v], todo="Leave it out of wrt.",
                 )
-        if not self.active[self.of]:
+        if self.of not in self.active:
             names = ", ".join(repr(self.order.names[v]) for v in self.wrt)
             raise DifferentiationError(
                 f"{self.order.names[self.of]!r} does not depend on {names or 'any parameter'}", node=self.order.names[self.of],
@@ -79,7 +80,7 @@ class _Backward:
         spec = self.order.specs[self.of]
         self.contributions[self.of] = [self.builder.constant(1.0, spec.dtype, name=f"d_{self.order.names[self.of]}")]
         for node in reversed(self.order.nodes):
-            if any(v in self.contributions for v in node.outputs):
+            if not self.contributions.keys().isdisjoint(node.outputs):
                 self._visit(node)
         gradients = {self.order.names[v]: self._gradient(v) for v in self.wrt}
         for leaf in self.order.leaves:
@@ -90,7 +91,7 @@ class _Backward:
     def _visit(self, node: Node) -> None:
         for v in node.outputs:
             self._sum(v, self.order.names[v], node.source)
-        if any(self.active[v] for v in node.reads):
+        if not self.active.isdisjoint(node.reads):
             self.builder.prefix, self.builder.source = f"{node.name}.backward", node.source
             self._apply_rule(node)
             self.builder.prefix, self.builder.source = "", None
@@ -119,91 +120,71 @@ class _Backward:
 
     def _apply_rule(self, node: Node) -> None:
         op = node.op
-        self._check_asked(node)
-        if op.gradient_rule is not None:
-            given = self._call_gradient(node, op)
-        else:
-            backward = op.backward_op or self._derived(node)
-            given = self._add_backward(node, op, backward)
-        targets = self._targets(node)
-        for value, delta in zip(targets, given, strict=True):
-            if delta is None or not self.active[value]:
+        rule = self.rules.get(op)
+        if rule is None:
+            rule = self.rules[op] = _Rule(op, None if op.gradient_rule is not None else op.backward_op or self._derived(node))
+        if not rule.takes_all:
+            self._check_asked(node, rule)
+        given = self._call_gradient(node, rule) if rule.backward is None else self._add_backward(node, rule, rule.backward)
+        for value, delta in zip(rule.targets(node), given, strict=True):
+            if delta is None or value not in self.active:
                 continue
-            if self.builder.specs[delta].shape != self.order.specs[value].shape:
-                sum_to = registry.get("sum_to")
-                name = f"{node.name}.backward.sum"
-                delta = self.builder.add(sum_to, (delta, value), sum_to.check_attributes({}), name).outputs[0]
-            if self.builder.specs[delta].dtype != self.order.specs[value].dtype:
-                dtype = self.order.specs[value].dtype
-                delta = self.builder.add(registry.get("cast"), (delta,), {"dtype": dtype}, f"{node.name}.backward.cast").outputs[0]
+            if self.builder.specs[delta] != self.order.specs[value]:
+                delta = self._fitted(node, delta, value)
             self.contributions.setdefault(value, []).append(delta)
 
-    def _check_asked(self, node: Node) -> None:
+    def _fitted(self, node: Node, delta: int, value: int) -> int:
+        """A contribution summed to its value's shape and converted to its type."""
+        spec = self.order.specs[value]
+        if self.builder.specs[delta].shape != spec.shape:
+            sum_to = registry.get("sum_to")
+            name = f"{node.name}.backward.sum"
+            delta = self.builder.add(sum_to, (delta, value), sum_to.check_attributes({}), name).outputs[0]
+        if self.builder.specs[delta].dtype != spec.dtype:
+            cast = registry.get("cast")
+            delta = self.builder.add(cast, (delta,), {"dtype": spec.dtype}, f"{node.name}.backward.cast").outputs[0]
+        return delta
+
+    def _check_asked(self, node: Node, rule: _Rule) -> None:
         """A delta that the rule does not ask for would be lost without a word."""
         op = node.op
-        if len(op.outputs) == 1:
-            return
-        if op.gradient_rule is not None:
-            asked = set(inspect.signature(op.gradient_rule).parameters)
-        else:
-            asked = set(op.backward_op.inputs) if op.backward_op is not None else {f"d_{o}" for o in op.outputs}
         for value, output in zip(node.outputs, op.outputs, strict=True):
-            if value in self.deltas and f"d_{output}" not in asked:
+            if value in self.deltas and f"d_{output}" not in rule.names:
                 raise DifferentiationError(
                     f"the backward rule of {op.name!r} takes no delta of its output {output!r}", node=node.name, op=op.name,
                     source=node.source, todo=f"Do not let the loss depend on {self.order.names[value]!r}, or stop its gradient.",
                 )
 
-    def _targets(self, node: Node) -> list[int]:
-        """The operands that a rule gives deltas for."""
-        op = node.op
-        if op.variadic:
-            return list(node.inputs)
-        wanted = set(op.differentiable_inputs)
-        return [v for p, v in zip(op.inputs, node.inputs, strict=False) if p in wanted and v != ABSENT]
-
-    def _named(self, node: Node) -> dict[str, int]:
-        """What a rule may ask for by name."""
-        op = node.op
-        named = dict(zip(op.inputs, node.inputs, strict=False)) if not op.variadic else {}
-        named |= {p: ABSENT for p in op.inputs if p not in named and not op.variadic}
-        named |= {o: v for o, v in zip(op.outputs, node.outputs, strict=True) if o not in named}
-        return named
-
-    def _delta_of(self, node: Node, name: str) -> int:
-        value = node.outputs[node.op.outputs.index(name.removeprefix("d_"))]
+    def _delta_of(self, value: int) -> int:
         if value not in self.deltas:
             op = registry.get("zeros_like")
             self.deltas[value] = self.builder.add(op, (value,), op.check_attributes({})).outputs[0]
         return self.deltas[value]
 
-    def _ask(self, node: Node, names: Iterable[str]) -> list[int]:
-        named = self._named(node)
-        return [named[n] if n in named else self._delta_of(node, n) for n in names]
-
-    def _call_gradient(self, node: Node, op: Op) -> list[int | None]:
-        rule = op.gradient_rule
-        assert rule is not None
-        positional, keywords, variadic = [], {}, False
-        for p in inspect.signature(rule).parameters.values():
-            if p.kind is p.KEYWORD_ONLY:
-                keywords[p.name] = node.attributes[p.name]
-            elif p.kind is p.VAR_POSITIONAL:
-                variadic = True
+    def _ask(self, node: Node, rule: _Rule) -> list[int]:
+        """The values that a rule asks for."""
+        asked = []
+        for kind, k in rule.operands:
+            if kind == "input":
+                asked.append(node.inputs[k] if k < len(node.inputs) else ABSENT)
             else:
-                positional.append(p.name)
-        values = self.builder.values(self._ask(node, positional))
-        if variadic:
+                asked.append(node.outputs[k] if kind == "output" else self._delta_of(node.outputs[k]))
+        return asked
+
+    def _call_gradient(self, node: Node, rule: _Rule) -> list[int | None]:
+        assert rule.function is not None
+        values = self.builder.values(self._ask(node, rule))
+        if rule.variadic:
             values += self.builder.values(node.inputs)
         try:
-            result = rule(*values, **keywords)
+            result = rule.function(*values, **{k: node.attributes[k] for k in rule.attributes})
         except GraphExecError as error:
-            raise error.at(node=node.name, op=op.name, source=node.source) from None
-        return self._checked(node, op, result)
+            raise error.at(node=node.name, op=node.op.name, source=node.source) from None
+        return self._checked(node, rule, result)
 
-    def _checked(self, node: Node, op: Op, result: Any) -> list[int | None]:
-        results = list(result) if isinstance(result, (tuple, list)) else [result]
-        targets = self._targets(node)
+    def _checked(self, node: Node, rule: _Rule, result: Any) -> list[int | None]:
+        op, results = node.op, list(result) if isinstance(result, (tuple, list)) else [result]
+        targets = rule.targets(node)
         if len(results) > len(targets) and not op.variadic:  # deltas of optional operands that are not there
             present = [v != ABSENT for p, v in zip(op.inputs, [*node.inputs, *[ABSENT] * len(op.inputs)], strict=False)
                        if p in op.differentiable_inputs]  # fmt: skip
@@ -234,21 +215,61 @@ class _Backward:
             todo="Stop the gradient before it with stop_gradient, or give its op a rule made of ops with @op.gradient.",
         )
 
-    def _add_backward(self, node: Node, op: Op, backward: Op) -> list[int | None]:
-        attributes = {k: node.attributes[k] for k in backward.attributes}
-        made = self.builder.add(backward, tuple(self._ask(node, backward.inputs)), attributes, f"{node.name}.backward")
+    def _add_backward(self, node: Node, rule: _Rule, backward: Op) -> list[int | None]:
+        attributes = {k: node.attributes[k] for k in rule.attributes}
+        made = self.builder.add(backward, tuple(self._ask(node, rule)), attributes, f"{node.name}.backward")
         return list(made.outputs)
 
 
-def _depends_on(order: Order, wrt: Sequence[int]) -> list[bool]:
-    """For each value, whether it is computed from one of ``wrt``."""
-    active = [False] * len(order.names)
-    for v in wrt:
-        active[v] = True
+class _Rule:
+    """An op's backward rule: ``backward``, the op of a backward node, or ``function``, which is called. Read once for all nodes."""
+
+    def __init__(self, op: Op, backward: Op | None) -> None:
+        self.op, self.backward, self.function = op, backward, op.gradient_rule
+        self.names: list[str] = []
+        """What it asks for."""
+        self.attributes: list[str] = []
+        self.variadic = False
+        if backward is not None:
+            self.names, self.attributes = list(backward.inputs), list(backward.attributes)
+        else:
+            self._read_signature()
+        derived = backward is not None and "derived" in backward.rules  # and leaves out none but deltas that change nothing
+        self.takes_all = derived or len(op.outputs) == 1 or all(f"d_{output}" in self.names for output in op.outputs)
+        self.operands = [self._place(name) for name in self.names]
+        wanted = op.differentiable_inputs
+        self._slots = [slot for slot, name in enumerate(op.inputs) if name in wanted]
+
+    def _read_signature(self) -> None:
+        assert self.function is not None
+        for p in inspect.signature(self.function).parameters.values():
+            if p.kind is p.KEYWORD_ONLY:
+                self.attributes.append(p.name)
+            elif p.kind is p.VAR_POSITIONAL:
+                self.variadic = True
+            else:
+                self.names.append(p.name)
+
+    def _place(self, name: str) -> tuple[str, int]:
+        """Where a node has what is asked for by name: which of its inputs or outputs, or the delta of which output."""
+        op = self.op
+        if name in op.inputs and not op.variadic:
+            return "input", op.inputs.index(name)
+        return ("output", op.outputs.index(name)) if name in op.outputs else ("delta", op.outputs.index(name.removeprefix("d_")))
+
+    def targets(self, node: Node) -> Sequence[int]:
+        """The operands that it gives deltas for."""
+        if self.op.variadic:
+            return node.inputs
+        return [node.inputs[s] for s in self._slots if s < len(node.inputs) and node.inputs[s] != ABSENT]
+
+
+def _depends_on(order: Order, wrt: Sequence[int]) -> set[int]:
+    """The floating values that are computed from one of ``wrt``, and these."""
+    active = set(wrt)
     for node in order.nodes:
-        if any(active[v] for v in node.reads):
-            for v in node.outputs:
-                active[v] = DTYPES[order.specs[v].dtype] == "f" or active[v]
+        if not active.isdisjoint(node.reads):
+            active.update([v for v in node.outputs if DTYPES[order.specs[v].dtype] == "f"])
     return active
 
 

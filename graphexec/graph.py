@@ -150,7 +150,7 @@ class Graph:
         node = self._fresh(op.name) if name is None else self._new_name(name)
         specs = self.infer_node(op, [None if v is None else v.spec for v in values], attributes, node)
         self.add_node(node, op.name, [None if v is None else (v.node, v.output) for v in values], changed(op, attributes))
-        results = tuple(Value(self, node, k, s) for k, s in enumerate(specs))
+        results = tuple([Value(self, node, k, s) for k, s in enumerate(specs)])
         return results if len(results) > 1 else results[0]
 
     def add_node(
@@ -183,10 +183,9 @@ class Graph:
         return found
 
     def _values(self, op: Op, operands: tuple[Any, ...]) -> list[Value | None]:
-        dtypes = [o.dtype for o in operands if isinstance(o, Value)]
         values: list[Value | None] = []
         for slot, operand in enumerate(operands):
-            if operand is None or isinstance(operand, Value):
+            if isinstance(operand, Value) or operand is None:
                 if operand is not None and operand.graph is not self:
                     raise GraphError(
                         f"operand {operand.name!r} belongs to another graph", op=op.name, todo="Build both in one Graph."
@@ -194,6 +193,7 @@ class Graph:
                 values.append(operand)
             else:
                 fixed = op.types.get(op.input_name(slot).partition("[")[0])
+                dtypes = [o.dtype for o in operands if isinstance(o, Value)]
                 values.append(self.constant(operand, dtype=fixed or _number_dtype(operand, dtypes)))
         return values
 

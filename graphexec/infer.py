@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,18 +21,36 @@ def infer(order: Order, sizes: Mapping[str, int]) -> Order:
     """
     bound = sizes if isinstance(sizes, Sizes) else Sizes(sizes)
     specs: list[TensorSpec] = [None] * len(order.names)  # type: ignore[list-item]
+    interner = Interner()
     for leaf in order.leaves:
-        specs[leaf.value_id] = TensorSpec(bound.bind(leaf.shape), leaf.dtype)
+        specs[leaf.value_id] = interner.intern(TensorSpec(bound.bind(leaf.shape), leaf.dtype))
     known: dict[Any, tuple[TensorSpec, ...]] = {}
     for node in order.nodes:
-        operands = [specs[v] if v != ABSENT else None for v in node.inputs]
-        key = (node.op, *map(_key, operands), freeze(node.attributes) if node.attributes else None)
+        key = (node.op, *[id(specs[v]) if v != ABSENT else ABSENT for v in node.inputs], freeze(node.attributes))
         found = known.get(key)
         if found is None:
-            known[key] = found = _infer_node(node.op, operands, node.attributes, order, node)
+            operands = [specs[v] if v != ABSENT else None for v in node.inputs]
+            known[key] = found = interner.all(_infer_node(node.op, operands, node.attributes, order, node))
         for value, spec in zip(node.outputs, found, strict=True):
             specs[value] = spec
     return replace(order, specs=specs)
+
+
+class Interner:
+    """Gives one object for all specs that are the same, so that its id is the spec's key, for as long as the interner lives.
+
+    Making a key of a spec takes longer than all else that is asked of a node. A spec that is not interned is one more key:
+    it costs time, and changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Any, TensorSpec] = {}
+
+    def intern(self, spec: TensorSpec) -> TensorSpec:
+        return self._known.setdefault(_key(spec), spec)
+
+    def all(self, specs: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
+        return tuple([self.intern(spec) for spec in specs])
 
 
 def _infer_node(
@@ -48,7 +66,7 @@ def _infer_node(
 
 def freeze(attributes: Mapping[str, Any]) -> tuple[Any, ...]:
     """Attributes as a key; 1, 1.0 and True are told apart, and 0.0 and -0.0."""
-    return tuple([(k, _exactly(v)) for k, v in attributes.items()])
+    return tuple([(k, _exactly(v)) for k, v in attributes.items()]) if attributes else ()
 
 
 def _exactly(value: Any) -> tuple[Any, ...]:
@@ -58,6 +76,15 @@ def _exactly(value: Any) -> tuple[Any, ...]:
     if kind is tuple:
         return kind, tuple(map(_exactly, value))
     return kind, value, getattr(value, "expression", None)
+
+
+def shape_keys(specs: Sequence[TensorSpec]) -> list[Any]:
+    """For each spec the key of its shape; None where there is none, as for values that are not computed any more.
+
+    It is made once for each object, and values share few.
+    """
+    keys = {id(spec): None if spec is None else _key(spec)[1:] for spec in {id(spec): spec for spec in specs}.values()}
+    return [keys[id(spec)] for spec in specs]
 
 
 def _key(spec: TensorSpec | None) -> Any:

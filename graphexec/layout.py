@@ -60,7 +60,7 @@ def lay_out(order: Order) -> Layout:
             layout.constants[layout.storage[leaf.value_id]] = np.ascontiguousarray(leaf.value, dtype=leaf.dtype)
     places = _places(order)
     copies: dict[int, int] = {}
-    contiguous: dict[tuple[int, ...], View] = {}
+    contiguous: dict[TensorSpec, tuple[View, int]] = {}  # with the bytes that it takes
     for node in order.nodes:
         op = node.op
         if isinstance(op, ViewOp):
@@ -80,21 +80,21 @@ def lay_out(order: Order) -> Layout:
                     layout.views[value], layout.storage[value] = layout.views[target], layout.storage[target]
                 elif value in places:
                     _put_in_place(layout, value, places[value], op)
-                elif (shared := _shared(layout, node, value, places)) >= 0:
+                elif isinstance(op, ProductOp) and (shared := _shared(layout, node, value, places)) >= 0:
                     layout.views[value], layout.storage[value] = layout.views[shared], layout.storage[shared]
                 else:
                     spec = layout.specs[value]
-                    view = contiguous.get(spec.shape)
-                    if view is None:
-                        view = contiguous[spec.shape] = View.contiguous(spec.shape)
-                    layout.views[value], layout.storage[value] = view, layout.new_storage(spec.nbytes)
+                    found = contiguous.get(spec)
+                    if found is None:
+                        found = contiguous[spec] = View.contiguous(spec.shape), spec.nbytes
+                    layout.views[value], layout.storage[value] = found[0], layout.new_storage(found[1])
             layout.steps.append(node)
     return layout
 
 
 def _shared(layout: Layout, node: Node, value: int, places: Container[int]) -> int:
     """An output in whose memory a product can be made before what follows writes over it, element by element; else -1."""
-    if not isinstance(node.op, ProductOp) or value != node.outputs[-1]:
+    if value != node.outputs[-1]:
         return -1
     others = node.outputs[len(node.op.updates) : -1]
     return next((v for v in others if layout.specs[v] == layout.specs[value] and v not in places), -1)

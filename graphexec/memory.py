@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphexec.fused import RowsOp
+from graphexec.fused import FusedOp, RowsOp
 from graphexec.layout import Layout
 from graphexec.op import ElementwiseOp
 from graphexec.order import Node
@@ -104,27 +104,36 @@ def _last_uses(layout: Layout, keep: Iterable[int]) -> list[int]:
 
 def _take_over(layout: Layout, step: Node, position: int, last: list[int], block_of: list[int]) -> dict[int, int]:
     """Output storages that may use an operand's memory: the operand ends here, and element i is read where i is written."""
+    taken: dict[int, int] = {}
+    reads, storages = step.reads, layout.storage
+    ending = [source for v in reads if last[source := storages[v]] == position and block_of[source] >= 0]
+    if not ending:
+        return taken
     if isinstance(step.op, RowsOp):
         walked, outputs = row_views(layout, step)[0], _written_last(layout, step)
     elif isinstance(step.op, ElementwiseOp):
-        walked, outputs = broadcast([layout.specs[v].shape for v in step.reads]), step.outputs
+        walked, outputs = _walked(layout, step), step.outputs
     else:
-        return {}
-    taken: dict[int, int] = {}
+        return taken
     for value in outputs:
-        storage, view = layout.storage[value], layout.views[value]
+        storage, view = storages[value], layout.views[value]
         if layout.persistent[storage] or view.shape != walked:  # a partial result is written while operands are still read
             continue
-        for operand in step.reads:
-            source = layout.storage[operand]
+        for source in ending:
             if (
-                last[source] == position and block_of[source] >= 0 and source not in taken.values()
-                and not layout.persistent[source] and layout.bytes[source] == layout.bytes[storage]
-                and all(layout.views[o] == view for o in step.reads if layout.storage[o] == source)
+                source not in taken.values() and layout.bytes[source] == layout.bytes[storage]
+                and all(layout.views[v] == view for v in reads if storages[v] == source)
             ):  # fmt: skip
                 taken[storage] = source
                 break
     return taken
+
+
+def _walked(layout: Layout, step: Node) -> tuple[int, ...]:
+    """The shape that an elementwise step walks: that of its results, of which a fused one may store none."""
+    if isinstance(step.op, FusedOp):
+        return broadcast([layout.specs[v].shape for v in step.reads])
+    return layout.specs[step.outputs[0]].shape
 
 
 def _written_last(layout: Layout, step: Node) -> tuple[int, ...]:

@@ -77,7 +77,7 @@ class Op:
     def bind(self, operands: Sequence[Any], keywords: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Operands in their slots, and the checked attributes, from the arguments of a call."""
         bound, given = list(operands), dict(keywords)
-        if not self.variadic:
+        if given and not self.variadic:
             for slot, parameter in enumerate(self.inputs):
                 if parameter in given:
                     if slot < len(bound):
@@ -91,6 +91,8 @@ class Op:
 
     def check_operands(self, present: Sequence[bool]) -> None:
         """*Raises* OpError when an operand is missing or one too many is given."""
+        if all(present) and (bool(present) if self.variadic else len(present) == len(self.inputs)):
+            return
         least = 1 if self.variadic else len(self.inputs) - len(self.optional)
         most = None if self.variadic else len(self.inputs)
         missing = [p for p, there in zip(self.inputs, present, strict=False) if not there and p not in self.optional]

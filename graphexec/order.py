@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import networkx as nx
@@ -45,7 +46,7 @@ class Node:
 
     def renumbered(self, numbers: Mapping[int, int]) -> Node:
         """The node where values have new numbers."""
-        if numbers.keys().isdisjoint(self.inputs):
+        if not numbers or numbers.keys().isdisjoint(self.inputs):
             return self
         return self.with_inputs(tuple([numbers.get(v, v) for v in self.inputs]))
 
@@ -106,6 +107,15 @@ class Order:
     def of_kind(self, kind: str) -> list[Leaf]:
         return [leaf for leaf in self.leaves if leaf.kind == kind]
 
+    @cached_property
+    def ops(self) -> frozenset[Op]:
+        """The ops of its nodes: a pass that looks for others has nothing to do."""
+        return frozenset([node.op for node in self.nodes])
+
+    def has(self, *names: str) -> bool:
+        """Whether a node applies one of the ops of these names."""
+        return any(op.name in names for op in self.ops)
+
     @property
     def kept(self) -> list[int]:
         """Values that can be read after a run."""
@@ -129,20 +139,22 @@ def order_of(graph: Graph) -> Order:
     first: dict[str, int] = {}
     sequence = topological(dag)
     data = dag._node
+    computed = []
     for name in sequence:
-        if data[name].get("op") in LEAVES:
-            first[name] = len(names)
-            leaves.append(_leaf(name, data[name], len(names), dag))
-            names.append(name)
-    for name in sequence:
-        attributes = data[name]
-        if attributes.get("op") in LEAVES:
+        if data[name].get("op") not in LEAVES:
+            computed.append(name)
             continue
+        first[name] = len(names)
+        leaves.append(_leaf(name, data[name], len(names), dag))
+        names.append(name)
+    for name in computed:
+        attributes = data[name]
         op = _op(name, attributes)
         inputs = _operands(name, op, dag, first, data, attributes.get("source"))
         first[name] = begin = len(names)
         names.append(name)
-        names.extend(value_name(name, k) for k in range(1, len(op.outputs)))
+        if len(op.outputs) > 1:
+            names.extend(value_name(name, k) for k in range(1, len(op.outputs)))
         given = attributes.get("attributes")
         try:
             checked = op.check_attributes(given or {}) if given or op.attributes else {}
@@ -161,7 +173,7 @@ def topological(dag: nx.MultiDiGraph[Any]) -> list[str]:
     pred = dag._pred
     seen: set[str] = set()
     for name, sources in pred.items():
-        if not all(s in seen for s in sources):
+        if not seen.issuperset(sources):
             break
         seen.add(name)
     else:
@@ -215,6 +227,10 @@ def _op(name: str, data: Mapping[str, Any]) -> Op:
         raise error.at(node=name, op=op, source=data.get("source")) from None
 
 
+def _output_count(data: Mapping[str, Any]) -> int:
+    return 1 if data["op"] in LEAVES else len(registry.get(data["op"]).outputs)
+
+
 def _operands(
     name: str, op: Op, dag: nx.MultiDiGraph[Any], first: Mapping[str, int], data: Mapping[str, Any], source: str | None
 ) -> tuple[int, ...]:
@@ -230,21 +246,20 @@ def _operands(
                     todo="Key each edge by the operand slot it feeds: add_edge(source, node, key=0), key=1, ...",
                 )
             output = edge.get("output", 0) if edge else 0
-            count = 1 if data[reads].get("op") in LEAVES else len(registry.get(data[reads]["op"]).outputs)
-            if not 0 <= output < count:
+            if output and not 0 <= output < (count := _output_count(data[reads])):
                 raise GraphError(
                     f"edge {reads!r} -> {name!r} takes output {output}, and {reads!r} has {count}", node=name, op=op.name,
                     source=source, todo="Outputs count from 0.",
                 )
             slots[slot] = first[reads] + output
-    present = [k in slots for k in range(max(slots, default=-1) + 1)]
+    operands = tuple([slots.get(k, ABSENT) for k in range(max(slots, default=-1) + 1)])
     try:
-        op.check_operands(present)
-        if op.variadic and not all(present):
+        op.check_operands([v != ABSENT for v in operands])
+        if op.variadic and ABSENT in operands:
             op.check_operands([])
     except GraphExecError as error:
         raise error.at(node=name, op=op.name, source=source) from None
-    return tuple(slots.get(k, ABSENT) for k in range(len(present)))
+    return operands
 
 
 def _output(name: str, first: Mapping[str, int], names: Sequence[str]) -> int:

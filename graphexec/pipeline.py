@@ -121,6 +121,8 @@ class Orders:
     def sized(self, kind: str, sizes: Mapping[str, int]) -> Order:
         """The order of a kind with its shapes inferred for given sizes."""
         order = self.of(kind)
+        if not any(isinstance(n, str) for leaf in order.leaves for n in leaf.shape):
+            return order  # without named dimensions there is nothing to infer again
         with without_collector():
             return infer(order, Sizes(sizes))
 

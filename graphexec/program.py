@@ -152,7 +152,8 @@ def lower(
     memory = plan_memory(layout, keep, reuse=reuse)
     arena = aligned(memory.arena)
     held = _held(layout, buffers)
-    addresses = np.array([arena.ctypes.data + o if o >= 0 else 0 for o in memory.offsets] or [0], np.int64)
+    offsets = np.array(memory.offsets or [-1], np.int64)
+    addresses = np.where(offsets >= 0, arena.ctypes.data + offsets, 0)
     for storage, array in held.items():
         addresses[storage] = array.ctypes.data
     program = Program(order, layout, memory, [], np.empty((0, 3), np.int64), np.empty(0, np.int64), arena, addresses, held)
@@ -193,14 +194,15 @@ def _fill(program: Program, threads: int) -> None:
     templates: dict[Any, Template] = {}
     members: dict[int, list[int]] = {}
     chosen: list[Template] = []
-    read = _read_values(program)
+    read, forms = _read_values(program), _forms(layout)
     for position, node in enumerate(layout.steps):
-        key = _key(layout, node, read)
+        key = _key(node, forms, read)
         template = templates.get(key)
         if template is None:
             template = templates[key] = _template(layout, node, read)
+            members[id(template)] = []
         chosen.append(template)
-        members.setdefault(id(template), []).append(position)
+        members[id(template)].append(position)
     starts = np.zeros(len(chosen) + 1, np.int64)
     np.cumsum([t.words.size for t in chosen], out=starts[1:])
     records = np.zeros(int(starts[-1]) or 1, np.int64)
@@ -216,13 +218,14 @@ def _fill(program: Program, threads: int) -> None:
         rows = np.array(members[id(template)])
         at = starts[rows]
         records[at[:, None] + np.arange(template.words.size)] = template.words
+        values = np.array([(*layout.steps[r].inputs, *layout.steps[r].outputs) for r in rows])
+        inputs = len(layout.steps[rows[0]].inputs)
         for slot, (is_output, which) in zip(template.slots, template.operands, strict=True):
             if which < 0:
                 assert program.scratch is not None
                 records[at + slot] = program.scratch.ctypes.data
                 continue
-            values = [(layout.steps[r].outputs if is_output else layout.steps[r].inputs)[which] for r in rows]
-            records[at + slot] = by_value[values]
+            records[at + slot] = by_value[values[:, inputs + which if is_output else which]]
         for slot, offset in template.inside:
             records[at + slot] = records.ctypes.data + (at + offset) * 8
     table[:, 1] = records.ctypes.data + starts[:-1] * 8
@@ -289,20 +292,27 @@ def _read_values(program: Program) -> set[int]:
     return read
 
 
-def _key(layout: Layout, node: Node, read: set[int]) -> Any:
-    views, specs = layout.views, layout.specs
-    parts: list[Any] = [node.op]
-    for v in (*node.inputs, *node.outputs):
-        if v == ABSENT:
-            parts.append(None)
-        else:
-            view = views[v]
-            parts += [view.shape, view.strides, specs[v].dtype]
-    if node.attributes:
-        parts.append(freeze(node.attributes))
-    if len(node.outputs) > 1:
-        parts.append(tuple(v in read for v in node.outputs))
-    return tuple(parts)
+def _forms(layout: Layout) -> list[int]:
+    """For each value a number that is the same for those of one shape, with one element type and the same strides.
+
+    At the end, where ABSENT finds it, stands that of no value.
+    """
+    by_object: dict[tuple[int, int], int] = {}  # many values share one view and one spec
+    numbers: dict[Any, int] = {}
+    forms = []
+    for view, spec in zip(layout.views, layout.specs, strict=True):
+        number = by_object.get((id(view), id(spec)))
+        if number is None:
+            key = (view.shape, view.strides, None if spec is None else spec.dtype)  # None: pruned
+            number = by_object[id(view), id(spec)] = numbers.setdefault(key, len(numbers))
+        forms.append(number)
+    return [*forms, ABSENT]
+
+
+def _key(node: Node, forms: Sequence[int], read: set[int]) -> Any:
+    stored = tuple([v in read for v in node.outputs]) if len(node.outputs) > 1 else None
+    form = forms.__getitem__
+    return node.op, freeze(node.attributes), stored, *map(form, node.inputs), *map(form, node.outputs)
 
 
 def _template(layout: Layout, node: Node, read: set[int]) -> Template:

@@ -41,6 +41,9 @@ class Registry:
         *Raises* UnknownOpError, with the nearest known name.
         """
         self._load()
+        op = self._ops.get(name)
+        if op is not None:
+            return op
         base, *steps = name.split(".")
         op = self._ops.get(base)
         for step in steps:

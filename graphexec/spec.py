@@ -151,7 +151,7 @@ def broadcast(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     *Raises* ShapeError when two axes differ and neither has size 1.
     """
     first = shapes[0]
-    if all(s == first for s in shapes[1:]) and not any(isinstance(n, Size) for n in first):
+    if shapes.count(first) == len(shapes) and Size not in map(type, first):
         return first
     ndim = max(len(s) for s in shapes)
     out: list[int] = []

@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import pytest
 
+import graphexec as gx
 from graphexec import derive_rules, math, source
 from graphexec.derive import derive_backward
 from graphexec.errors import DifferentiationError
@@ -47,6 +48,10 @@ def cube(a):
 @numba.njit
 def bend(a, b=0.5):
     return cube(a) + b * a, a - b
+
+
+def square_and_one(x):
+    return x * x, 1.0
 
 
 def floored(a):
@@ -385,6 +390,22 @@ def test_several_outputs():
     backward = derive_backward(op)
     assert backward.inputs == ("d_low", "d_high", "x", "y")
     assert backward.outputs == ("d_x", "d_y")
+
+
+def test_output_without_slope_among_several():
+    """Its delta is not asked for, because nothing is lost without it; and none of several nodes refuses it."""
+    from helpers import registered  # not where this module is imported by another process
+
+    declared = elementwise(square_and_one, reference=lambda x: (x * x, np.ones_like(x)), domain=(-1, 1), outputs=("square", "one"))
+    with registered(declared):
+        graph = gx.Graph()
+        y = graph.parameter("x", value=np.ones(3, np.float64))
+        for _ in range(2):
+            square, one = declared.op(y)
+            y = square + one
+        total = y.sum()
+        _, found = gx.compile(graph, loss=total).gradients()
+    np.testing.assert_allclose(found["x"], 8 * np.ones(3))  # (x² + 1)² + 1 has the slope 4 x (x² + 1)
 
 
 def test_outputs_chosen_as_tuples():

@@ -27,9 +27,9 @@ def readers_of(order: Order, keep: Iterable[int]) -> list[int]:
 
 def slices_to_concat(order: Order) -> Order:
     """The order with sums of slices that tile a value as concatenations."""
-    made = {v: n for n in order.nodes if n.op.name == "unslice" for v in n.outputs}
-    if not made:
+    if not order.has("unslice"):
         return order
+    made = {v: n for n in order.nodes if n.op.name == "unslice" for v in n.outputs}
     concat = registry.get("concat")
 
     def rewritten(node: Node) -> Node:
@@ -52,7 +52,7 @@ def slices_to_concat(order: Order) -> Order:
 
 def accumulate(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with `matmul_add` where a sum's second term is a product that only the sum reads."""
-    if not any(node.op.name == "matmul" for node in order.nodes):
+    if not order.has("matmul"):
         return order
     readers = readers_of(order, keep)
     op = registry.get("matmul_add")

@@ -9,7 +9,8 @@ from graphexec.order import Node, Order
 
 def last_axis(order: Order) -> Order:
     """The order in which every such node has axis -1, between two transpositions, which cost nothing or a copy."""
-    if not any(_off_axis(order, node) for node in order.nodes):
+    kernels = {op for op in order.ops if isinstance(op, KernelOp) and op.core is not None}
+    if not any(_off_axis(order, node) for node in order.nodes if node.op in kernels):
         return order
     builder = OrderBuilder(order)
     renamed: dict[int, int] = {}

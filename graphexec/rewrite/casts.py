@@ -13,7 +13,8 @@ from graphexec.registry import registry
 
 def same_types(order: Order) -> Order:
     """The order with `cast` nodes before kernels whose operands differ."""
-    if not any(_mixed(order, node) for node in order.nodes):
+    kernels = {op for op in order.ops if isinstance(op, (KernelOp, ReductionOp))}
+    if not any(_mixed(order, node) for node in order.nodes if node.op in kernels):
         return order
     builder, cast = OrderBuilder(order), registry.get("cast")
     for node in order.nodes:

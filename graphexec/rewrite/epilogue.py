@@ -26,7 +26,7 @@ LITTLE = 4
 
 def epilogue(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with such pairs as one node."""
-    if not any(node.op.name == "matmul" for node in order.nodes):
+    if not order.has("matmul"):
         return order
     readers = _Readers(order, keep)
     pairs = enumerate(order.nodes)

@@ -10,7 +10,7 @@ from graphexec.order import ABSENT, Node, Order
 
 def expand(order: Order) -> Order:
     """The order without composite nodes. The last node of an expansion takes the composite's name."""
-    if not any(isinstance(node.op, CompositeOp) for node in order.nodes):
+    if not any(isinstance(op, CompositeOp) for op in order.ops):
         return order
     builder = OrderBuilder(order)
     renamed: dict[int, int] = {}

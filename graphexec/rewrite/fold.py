@@ -51,9 +51,10 @@ class _Fold:
 
     def run(self) -> Order:
         nodes = []
+        neutral = {op for op in self.order.ops if isinstance(op, ViewOp) or op.name in (*NEUTRAL, "negate", "cast", "copy")}
         for node in self.order.nodes:
             node = node.renumbered(self.renamed)
-            same = self._unchanged(node)
+            same = self._unchanged(node) if node.op in neutral else None
             if same is not None:
                 self.renamed[node.outputs[0]] = same
             elif not self._folded(node):
@@ -70,9 +71,7 @@ class _Fold:
 
     def _unchanged(self, node: Node) -> int | None:
         """The operand that a node gives as it is."""
-        name, out, is_view = node.op.name, node.outputs[0], isinstance(node.op, ViewOp)
-        if not is_view and name not in NEUTRAL and name not in ("negate", "cast", "copy"):
-            return None
+        out, is_view = node.outputs[0], isinstance(node.op, ViewOp)
         same = self._seen_through(node) if is_view else self._neutral(node)
         if same is None or out in self.keep or _key(self.specs[same]) != _key(self.specs[out]):
             return None

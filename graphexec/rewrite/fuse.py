@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from graphexec.builder import OrderBuilder
 from graphexec.fused import FusedCall, FusedClose, FusedOp, Source
-from graphexec.infer import _key, freeze
+from graphexec.infer import freeze, shape_keys
 from graphexec.op import ElementwiseOp, ReductionOp, ShapeOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.spec import TensorSpec
@@ -38,7 +38,7 @@ Part = list[int]
 def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with fused nodes in place of connected elementwise ones."""
     wanted = {*order.kept, *keep}
-    shapes = [_shape(order, node) for node in order.nodes]
+    shapes = _shapes(order)
     schedule = _Schedule(order, shapes, shapes)
     parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
     fusion = _Fusion(order, wanted, _closings(order, parts, shapes))
@@ -55,12 +55,11 @@ class _Schedule:
 
     def __init__(self, order: Order, shapes: Sequence[Any], plain: Sequence[Any]) -> None:
         """``shapes`` has, for each node, the key of those that may stand beside it, None where it stands alone; ``plain`` what
-        :func:`_shape` gives."""
+        :func:`_shapes` gives."""
         nodes = order.nodes
         self.waiting, self.followers = _dependencies(order)
         self.shapes = shapes
-        scalar = _key(TensorSpec((), ""))
-        self.free = [isinstance(n.op, (ViewOp, ShapeOp)) or plain[p] == scalar for p, n in enumerate(nodes)]
+        self.free = [isinstance(n.op, (ViewOp, ShapeOp)) or plain[p] == () for p, n in enumerate(nodes)]
         self.producer = {v: p for p, n in enumerate(nodes) for v in n.outputs}
         self.nodes, self.runs = nodes, []  # type: list[Node], list[list[int]]
         self.ready: list[int] = []
@@ -96,6 +95,9 @@ class _Schedule:
 
     def _is_ready(self, p: int, members: Set[int]) -> None:
         """A view or a number costs nothing, and stands before the run that is being made if it reads nothing of it."""
+        if not self.free[p]:
+            self._wait(p)
+            return
         stack = [p]
         while stack:
             p = stack.pop()
@@ -117,22 +119,30 @@ class _Schedule:
 
 def _dependencies(order: Order) -> tuple[list[int], list[list[int]]]:
     """How many nodes each waits for, and which wait for it. An update waits for all who read what it overwrites."""
-    producer: dict[int, int] = {}
-    root: dict[int, int] = {}
-    readers: dict[int, list[int]] = {}
+    producer = [-1] * (len(order.names) + 1)  # one more, for ABSENT
     waiting = [0] * len(order.nodes)
     followers: list[list[int]] = [[] for _ in order.nodes]
     for position, node in enumerate(order.nodes):
         for value in set(node.inputs):
-            if value in producer:
-                followers[producer[value]].append(position)
+            made = producer[value]
+            if made >= 0:
+                followers[made].append(position)
                 waiting[position] += 1
-        for value in node.reads:
-            readers.setdefault(root.get(value, value), []).append(position)
         for value in node.outputs:
             producer[value] = position
-            if isinstance(node.op, ViewOp):
-                root[value] = root.get(node.inputs[0], node.inputs[0])
+    if any(op.updates for op in order.ops):
+        _wait_for_readers(order, waiting, followers)
+    return waiting, followers
+
+
+def _wait_for_readers(order: Order, waiting: list[int], followers: list[list[int]]) -> None:
+    root: dict[int, int] = {}
+    readers: dict[int, list[int]] = {}
+    for position, node in enumerate(order.nodes):
+        for value in node.reads:
+            readers.setdefault(root.get(value, value), []).append(position)
+        if isinstance(node.op, ViewOp):
+            root[node.outputs[0]] = root.get(node.inputs[0], node.inputs[0])
     for position, node in enumerate(order.nodes):
         for name in node.op.updates:
             target = node.inputs[node.op.inputs.index(name)]
@@ -140,14 +150,13 @@ def _dependencies(order: Order) -> tuple[list[int], list[list[int]]]:
                 if reader != position:
                     followers[reader].append(position)
                     waiting[position] += 1
-    return waiting, followers
 
 
-def _shape(order: Order, node: Node) -> Any:
-    """The key of a node's iteration shape; None where it cannot be fused."""
-    if not isinstance(node.op, ElementwiseOp) or node.op.variadic or node.op.optional or node.op.like:
-        return None
-    return _key(order.specs[node.outputs[0]]._replace(dtype=""))
+def _shapes(order: Order) -> list[Any]:
+    """For each node the key of its iteration shape; None where it cannot be fused."""
+    keys = shape_keys(order.specs)
+    fit = {op for op in order.ops if isinstance(op, ElementwiseOp) and not (op.variadic or op.optional or op.like)}
+    return [keys[node.outputs[0]] if node.op in fit else None for node in order.nodes]
 
 
 # -- what is fused
@@ -161,7 +170,11 @@ def _parts(order: Order, run: Sequence[int], followers: Sequence[Sequence[int]])
     if len(run) == 1:
         return [list(run)]
     at = {p: k for k, p in enumerate(run)}
-    edges = [(k, at[f]) for k, p in enumerate(run) for f in followers[p] if f in at]
+    waits_for: list[list[int]] = [[] for _ in run]
+    for k, p in enumerate(run):
+        for f in followers[p]:
+            if f in at:
+                waits_for[at[f]].append(k)
     parent = list(range(len(run)))
 
     def find(k: int) -> int:
@@ -171,27 +184,38 @@ def _parts(order: Order, run: Sequence[int], followers: Sequence[Sequence[int]])
         return k
 
     size, operands = [1] * len(run), [set(order.nodes[p].inputs) for p in run]
-    for j, k in sorted(edges, key=lambda e: e[1]):
-        a, b = find(j), find(k)
-        if a != b and size[a] + size[b] <= MOST_CALLS and len(operands[a] | operands[b]) <= MOST_OPERANDS + size[a] + size[b]:
-            parent[b] = a
-            size[a] += size[b]
-            operands[a] |= operands[b]
+    for k, before in enumerate(waits_for):
+        for j in before:
+            a, b = find(j), find(k)
+            calls = size[a] + size[b]
+            if a == b or calls > MOST_CALLS:
+                continue
+            more = operands[b] - operands[a]
+            if len(operands[a]) + len(more) <= MOST_OPERANDS + calls:
+                parent[b] = a
+                size[a] = calls
+                operands[a] |= more
+    roots = [find(k) for k in range(len(run))]
     groups: dict[int, Part] = {}
-    for k, p in enumerate(run):
-        groups.setdefault(find(k), []).append(p)
-    member = {k: g for g, part in enumerate(groups.values()) for k in (at[p] for p in part)}
-    return _in_order(list(groups.values()), {(member[j], member[k]) for j, k in edges}) or [[p] for p in run]
+    for root, p in zip(roots, run, strict=True):
+        groups.setdefault(root, []).append(p)
+    number = {root: g for g, root in enumerate(groups)}
+    member = [number[root] for root in roots]
+    waiting_for: list[set[int]] = [set() for _ in groups]
+    for g, before in zip(member, waits_for, strict=True):
+        waiting_for[g].update([member[j] for j in before])
+    return _in_order(list(groups.values()), waiting_for) or [[p] for p in run]
 
 
-def _in_order(groups: list[Part], edges: set[tuple[int, int]]) -> list[Part]:
+def _in_order(groups: list[Part], waits_for: Sequence[Iterable[int]]) -> list[Part]:
     """Groups after those that they wait for; none where groups cut for their size wait for one another in a circle."""
     readers: list[list[int]] = [[] for _ in groups]
     waiting = [0] * len(groups)
-    for source, reader in sorted(edges):
-        if source != reader:
-            readers[source].append(reader)
-            waiting[reader] += 1
+    for reader, sources in enumerate(waits_for):
+        for source in sources:
+            if source != reader:
+                readers[source].append(reader)
+                waiting[reader] += 1
     ordered = [g for g, n in enumerate(waiting) if n == 0]
     for g in ordered:  # grows while it is read
         for r in readers[g]:
@@ -203,16 +227,16 @@ def _in_order(groups: list[Part], edges: set[tuple[int, int]]) -> list[Part]:
 
 def _closings(order: Order, parts: Sequence[Part], shapes: Sequence[Any]) -> dict[int, list[int]]:
     """Full reductions by the position of the node that makes what they reduce."""
-    maker = {v: p for part in parts for p in part if shapes[p] is not None for v in order.nodes[p].outputs}
+    ops = {op for op in order.ops if isinstance(op, ReductionOp) and not op.like}
+    full = [p for p, node in enumerate(order.nodes) if node.op in ops and order.specs[node.outputs[0]].shape == ()]
     closings: dict[int, list[int]] = {}
-    for position, node in enumerate(order.nodes):
-        if (
-            isinstance(node.op, ReductionOp)
-            and not node.op.like
-            and node.inputs[0] in maker
-            and order.specs[node.outputs[0]].shape == ()
-        ):
-            closings.setdefault(maker[node.inputs[0]], []).append(position)
+    if not full:
+        return closings
+    maker = {v: p for part in parts for p in part if shapes[p] is not None for v in order.nodes[p].outputs}
+    for position in full:
+        value = order.nodes[position].inputs[0]
+        if value in maker:
+            closings.setdefault(maker[value], []).append(position)
     return closings
 
 
@@ -256,15 +280,16 @@ class _Fusion:
                 self.consumers.setdefault(value, []).append(position)
         self.ops: dict[Any, FusedOp] = {}
         self.views: dict[int, int] = {}
-        for node in order.nodes:
-            if isinstance(node.op, ViewOp):
+        views = {op for op in order.ops if isinstance(op, ViewOp)}
+        for node in order.nodes if views else ():
+            if node.op in views:
                 self.views[node.outputs[0]] = self.views.get(node.inputs[0], node.inputs[0])
 
     def build(self, part: Part) -> _Made | None:
+        if len(part) == 1 and part[0] not in self.closings:
+            return None
         nodes = [self.order.nodes[p] for p in part]
         closing = [c for p in part for c in self.closings.get(p, ())]
-        if len(part) + len(closing) < 2:
-            return None
         inside = {v: Source("call", k, o) for k, n in enumerate(nodes) for o, v in enumerate(n.outputs)}
         inputs: list[int] = []
         slots: dict[int, int] = {}
@@ -305,6 +330,8 @@ class _Fusion:
     def replace(self, parts: Sequence[Part], chosen: Sequence[tuple[Part, _Made]]) -> Order:
         """The order with the chosen parts replaced; a sum that closes a part follows it at once."""
         order = self.order
+        if not chosen:
+            return order.with_nodes([order.nodes[p] for part in parts for p in part])
         fused = {part[0]: made for part, made in chosen}
         gone = {c for _, made in chosen for c in made.closing}
         builder = OrderBuilder(order)

@@ -18,11 +18,17 @@ from graphexec.spec import TensorSpec
 
 def early_likes(order: Order) -> Order:
     """The order with each such operand replaced by the first value of the same shape, and dtype where that may count."""
+    if not any(op.like for op in order.ops):
+        return order
+    specs = order.specs
     earliest: dict[Any, int] = {}
+    noted: set[int] = set()  # specs that are one object have one key
 
     def note(value: int) -> None:
-        for key in _keys(order.specs[value]):
-            earliest.setdefault(key, value)
+        if id(specs[value]) not in noted:
+            noted.add(id(specs[value]))
+            for key in _keys(specs[value]):
+                earliest.setdefault(key, value)
 
     for leaf in order.leaves:
         note(leaf.value_id)
@@ -31,7 +37,7 @@ def early_likes(order: Order) -> Order:
         if node.op.like and not node.op.variadic and not (isinstance(node.op, ViewOp) and node.op.waits):
             which = 0 if isinstance(node.op, (ViewOp, ReductionOp)) else 1
             inputs = tuple(
-                earliest[_keys(order.specs[v])[which]] if v != ABSENT and p in node.op.like else v
+                earliest[_keys(specs[v])[which]] if v != ABSENT and p in node.op.like else v
                 for p, v in zip(node.op.inputs, node.inputs, strict=False)
             )
             node = node.with_inputs(inputs)

@@ -12,6 +12,8 @@ from graphexec.spec import is_one
 
 def outer_products(order: Order) -> Order:
     """The order with such products as `multiply` nodes."""
+    if not order.has("matmul"):
+        return order
     multiply = registry.get("multiply")
 
     def rewritten(node: Node) -> Node:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from graphexec.order import ABSENT, Order
+from graphexec.order import Order
 
 
 def prune(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with only what its outputs, gradients and deltas, ``keep`` and the updates of leaves need."""
-    needed = bytearray(len(order.names))
-    for v in (*order.kept, *keep):
-        needed[v] = 1
+    needed = {*order.kept, *keep}
     kept = []
     for node in reversed(order.nodes):
-        if node.op.updates or any(needed[v] for v in node.outputs):
+        if node.op.updates or not needed.isdisjoint(node.outputs):
             kept.append(node)
-            for v in node.inputs:
-                if v != ABSENT:
-                    needed[v] = 1
+            needed.update(node.inputs)
     kept.reverse()
-    leaves = [leaf for leaf in order.leaves if leaf.kind != "constant" or needed[leaf.value_id]]
+    leaves = [leaf for leaf in order.leaves if leaf.kind != "constant" or leaf.value_id in needed]
     return order.with_nodes(kept, leaves=leaves)

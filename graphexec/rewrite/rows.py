@@ -9,16 +9,16 @@ become a `RowsOp`. What is left is for `fuse`.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 from typing import Any
 
 from graphexec.builder import OrderBuilder
 from graphexec.codegen import SHORT_ROW
 from graphexec.fused import RowCall, RowResult, RowsOp, Source, is_dear
-from graphexec.infer import _key, freeze
+from graphexec.infer import _key, freeze, shape_keys
 from graphexec.op import ElementwiseOp, Op, ReductionOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
-from graphexec.rewrite.fuse import MOST_OPERANDS, Part, _no_function, _parts, _Schedule, _shape, _within_budget
+from graphexec.rewrite.fuse import MOST_OPERANDS, Part, _no_function, _parts, _Schedule, _shapes, _within_budget
 from graphexec.spec import Size, TensorSpec, broadcast, is_one
 from graphexec.view import NotAView, View
 
@@ -31,9 +31,10 @@ FULL, COLUMN, FLAT, SPREAD = "full", "column", "flat", "spread"
 
 def fuse_rows(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with a node over rows in place of each connected part with a reduction along the last axis."""
-    facts = _Facts(order)
-    if not facts.reduced:
+    reduced = {p for p, node in enumerate(order.nodes) if isinstance(node.op, ReductionOp) and _reduces_rows(order, node, node.op)}
+    if not reduced:
         return order
+    facts = _Facts(order, reduced)
     wanted = {*order.kept, *keep}
     schedule = _RowSchedule(order, facts)
     parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
@@ -48,34 +49,31 @@ def _is_plain(node: Node) -> bool:
     return isinstance(op, ElementwiseOp) and not (op.variadic or op.optional or op.like or op.updates)
 
 
-def _reduced(order: Order, node: Node) -> TensorSpec | None:
-    """What a reduction along the last of several axes reduces."""
-    if not isinstance(node.op, ReductionOp):
-        return None
+def _reduces_rows(order: Order, node: Node, op: ReductionOp) -> bool:
+    """Whether it reduces along the last of several axes, and along no other."""
     x = order.specs[node.inputs[0]]
     if x.ndim < 2 or is_one(x.shape[-1]):
-        return None
-    specs = [order.specs[v] for v in node.inputs]
-    return x if node.op.axes(specs, node.attributes) == (x.ndim - 1,) else None
+        return False
+    return op.axes([order.specs[v] for v in node.inputs], node.attributes) == (x.ndim - 1,)
 
 
 class _Facts:
     """What is asked again and again: keys of shapes by value, and which nodes reduce rows or could stand beside them."""
 
-    def __init__(self, order: Order) -> None:
-        self.keys = [None if spec is None else _shape_key(spec.shape) for spec in order.specs]  # None: pruned
-        found = [_reduced(order, node) for node in order.nodes]
-        self.reduced = {node.outputs[0] for node, x in zip(order.nodes, found, strict=True) if x is not None}
-        seeds = {self.keys[order.nodes[p].inputs[0]] for p, x in enumerate(found) if x is not None}
+    def __init__(self, order: Order, reduced: Collection[int]) -> None:
+        """``reduced`` has the positions of the nodes that reduce rows."""
+        self.keys = shape_keys(order.specs)
+        self.reduced = {order.nodes[p].outputs[0] for p in reduced}
+        seeds = {self.keys[order.nodes[p].inputs[0]] for p in reduced}
         self.walked: list[tuple[int, ...] | None] = []
         """For each node the shape of its rows; None where there are none."""
-        for node, x in zip(order.nodes, found, strict=True):
-            value = node.inputs[0] if x is not None else node.outputs[0] if _is_plain(node) else ABSENT
+        for p, node in enumerate(order.nodes):
+            value = node.inputs[0] if p in reduced else node.outputs[0] if _is_plain(node) else ABSENT
             self.walked.append(order.specs[value].shape if value != ABSENT and self.keys[value] in seeds else None)
 
 
 def _shape_key(shape: Sequence[int]) -> Any:
-    return _key(TensorSpec(tuple(shape), ""))
+    return _key(TensorSpec(tuple(shape), ""))[1:]
 
 
 class _Group:
@@ -142,8 +140,7 @@ class _RowSchedule(_Schedule):
         self.group: _Group | None = None
         self.queue: list[int] = []
         self.small: list[tuple[int, int]] = []
-        plain = [_shape(order, node) for node in order.nodes]
-        super().__init__(order, [None if s is None else _shape_key(s) for s in facts.walked], plain)
+        super().__init__(order, [None if s is None else _shape_key(s) for s in facts.walked], _shapes(order))
 
     def _run(self, first: int) -> None:
         shape = self.walked[first]

@@ -13,20 +13,22 @@ from graphexec.spec import TensorSpec
 
 def pairwise(order: Order) -> Order:
     """The order without `add_n` nodes."""
-    if not any(node.op.name == "add_n" for node in order.nodes):
+    if not order.has("add_n"):
         return order
     names, specs = list(order.names), list(order.specs)
     made = {v: position for position, node in enumerate(order.nodes) for v in node.outputs}
-    ready: list[list[Node]] = [[] for _ in order.nodes]
+    ready: dict[int, list[Node]] = {}
     for position, node in enumerate(order.nodes):
         if node.op.name == "add_n":
             for addition in _chain(node, names, specs):
                 place = max(made.get(v, -1) for v in addition.inputs)
                 made[addition.outputs[0]] = place = position if place < 0 else place
-                ready[place].append(addition)
-    nodes = []
-    for node, additions in zip(order.nodes, ready, strict=True):
-        nodes += additions if node.op.name == "add_n" else [node, *additions]
+                ready.setdefault(place, []).append(addition)
+    nodes: list[Node] = []
+    for position, node in enumerate(order.nodes):
+        if node.op.name != "add_n":
+            nodes.append(node)
+        nodes += ready.get(position, ())
     return order.with_nodes(nodes, names=names, specs=specs)
 
 

@@ -16,6 +16,8 @@ from graphexec.rewrite.accumulate import readers_of
 
 def turned_products(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with such products computed the other way round, where nothing else reads them."""
+    if not order.has("matmul"):
+        return order
     products = {n.outputs[0]: n for n in order.nodes if n.op.name == "matmul"}
     turned = {n.inputs[0]: n for n in order.nodes if n.inputs[0] in products and _turns(order, n)}
     if not turned:

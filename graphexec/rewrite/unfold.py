@@ -11,7 +11,7 @@ from graphexec.order import Node, Order
 
 def unfold(order: Order) -> Order:
     """The order with such nodes replaced. Their results keep their numbers and names."""
-    if not any("made_of" in node.op.rules for node in order.nodes):
+    if not any("made_of" in op.rules for op in order.ops):
         return order
     builder = OrderBuilder(order)
     for node in order.nodes:
