@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from graphexec.errors import DtypeError, OpError, PluginError, ShapeError, did_you_mean
+from graphexec.errors import DtypeError, OpError, PluginError, ShapeError, UnknownOpError, did_you_mean
 from graphexec.op import (
     CompositeOp,
     ElementwiseOp,
@@ -249,7 +249,10 @@ class Ops:
         if name.startswith("_"):
             raise AttributeError(name)
         assert self._find is not None, "import graphexec before ops are called"
-        return self._find(name)
+        try:
+            return self._find(name)
+        except OpError as error:
+            raise UnknownOpError(error.what, facts=error.facts, todo=error.todo) from None
 
     def __dir__(self) -> list[str]:
         return self._names()

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from graphexec.errors import GraphExecError, PluginError, UnknownOpError, did_you_mean
+from graphexec.errors import GraphExecError, OpError, PluginError, did_you_mean
 from graphexec.op import ElementwiseOp, KernelOp, Op
 from graphexec.plugin import Declaration
 
@@ -38,7 +38,7 @@ class Registry:
     def get(self, name: str) -> Op:
         """The op of that name; ``"swish.backward"`` is the op of swish's backward nodes.
 
-        *Raises* UnknownOpError, with the nearest known name.
+        *Raises* OpError, with the nearest known name.
         """
         self._load()
         op = self._ops.get(name)
@@ -50,7 +50,7 @@ class Registry:
             op = op.backward_op if op is not None and step == "backward" else None
         if op is None:
             hint = did_you_mean(name, self._ops)
-            raise UnknownOpError(
+            raise OpError(
                 f"unknown op {name!r}" + (f"; {hint}" if hint else ""), facts=[str(e) for e in self.refused.values()][:1],
                 todo="`graphexec ops list` lists the ops; --plugin FILE.py or gx.load_plugin(path) adds yours.",
             )
