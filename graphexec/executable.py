@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
@@ -12,10 +11,10 @@ import numpy as np
 
 from graphexec import pipeline
 from graphexec.errors import DataError, GraphExecError, KernelError, did_you_mean
-from graphexec.execute import PROGRESS_WORDS, crew, default_threads, loop
+from graphexec.execute import ASK, Call, default_threads
 from graphexec.graph import Graph
 from graphexec.order import Leaf, Order
-from graphexec.pace import Pace
+from graphexec.pace import STRETCH, Pace
 from graphexec.program import Program, aligned, aligned_array
 from graphexec.rewrite import skipped
 from graphexec.spec import shape_text
@@ -76,38 +75,48 @@ class Runner:
     inputs: dict[str, np.ndarray]
     threads: int = 1
     loss: np.ndarray | None = None
-    progress: np.ndarray = field(default_factory=lambda: np.zeros(PROGRESS_WORDS, np.int64))
 
     def __post_init__(self) -> None:
-        self._loop = loop()
-        self._pace = Pace(self.threads) if self.threads > 1 and self.program.parallel else None
+        self._call = Call(self.program.table)
+        self._enter = self._call.enter
+        self._pace: Pace | None = None
         self._before = 0
-        self._table = self.program.table.ctypes.data
-        self._count = len(self.program.table)
-        self._progress = self.progress.ctypes.data
-        self._told = self.progress.data  # a NumPy element takes longer
+        self.progress = self._call.progress
         self._arrays: dict[int, np.ndarray] = {}
+        if self.threads > 1 and self.program.parallel:
+            self._pace = Pace(self.threads)
+            self._call.pace()
 
     def run(self, times: int = 1) -> None:
         """*Raises* KernelError naming the node, when a kernel reports an error."""
-        if self._pace is None:
-            status = self._loop(self._table, self._count, times, self._progress)
-        else:
-            status = self._run_together(self._pace, times)
+        self._before = 0
+        status = self._enter(times)
+        if status:
+            self._settle(status, times)
+
+    def _settle(self, status: int, times: int) -> None:
+        """Goes on after a call that did not do all: says on how many threads, or raises."""
+        while status == ASK:
+            done, self.progress[0] = int(self.progress[0]), 0
+            self._before += done
+            self._ask()
+            status = self._enter(times - self._before)
         if status:
             self.fail(status)
 
-    def _run_together(self, pace: Pace, times: int) -> int:
-        status = self._before = 0
-        while self._before < times and not status and not self._told[1]:
-            threads, most = pace.pick()
-            runs = min(most, times - self._before)
-            begin = time.perf_counter()
-            status = crew().run(self._table, self._count, runs, self._progress, threads)
-            pace.tell((time.perf_counter() - begin) / runs, runs)
-            self._told[0] = 0
-            self._before += runs
-        return status
+    def _ask(self) -> None:
+        pace = self._pace
+        assert pace is not None
+        seconds, runs = self._call.spent()
+        if runs:
+            pace.tell(seconds / runs, runs)
+        threads, most = pace.pick()
+        self._call.use(threads, min(most, STRETCH), most)
+
+    def fix(self, threads: int) -> None:
+        """From now on runs on so many threads, and looks for no better number."""
+        self._pace = None
+        self._call.use(threads)
 
     @property
     def done(self) -> int:
