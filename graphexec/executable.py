@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from os import PathLike
@@ -74,7 +75,7 @@ class Runner:
     order: Order
     inputs: dict[str, np.ndarray]
     threads: int = 1
-    loss: np.ndarray | None = None
+    sizes: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         self._call = Call(self.program.table)
@@ -83,9 +84,22 @@ class Runner:
         self._before = 0
         self.progress = self._call.progress
         self._arrays: dict[int, np.ndarray] = {}
+        self._expected = [(name, buffer.shape, buffer.dtype, buffer) for name, buffer in self.inputs.items()]
         if self.threads > 1 and self.program.parallel:
             self._pace = Pace(self.threads)
             self._call.pace()
+
+    def take(self, inputs: Mapping[str, Any]) -> bool:
+        """Copies inputs in, if they are what they were before: the same names, shapes and types; whether they are."""
+        if len(inputs) != len(self._expected):
+            return False
+        for name, shape, dtype, _ in self._expected:
+            array = inputs.get(name)
+            if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
+                return False
+        for name, _, _, buffer in self._expected:
+            buffer[...] = inputs[name]
+        return True
 
     def run(self, times: int = 1) -> None:
         """*Raises* KernelError naming the node, when a kernel reports an error."""
@@ -138,6 +152,11 @@ class Runner:
             self._arrays[value] = self.program.array(value)
         return self._arrays[value]
 
+    @functools.cached_property
+    def results(self) -> list[tuple[str, np.ndarray]]:
+        """The memory of the outputs, by name."""
+        return [(name, self.array(v)) for name, v in self.order.outputs.items()]
+
 
 class Executable:
     """What `compile` gives. Programs are lowered at their first use, and again, in milliseconds, for other sizes."""
@@ -158,8 +177,7 @@ class Executable:
         self._buffers: dict[tuple[Any, ...], dict[str, np.ndarray]] = {}
         self._runners: dict[tuple[Any, ...], Runner] = {}
         self._last: Runner | None = None
-        self._last_sizes: tuple[Any, ...] | None = None
-        self._last_kind = ""
+        self._recent: dict[str, Runner] = {}
         self.deltas: Mapping[str, np.ndarray] = {}
 
     def __repr__(self) -> str:
@@ -183,7 +201,7 @@ class Executable:
         """
         runner = self._bound("forward", inputs)
         runner.run()
-        return {name: runner.array(v).copy() for name, v in runner.order.outputs.items()}
+        return {name: array.copy() for name, array in runner.results}
 
     def gradients(self, **inputs: Any) -> tuple[float, dict[str, np.ndarray]]:
         """The loss, and its gradient with respect to each of ``wrt``, by name."""
@@ -198,23 +216,20 @@ class Executable:
         """One training step, forward, backward and update, in one native call; the loss before the update."""
         runner = self._bound("step", inputs)
         runner.run()
-        if runner.loss is None:
-            assert self.loss is not None
-            runner.loss = runner.array(runner.order.outputs[self.loss])
-        loss: float = runner.loss.item()
+        loss: float = runner.results[0][1].item()  # a step has no other output
         return loss
 
     @property
     def program(self) -> Program:
         """The program that ran last; before any ran, that of a training step, of gradients, or of the forward pass."""
-        if self._last is None:
-            kind = "step" if self.optimizer else "gradients" if self.loss else "forward"
-            if any(isinstance(n, str) for leaf in self._inputs.values() for n in leaf.shape):
-                raise DataError(
-                    "the program depends on sizes that are not known yet", todo="Run it once on data, or declare sizes as numbers."
-                )
-            self._last = self._runner(kind, ())
-        return self._last.program
+        if self._last is not None:
+            return self._last.program
+        kind = "step" if self.optimizer else "gradients" if self.loss else "forward"
+        if any(isinstance(n, str) for leaf in self._inputs.values() for n in leaf.shape):
+            raise DataError(
+                "the program depends on sizes that are not known yet", todo="Run it once on data, or declare sizes as numbers."
+            )
+        return self._runner(kind, ()).program
 
     def values(self) -> dict[str, np.ndarray]:
         """Inputs as they were given last, by name."""
@@ -222,19 +237,15 @@ class Executable:
 
     def _bound(self, kind: str, inputs: Mapping[str, Any]) -> Runner:
         """The runner of a kind of program for inputs of these sizes, with the inputs copied in."""
-        last = self._last
-        if not inputs and kind == self._last_kind:  # the same program on the same inputs
-            assert last is not None
-            return last
-        if inputs or last is None or not self._inputs:
-            sizes = self.bind(inputs) if inputs or self._inputs else ()
-        else:
-            assert self._last_sizes is not None
-            sizes = self._last_sizes
-        runner = self._runners.get((kind, sizes)) or self._runner(kind, sizes)
-        for name, array in inputs.items():
-            runner.inputs[name][...] = array
-        self._last, self._last_sizes, self._last_kind = runner, sizes, kind
+        runner = self._recent.get(kind)
+        if inputs:
+            if runner is None or not runner.take(inputs):
+                runner = self._runner(kind, self.bind(inputs))
+                for name, array in inputs.items():
+                    runner.inputs[name][...] = array
+        elif runner is None or runner is not self._last:
+            runner = self._runner(kind, self.bind({}) if self._last is None else self._last.sizes)
+        self._last = self._recent[kind] = runner
         return runner
 
     def bind(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -254,6 +265,11 @@ class Executable:
         return tuple((n, v) for n, (v, _) in sizes.items())
 
     def _runner(self, kind: str, sizes: tuple[Any, ...]) -> Runner:
+        if (kind, sizes) not in self._runners:
+            self._runners[kind, sizes] = self._lowered(kind, sizes)
+        return self._runners[kind, sizes]
+
+    def _lowered(self, kind: str, sizes: tuple[Any, ...]) -> Runner:
         order = self._orders.sized(kind, dict(sizes))
         buffers = self._buffers.setdefault(sizes, {})
         for leaf in order.of_kind("input"):
@@ -264,8 +280,7 @@ class Executable:
             if leaf.name not in self._state:
                 self._state[leaf.name] = aligned_array(np.zeros(tuple(int(n) for n in leaf.shape), leaf.dtype))
         program = pipeline.lowered(order, self._state | buffers, self.threads, self._skip)
-        runner = self._runners[kind, sizes] = Runner(program, order, {n: buffers[n] for n in self._inputs}, self.threads)
-        return runner
+        return Runner(program, order, {n: buffers[n] for n in self._inputs}, self.threads, sizes)
 
     # -- state
 
@@ -334,13 +349,16 @@ class Deltas(Mapping[str, np.ndarray]):
         return len(self._runner.order.deltas)
 
 
+def _differing(leaf: Leaf, array: np.ndarray) -> list[str]:
+    return [f"declared {leaf.dtype}{shape_text(leaf.shape)}", f"given    {array.dtype}{shape_text(array.shape)}"]
+
+
 def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]]) -> None:
     """*Raises* DataError unless an array fits an input; binds the sizes of its named dimensions."""
-    facts = [f"declared {leaf.dtype}{shape_text(leaf.shape)}", f"given    {array.dtype}{shape_text(array.shape)}"]
     if array.ndim != len(leaf.shape):
         raise DataError(
             f"input {leaf.name!r} has {array.ndim} axes, not {len(leaf.shape)}",
-            facts=facts,
+            facts=_differing(leaf, array),
             todo="Reshape the array.",
             source=leaf.source,
         )
@@ -349,20 +367,22 @@ def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]])
             known, owner = sizes.setdefault(n, (size, leaf.name))
             if known != size:
                 raise DataError(
-                    f"dimension {n!r} is {known} in {owner!r} and {size} in {leaf.name!r}", facts=facts, source=leaf.source,
+                    f"dimension {n!r} is {known} in {owner!r} and {size} in {leaf.name!r}",
+                    facts=_differing(leaf, array),
                     todo="Inputs that share a dimension must agree.",
+                    source=leaf.source,
                 )
         elif n != size:
             raise DataError(
                 f"input {leaf.name!r} has size {size} on axis {axis}, not {n}",
-                facts=facts,
+                facts=_differing(leaf, array),
                 todo="Check the array.",
                 source=leaf.source,
             )
     if not np.can_cast(array.dtype, leaf.dtype, "same_kind"):
         raise DataError(
             f"input {leaf.name!r} is {array.dtype}, not {leaf.dtype}",
-            facts=facts,
+            facts=_differing(leaf, array),
             todo=f"Convert it with .astype({leaf.dtype!r}).",
             source=leaf.source,
         )
