@@ -119,17 +119,18 @@ class Runner:
             self.fail(status)
 
     def _ask(self) -> None:
-        pace = self._pace
-        assert pace is not None
+        if self._pace is None:  # fixed, but its crew is gone: in a forked child, or because Python ends
+            self._call.use(self.threads)
+            return
         seconds, runs = self._call.spent()
         if runs:
-            pace.tell(seconds / runs, runs)
-        threads, most = pace.pick()
+            self._pace.tell(seconds / runs, runs)
+        threads, most = self._pace.pick()
         self._call.use(threads, min(most, STRETCH), most)
 
     def fix(self, threads: int) -> None:
         """From now on runs on so many threads, and looks for no better number."""
-        self._pace = None
+        self._pace, self.threads = None, threads
         self._call.use(threads)
 
     @property
