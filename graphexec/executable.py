@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from os import PathLike
@@ -84,6 +83,7 @@ class Runner:
         self._before = 0
         self.progress = self._call.progress
         self._arrays: dict[int, np.ndarray] = {}
+        self.results: list[tuple[str, np.ndarray]] = []
         self._expected = [(name, buffer.shape, buffer.dtype, buffer) for name, buffer in self.inputs.items()]
         if self.threads > 1 and self.program.parallel:
             self._pace = Pace(self.threads)
@@ -152,11 +152,6 @@ class Runner:
         if value not in self._arrays:
             self._arrays[value] = self.program.array(value)
         return self._arrays[value]
-
-    @functools.cached_property
-    def results(self) -> list[tuple[str, np.ndarray]]:
-        """The memory of the outputs, by name."""
-        return [(name, self.array(v)) for name, v in self.order.outputs.items()]
 
 
 class Executable:
@@ -238,14 +233,16 @@ class Executable:
 
     def _bound(self, kind: str, inputs: Mapping[str, Any]) -> Runner:
         """The runner of a kind of program for inputs of these sizes, with the inputs copied in."""
-        runner = self._recent.get(kind)
+        runner, last = self._recent.get(kind), self._last
         if inputs:
             if runner is None or not runner.take(inputs):
                 runner = self._runner(kind, self.bind(inputs))
                 for name, array in inputs.items():
                     runner.inputs[name][...] = array
-        elif runner is None or runner is not self._last:
-            runner = self._runner(kind, self.bind({}) if self._last is None else self._last.sizes)
+        elif runner is not None and runner is last:
+            return runner
+        else:
+            runner = self._runner(kind, self.bind({}) if last is None else last.sizes)
         self._last = self._recent[kind] = runner
         return runner
 
@@ -281,7 +278,9 @@ class Executable:
             if leaf.name not in self._state:
                 self._state[leaf.name] = aligned_array(np.zeros(tuple(int(n) for n in leaf.shape), leaf.dtype))
         program = pipeline.lowered(order, self._state | buffers, self.threads, self._skip)
-        return Runner(program, order, {n: buffers[n] for n in self._inputs}, self.threads, sizes)
+        runner = Runner(program, order, {n: buffers[n] for n in self._inputs}, self.threads, sizes)
+        runner.results = [(name, runner.array(v)) for name, v in order.outputs.items()]
+        return runner
 
     # -- state
 
