@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graphexec.native import crew as words
+from graphexec.native import crew as native
 from graphexec.native import entry
 
 SERIAL, MEET = 1, 2
@@ -68,9 +68,9 @@ class Crew:
     """The worker threads of this process: one program at a time; who finds them busy works alone, with the same bits."""
 
     def __init__(self) -> None:
-        raw = np.zeros(words.WORDS + 8, np.int64)
+        raw = np.zeros(native.WORDS + 8, np.int64)
         start = (-raw.ctypes.data % 64) // 8
-        self._state = raw[start : start + words.WORDS]
+        self._state = raw[start : start + native.WORDS]
         self._words = self._state.data
         self.address: int = self._state.ctypes.data
         self._forget()
@@ -81,29 +81,32 @@ class Crew:
         self._workers: list[threading.Thread] = []
         self._closed = False
         self._state[:] = 0
-        self._words[words.MEMBERS] = 1
+        self._words[native.MEMBERS] = 1
 
     def hire(self, threads: int) -> int:
         """Sees to it that the crew has so many members, the caller among them; how many there are to be had."""
         with self._lock:
             if self._closed:  # Python is about to end and starts no thread any more
                 return 1
-            threads = min(threads, words.MOST)
+            threads = min(threads, native.MOST)
             while len(self._workers) + 1 < threads:
                 number = len(self._workers) + 1
-                self._words[words.KNOWN + number] = self._words[words.GENERATION]
+                self._words[native.KNOWN + number] = self._words[native.GENERATION]
                 arguments = (self.address, number)
                 worker = threading.Thread(target=entry.serve(), args=arguments, name=f"graphexec-{number}", daemon=True)
-                worker.start()
+                try:
+                    worker.start()
+                except RuntimeError:  # the system has no thread to give
+                    return number
                 self._workers.append(worker)
-                self._words[words.MEMBERS] = number + 1
+                self._words[native.MEMBERS] = number + 1
             return threads
 
     def dismiss(self) -> None:
         """Ends the workers, unless a program goes on running."""
         with self._lock:
             self._closed = True
-            self._words[words.MEMBERS] = 1
+            self._words[native.MEMBERS] = 1
             end = time.monotonic() + 1.0
             while self._workers and not entry.serve()(self.address, 0):
                 if time.monotonic() > end:
@@ -112,7 +115,7 @@ class Crew:
             for worker in self._workers:
                 worker.join(timeout=1.0)
             self._workers.clear()
-            self._words[words.LOCK] = 0
+            self._words[native.LOCK] = 0
 
 
 _crew: list[Crew] = []

@@ -171,6 +171,19 @@ def test_crews_of_several_sizes_at_once(way):
     assert all(of == losses for of in found.values())
 
 
+def test_a_crew_that_finds_no_more_threads_goes_on_with_fewer(monkeypatch):
+    exe, expected = trained(2), trained(1)
+    runner = runner_of(exe, 2)
+    expected.step(which=FINE, x=X)
+
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    runner.fix(1000)
+    assert [exe.step() for _ in range(3)] == [expected.step() for _ in range(3)]
+
+
 def test_the_number_of_threads_is_asked_for_now_and_then():
     """The trials at first, and one call in STRETCH after them; each run is told of once."""
     exe = trained(2)
