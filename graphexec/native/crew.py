@@ -305,10 +305,11 @@ busy:
 def _system() -> dict[str, str]:
     """How threads pause and sleep here, as IR."""
     machine = platform.machine().lower()
-    x86 = machine in ("x86_64", "amd64")
-    arm = "arm" in machine or machine == "aarch64"
-    pause = "call void @llvm.x86.sse2.pause()" if x86 else 'call void asm sideeffect "yield", ""()' if arm else ""
-    declare = ["declare void @llvm.x86.sse2.pause()"] if x86 else []
+    pause, declare = "", []
+    if machine in ("x86_64", "amd64"):
+        pause, declare = "call void @llvm.x86.sse2.pause()", ["declare void @llvm.x86.sse2.pause()"]
+    elif machine in ("aarch64", "arm64"):
+        pause, declare = "call void @llvm.aarch64.hint(i32 1)", ["declare void @llvm.aarch64.hint(i32)"]  # YIELD
     number = {"x86_64": 202, "amd64": 202, "aarch64": 98}.get(machine)
     if sys.platform == "linux" and number is not None:  # futex: wait while the generation is the one that was seen
         declare.append("declare i64 @syscall(i64, ...)")

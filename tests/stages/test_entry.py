@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec.native import entry, library, toolchain
+from graphexec.native import crew, entry, library, toolchain
 
 ops = gx.ops
 CPYTHON = sys.implementation.name == "cpython"
@@ -300,3 +300,22 @@ def test_what_is_kept_on_disk_has_no_addresses(monkeypatch):
         address = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
         assert address.to_bytes(8, sys.byteorder) not in codes[0]
         assert f"graphexec_python_{name}".encode() in codes[0]
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "arm64"])
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+def test_the_code_is_right_for_arm_too(machine, system, monkeypatch):
+    """As far as another machine's compiler can say."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(sys, "platform", system)
+    target = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine()
+    for text in ("\n".join([*entry._running("run", "internal"), entry._METHOD.format(name="method")]), crew.serving("member")):
+        module = llvm.parse_assembly(text)
+        module.triple = "aarch64-unknown-linux-gnu"
+        module.verify()
+        assert len(target.emit_object(module)) > 1000
+        assert "llvm.aarch64.hint" in text
