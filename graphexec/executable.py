@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
@@ -12,10 +11,10 @@ import numpy as np
 
 from graphexec import pipeline
 from graphexec.errors import DataError, GraphExecError, KernelError, did_you_mean
-from graphexec.execute import PROGRESS_WORDS, crew, default_threads, loop
+from graphexec.execute import ASK, Call, default_threads
 from graphexec.graph import Graph
 from graphexec.order import Leaf, Order
-from graphexec.pace import Pace
+from graphexec.pace import STRETCH, Pace
 from graphexec.program import Program, aligned, aligned_array
 from graphexec.rewrite import skipped
 from graphexec.spec import shape_text
@@ -75,39 +74,64 @@ class Runner:
     order: Order
     inputs: dict[str, np.ndarray]
     threads: int = 1
-    loss: np.ndarray | None = None
-    progress: np.ndarray = field(default_factory=lambda: np.zeros(PROGRESS_WORDS, np.int64))
+    sizes: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        self._loop = loop()
-        self._pace = Pace(self.threads) if self.threads > 1 and self.program.parallel else None
+        self._call = Call(self.program.table)
+        self._enter = self._call.enter
+        self._pace: Pace | None = None
         self._before = 0
-        self._table = self.program.table.ctypes.data
-        self._count = len(self.program.table)
-        self._progress = self.progress.ctypes.data
-        self._told = self.progress.data  # a NumPy element takes longer
+        self.progress = self._call.progress
         self._arrays: dict[int, np.ndarray] = {}
+        self.results: list[tuple[str, np.ndarray]] = []
+        self._expected = [(name, buffer.shape, buffer.dtype, buffer) for name, buffer in self.inputs.items()]
+        if self.threads > 1 and self.program.parallel:
+            self._pace = Pace(self.threads)
+            self._call.pace()
+
+    def take(self, inputs: Mapping[str, Any]) -> bool:
+        """Copies inputs in, if they are what they were before: the same names, shapes and types; whether they are."""
+        if len(inputs) != len(self._expected):
+            return False
+        for name, shape, dtype, _ in self._expected:
+            array = inputs.get(name)
+            if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
+                return False
+        for name, _, _, buffer in self._expected:
+            buffer[...] = inputs[name]
+        return True
 
     def run(self, times: int = 1) -> None:
         """*Raises* KernelError naming the node, when a kernel reports an error."""
-        if self._pace is None:
-            status = self._loop(self._table, self._count, times, self._progress)
-        else:
-            status = self._run_together(self._pace, times)
+        self._before = 0
+        status = self._enter(times)
+        if status:
+            self._settle(status, times)
+
+    def _settle(self, status: int, times: int) -> None:
+        """Goes on after a call that did not do all: says on how many threads, or raises."""
+        while status == ASK:
+            done, self.progress[0] = int(self.progress[0]), 0
+            self._before += done
+            self._ask()
+            status = self._enter(times - self._before)
         if status:
             self.fail(status)
 
-    def _run_together(self, pace: Pace, times: int) -> int:
-        status = self._before = 0
-        while self._before < times and not status and not self._told[1]:
-            threads, most = pace.pick()
-            runs = min(most, times - self._before)
-            begin = time.perf_counter()
-            status = crew().run(self._table, self._count, runs, self._progress, threads)
-            pace.tell((time.perf_counter() - begin) / runs, runs)
-            self._told[0] = 0
-            self._before += runs
-        return status
+    def _ask(self) -> None:
+        if self._pace is None:  # fixed, but its crew is gone: in a forked child, or because Python ends
+            self._call.use(self.threads)
+            return
+        seconds, runs = self._call.spent()
+        if runs:
+            self._pace.tell(seconds / runs, runs)
+        threads, most = self._pace.pick()
+        self._call.use(threads, min(most, STRETCH), most)
+
+    def fix(self, threads: int) -> None:
+        """From now on runs on so many threads, and looks for no better number."""
+        self._pace, self.threads = None, threads
+        self._call.use(threads)
 
     @property
     def done(self) -> int:
@@ -149,8 +173,7 @@ class Executable:
         self._buffers: dict[tuple[Any, ...], dict[str, np.ndarray]] = {}
         self._runners: dict[tuple[Any, ...], Runner] = {}
         self._last: Runner | None = None
-        self._last_sizes: tuple[Any, ...] | None = None
-        self._last_kind = ""
+        self._recent: dict[str, Runner] = {}
         self.deltas: Mapping[str, np.ndarray] = {}
 
     def __repr__(self) -> str:
@@ -174,7 +197,7 @@ class Executable:
         """
         runner = self._bound("forward", inputs)
         runner.run()
-        return {name: runner.array(v).copy() for name, v in runner.order.outputs.items()}
+        return {name: array.copy() for name, array in runner.results}
 
     def gradients(self, **inputs: Any) -> tuple[float, dict[str, np.ndarray]]:
         """The loss, and its gradient with respect to each of ``wrt``, by name."""
@@ -189,23 +212,20 @@ class Executable:
         """One training step, forward, backward and update, in one native call; the loss before the update."""
         runner = self._bound("step", inputs)
         runner.run()
-        if runner.loss is None:
-            assert self.loss is not None
-            runner.loss = runner.array(runner.order.outputs[self.loss])
-        loss: float = runner.loss.item()
+        loss: float = runner.results[0][1].item()  # a step has no other output
         return loss
 
     @property
     def program(self) -> Program:
         """The program that ran last; before any ran, that of a training step, of gradients, or of the forward pass."""
-        if self._last is None:
-            kind = "step" if self.optimizer else "gradients" if self.loss else "forward"
-            if any(isinstance(n, str) for leaf in self._inputs.values() for n in leaf.shape):
-                raise DataError(
-                    "the program depends on sizes that are not known yet", todo="Run it once on data, or declare sizes as numbers."
-                )
-            self._last = self._runner(kind, ())
-        return self._last.program
+        if self._last is not None:
+            return self._last.program
+        kind = "step" if self.optimizer else "gradients" if self.loss else "forward"
+        if any(isinstance(n, str) for leaf in self._inputs.values() for n in leaf.shape):
+            raise DataError(
+                "the program depends on sizes that are not known yet", todo="Run it once on data, or declare sizes as numbers."
+            )
+        return self._runner(kind, ()).program
 
     def values(self) -> dict[str, np.ndarray]:
         """Inputs as they were given last, by name."""
@@ -213,19 +233,17 @@ class Executable:
 
     def _bound(self, kind: str, inputs: Mapping[str, Any]) -> Runner:
         """The runner of a kind of program for inputs of these sizes, with the inputs copied in."""
-        last = self._last
-        if not inputs and kind == self._last_kind:  # the same program on the same inputs
-            assert last is not None
-            return last
-        if inputs or last is None or not self._inputs:
-            sizes = self.bind(inputs) if inputs or self._inputs else ()
+        runner, last = self._recent.get(kind), self._last
+        if inputs:
+            if runner is None or not runner.take(inputs):
+                runner = self._runner(kind, self.bind(inputs))
+                for name, array in inputs.items():
+                    runner.inputs[name][...] = array
+        elif runner is not None and runner is last:
+            return runner
         else:
-            assert self._last_sizes is not None
-            sizes = self._last_sizes
-        runner = self._runners.get((kind, sizes)) or self._runner(kind, sizes)
-        for name, array in inputs.items():
-            runner.inputs[name][...] = array
-        self._last, self._last_sizes, self._last_kind = runner, sizes, kind
+            runner = self._runner(kind, self.bind({}) if last is None else last.sizes)
+        self._last = self._recent[kind] = runner
         return runner
 
     def bind(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -245,6 +263,11 @@ class Executable:
         return tuple((n, v) for n, (v, _) in sizes.items())
 
     def _runner(self, kind: str, sizes: tuple[Any, ...]) -> Runner:
+        if (kind, sizes) not in self._runners:
+            self._runners[kind, sizes] = self._lowered(kind, sizes)
+        return self._runners[kind, sizes]
+
+    def _lowered(self, kind: str, sizes: tuple[Any, ...]) -> Runner:
         order = self._orders.sized(kind, dict(sizes))
         buffers = self._buffers.setdefault(sizes, {})
         for leaf in order.of_kind("input"):
@@ -255,7 +278,8 @@ class Executable:
             if leaf.name not in self._state:
                 self._state[leaf.name] = aligned_array(np.zeros(tuple(int(n) for n in leaf.shape), leaf.dtype))
         program = pipeline.lowered(order, self._state | buffers, self.threads, self._skip)
-        runner = self._runners[kind, sizes] = Runner(program, order, {n: buffers[n] for n in self._inputs}, self.threads)
+        runner = Runner(program, order, {n: buffers[n] for n in self._inputs}, self.threads, sizes)
+        runner.results = [(name, runner.array(v)) for name, v in order.outputs.items()]
         return runner
 
     # -- state
@@ -325,13 +349,16 @@ class Deltas(Mapping[str, np.ndarray]):
         return len(self._runner.order.deltas)
 
 
+def _differing(leaf: Leaf, array: np.ndarray) -> list[str]:
+    return [f"declared {leaf.dtype}{shape_text(leaf.shape)}", f"given    {array.dtype}{shape_text(array.shape)}"]
+
+
 def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]]) -> None:
     """*Raises* DataError unless an array fits an input; binds the sizes of its named dimensions."""
-    facts = [f"declared {leaf.dtype}{shape_text(leaf.shape)}", f"given    {array.dtype}{shape_text(array.shape)}"]
     if array.ndim != len(leaf.shape):
         raise DataError(
             f"input {leaf.name!r} has {array.ndim} axes, not {len(leaf.shape)}",
-            facts=facts,
+            facts=_differing(leaf, array),
             todo="Reshape the array.",
             source=leaf.source,
         )
@@ -340,20 +367,22 @@ def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]])
             known, owner = sizes.setdefault(n, (size, leaf.name))
             if known != size:
                 raise DataError(
-                    f"dimension {n!r} is {known} in {owner!r} and {size} in {leaf.name!r}", facts=facts, source=leaf.source,
+                    f"dimension {n!r} is {known} in {owner!r} and {size} in {leaf.name!r}",
+                    facts=_differing(leaf, array),
                     todo="Inputs that share a dimension must agree.",
+                    source=leaf.source,
                 )
         elif n != size:
             raise DataError(
                 f"input {leaf.name!r} has size {size} on axis {axis}, not {n}",
-                facts=facts,
+                facts=_differing(leaf, array),
                 todo="Check the array.",
                 source=leaf.source,
             )
     if not np.can_cast(array.dtype, leaf.dtype, "same_kind"):
         raise DataError(
             f"input {leaf.name!r} is {array.dtype}, not {leaf.dtype}",
-            facts=facts,
+            facts=_differing(leaf, array),
             todo=f"Convert it with .astype({leaf.dtype!r}).",
             source=leaf.source,
         )

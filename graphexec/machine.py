@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphexec.execute import crew
 from graphexec.native import cache, fingerprint, peak, toolchain
 
 if TYPE_CHECKING:
@@ -59,13 +58,12 @@ def machine(threads: int = 1) -> Machine:
 def _bandwidth(footprint: int, threads: int) -> float:
     """Bytes a second of out = x + y, for arrays of so many bytes together."""
     runner = _sum(footprint // 12, threads)
-    program, best = runner.program, float("inf")
-    arguments = (program.table.ctypes.data, len(program.table))
-    used = threads if program.parallel else 1
+    runner.fix(threads if runner.program.parallel else 1)
+    best = float("inf")
     times = max(int(2e8 / footprint / 100), 1)
     for _ in range(40):
         begin = time.perf_counter()
-        crew().run(*arguments, times, runner.progress.ctypes.data, used)
+        runner.run(times)
         best = min(best, (time.perf_counter() - begin) / times)
     return footprint / best
 

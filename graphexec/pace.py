@@ -19,8 +19,12 @@ SOONEST, RAREST = 64, 1024
 """Runs after which the other number is tried again."""
 
 
+STRETCH = 8
+"""Calls outside a trial that are told of as one, with their mean."""
+
+
 class Pace:
-    """Picks between ``threads`` threads and one; ``pick`` and ``tell`` enclose every run."""
+    """Picks between ``threads`` threads and one; ``pick`` and ``tell`` enclose every run of a trial, and a STRETCH outside."""
 
     def __init__(self, threads: int) -> None:
         self._counts = (threads, 1)

@@ -56,6 +56,7 @@ __all__ = [
     "kernel",
     "normalize_axes",
     "ops",
+    "prefetch",
     "promote",
     "reduction",
     "resolve_names",
@@ -234,6 +235,13 @@ def fold(image: Any, patches: Any, low: int, high: int, first: int, last: int, k
 def array_at(address: int, size: int, like: Any) -> Any:
     """``size`` elements of the type of ``like`` at an address, such as that of scratch memory. Compiled code only."""
     raise NotImplementedError("addresses mean something inside compiled kernels only")
+
+
+def prefetch(rows: Any, row: int) -> None:
+    """Lets the processor fetch the beginning of a row, which is read soon; any number is allowed, and nothing changes.
+
+    What comes behind the beginning the processor fetches by itself once it is read.
+    """
 
 
 class Ops:

@@ -24,6 +24,9 @@ from graphexec.native.patches import Patches
 SHARED = {"gemm": 17, "unfold": patches.ARGUMENTS, "fold": patches.ARGUMENTS}
 """The shared functions, each in both element types, and how many arguments they take."""
 
+LINE, BEGINNING = 64, 1024
+"""Bytes of a cache line, and of what `plugin.prefetch` fetches of a row at most."""
+
 
 def compile_shared(name: str, symbol: str) -> str:
     """IR of a shared function, such as "gemm_float32", under ``symbol`` in Numba's calling convention.
@@ -90,9 +93,24 @@ def _pointer(typing, address):  # type: ignore[no-untyped-def]
     return types.voidptr(types.int64), generate
 
 
+@intrinsic
+def _fetch(typing, address):  # type: ignore[no-untyped-def]
+    """A cache line for reading, into all caches; an address that is none is ignored."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        i32, pointer = ir.IntType(32), ir.PointerType()
+        name = "llvm.prefetch.p0"
+        kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
+        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        builder.call(function, [builder.inttoptr(values[0], pointer), i32(0), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
 @functools.cache
 def register() -> None:
-    """Teaches Numba what `plugin.gemm`, `plugin.unfold`, `plugin.fold` and `plugin.array_at` are."""
+    """Teaches Numba what `plugin.gemm`, `plugin.unfold`, `plugin.fold`, `plugin.array_at` and `plugin.prefetch` are."""
     for dtype in ("float32", "float64"):
         for kind in SHARED:
             toolchain.reserve_symbol(f"{PREFIX}{kind}_{dtype}")
@@ -117,6 +135,15 @@ def register() -> None:
             return carray(_pointer(address), size, like.dtype)  # type: ignore[call-arg]
 
         return array
+
+    @overload(plugin.prefetch)
+    def prefetch(rows, row):  # type: ignore[no-untyped-def]
+        def fetch(rows, row):  # type: ignore[no-untyped-def]
+            first = rows.ctypes.data + row * rows.strides[0]
+            for offset in range(0, min(rows.shape[1] * rows.itemsize, BEGINNING), LINE):
+                _fetch(first + offset)  # type: ignore[call-arg]
+
+        return fetch
 
     overload(plugin.unfold)(_between("unfold"))
     overload(plugin.fold)(_between("fold"))

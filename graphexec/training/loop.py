@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 SHORT = 0.02
 """Seconds: an epoch expected to be shorter runs in the calling thread, where Ctrl-C waits for it."""
 
+MANY = 10_000
+"""Rows whose next order is drawn while an epoch runs: it takes 10 ns a row."""
+
 Entry = dict[str, Any]
 
 
@@ -56,10 +59,10 @@ def fit(
     held_out = None if validation is None else Passes(exe, validation, "evaluate", _wanted(exe, metrics), batch_size)
     history: list[Entry] = []
     with _Watch(bar, epochs * passes.steps, exe.graph.name) as watch:
+        shuffles = _Shuffles(exe.seed, passes.rows, start_epoch + epochs, watch.pool)
         for epoch in range(start_epoch + 1, start_epoch + epochs + 1):
             begin = time.perf_counter()
-            order = np.random.default_rng([exe.seed, epoch]).permutation(passes.rows) if shuffle else None
-            entry: Entry = {"epoch": epoch, **passes.run(order, watch)}
+            entry: Entry = {"epoch": epoch, **passes.run(shuffles.order(epoch) if shuffle else None, watch)}
             if held_out is not None:
                 entry["held_out"] = held_out.run(None, None)
             entry["seconds"] = time.perf_counter() - begin
@@ -213,12 +216,31 @@ def _leaf(builder: OrderBuilder, name: str, shape: tuple[int, ...], dtype: str) 
     return index
 
 
+class _Shuffles:
+    """The order of rows in each epoch, by (seed, epoch); where there are MANY, the next is drawn while an epoch runs."""
+
+    def __init__(self, seed: int, rows: int, last: int, pool: Callable[[], ThreadPoolExecutor]) -> None:
+        self._seed, self._rows, self._last, self._pool = seed, rows, last, pool
+        self._next: Future[np.ndarray] | None = None
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Epochs are asked for one after the other."""
+        order = self._draw(epoch) if self._next is None else self._next.result()
+        ahead = self._rows >= MANY and epoch < self._last
+        self._next = self._pool().submit(self._draw, epoch + 1) if ahead else None
+        return order
+
+    def _draw(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self._seed, epoch]).permutation(self._rows)
+
+
 class _Watch:
     """Runs epochs while it shows progress and listens for Ctrl-C."""
 
     def __init__(self, bar: bool, steps: int, name: str) -> None:
         self._bar: Any = None
-        self._expected = 0.0
+        self._step = 0.0  # seconds; 0 while nobody knows
+        self._before = self._shown = 0
         self._pool: ThreadPoolExecutor | None = None
         if bar:
             from tqdm import tqdm
@@ -238,30 +260,35 @@ class _Watch:
         if self._bar is not None:
             self._bar.set_postfix_str(f"epoch {entry['epoch']}, loss {entry.get('loss', float('nan')):.4g}", refresh=False)
 
+    def pool(self) -> ThreadPoolExecutor:
+        """One thread for an epoch and one for the order of the next."""
+        self._pool = self._pool or ThreadPoolExecutor(2, "graphexec-fit")
+        return self._pool
+
     def run(self, runner: Runner, times: int) -> None:
-        begin = time.perf_counter()
         runner.progress[:] = 0
-        if self._expected < SHORT and self._expected > 0:
-            runner.run(times)
-        else:
-            self._run_beside(runner, times)
-        self._expected = time.perf_counter() - begin
-        if self._bar is not None:
-            self._bar.update(times - getattr(self, "_shown", 0))
-        self._shown = 0
+        self._before = self._shown = 0
+        known = self._step > 0 or times < 3
+        for count in (times,) if known else (1, 1, times - 2):  # the first step is slow, the second says what one takes
+            begin = time.perf_counter()
+            if self._step * count < SHORT:
+                runner.run(count)
+            else:
+                self._run_beside(runner, count)
+            self._step = (time.perf_counter() - begin) / count
+            self._before += count
+        self._show(times)
 
     def _run_beside(self, runner: Runner, times: int) -> None:
         """The native call in another thread; this one stays free for signals and for the bar."""
-        self._pool = self._pool or ThreadPoolExecutor(1, "graphexec-fit")
-        future: Future[None] = self._pool.submit(runner.run, times)
-        self._shown = 0
+        future: Future[None] = self.pool().submit(runner.run, times)
         try:
             while True:
                 try:
                     future.result(timeout=0.1)
                     return
                 except NotYet:
-                    self._show(runner.done)
+                    self._show(self._before + runner.done)
         except KeyboardInterrupt:
             runner.progress[1] = 1
             future.result()

@@ -7,7 +7,10 @@ Shapes: data (rows, ...), order (rows,) int64, cursor () int64, out (batch, ...)
 
 import numpy as np
 
-from graphexec.plugin import kernel
+from graphexec.plugin import kernel, prefetch
+
+AHEAD = 8
+"""Rows that are under way from memory while one is copied."""
 
 
 def _shape(data, order, cursor, *, batch):
@@ -27,6 +30,8 @@ def take_batch(data, order, cursor, out, *, batch):
     count = data.size // max(data.shape[0], 1)
     rows, taken = data.reshape(data.shape[0], count), out.reshape(batch, count)
     for i in range(batch):
+        if first + i + AHEAD < order.size:  # the last rows ask for the first of the next batch
+            prefetch(rows, order[first + i + AHEAD])
         source = order[first + i]
         if source < 0 or source >= data.shape[0]:
             return 1

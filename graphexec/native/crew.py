@@ -1,0 +1,342 @@
+"""The native half of a crew: how its members walk a table together, wait for one another, and sleep between programs.
+
+All of it works on one array of words, the crew's *state*. A program starts when its caller, who holds the lock, writes the
+job and then a new generation, whose low 16 bits say how many members take part: who sees a generation sees with it
+whether it is meant. A member that takes part is waited for at the end of the table; one that does not reads nothing else.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+GENERATION, TABLE, COUNT, TIMES, PROGRESS, BASE = range(6)
+"""The job, on one cache line: a count and the number of members; the table and how often; arrivals before it."""
+
+ARRIVED, VERDICT, SLEEPERS, LOCK, MEMBERS, KNOWN = 8, 16, 24, 32, 40, 48
+"""Each on a cache line of its own: arrivals at meetings; whether to go on and what failed, for even and odd times;
+members that sleep; 1 while a program runs; members there are, with the caller; the last generation before each was hired."""
+
+MOST = 1024
+"""Members of a crew at most."""
+
+WORDS = KNOWN + MOST
+
+SPINS = 300
+"""Looks at a counter before a thread that waits for others lets them have the processor; 5 to 15 microseconds."""
+
+IDLE = 2_000
+"""Looks before a thread without a program goes to sleep; 30 to 100 microseconds, for waking it takes about as long."""
+
+_MEETING = """
+declare i32 @sched_yield()
+{declare_sleep}
+
+define internal void @relax() alwaysinline {{
+  {pause}
+  ret void
+}}
+
+; all members arrive: the last one lets the others go
+define internal void @meet(ptr %state, i64 %target) {{
+entry:
+  %arrived = getelementptr i64, ptr %state, i64 {arrived}
+  %before = atomicrmw add ptr %arrived, i64 1 acq_rel
+  br label %look
+look:
+  %spins = phi i64 [ 0, %entry ], [ %spins.next, %wait.end ]
+  %now = load atomic i64, ptr %arrived acquire, align 8
+  %there = icmp sge i64 %now, %target
+  br i1 %there, label %go, label %wait
+wait:
+  %spins.next = add i64 %spins, 1
+  %patient = icmp slt i64 %spins.next, {spins}
+  br i1 %patient, label %spin, label %yield
+spin:
+  call void @relax()
+  br label %wait.end
+yield:
+  call i32 @sched_yield()
+  br label %wait.end
+wait.end:
+  br label %look
+go:
+  ret void
+}}
+"""
+
+# The verdict on time t is read after the meeting that ends it and written again at time t + 2, which cannot begin before all
+# have read it. At the last time nobody reads it, so that nothing keeps the caller from starting the next program at once.
+_WALK = """
+define internal void @walk(ptr %state, i64 %ith, i64 %nth) {{
+entry:
+  %table.at = getelementptr i64, ptr %state, i64 {table}
+  %table.word = load i64, ptr %table.at
+  %table = inttoptr i64 %table.word to ptr
+  %count.at = getelementptr i64, ptr %state, i64 {count}
+  %count = load i64, ptr %count.at
+  %times.at = getelementptr i64, ptr %state, i64 {times}
+  %times = load i64, ptr %times.at
+  %progress.at = getelementptr i64, ptr %state, i64 {progress}
+  %progress.word = load i64, ptr %progress.at
+  %progress = inttoptr i64 %progress.word to ptr
+  %base.at = getelementptr i64, ptr %state, i64 {base}
+  %base = load i64, ptr %base.at
+  %verdicts = getelementptr i64, ptr %state, i64 {verdict}
+  %first = icmp eq i64 %ith, 0
+  br label %again
+again:
+  %t = phi i64 [ 0, %entry ], [ %t.next, %judge ]
+  %met.start = phi i64 [ %base, %entry ], [ %met.end, %judge ]
+  %odd = and i64 %t, 1
+  %go.at = getelementptr i64, ptr %verdicts, i64 %odd
+  %failed.index = add i64 %odd, 2
+  %failed.at = getelementptr i64, ptr %verdicts, i64 %failed.index
+  br label %head
+head:
+  %i = phi i64 [ 0, %again ], [ %i.next, %next ]
+  %met = phi i64 [ %met.start, %again ], [ %met.now, %next ]
+  %left = icmp slt i64 %i, %count
+  br i1 %left, label %body, label %done
+body:
+  %at = mul i64 %i, 3
+  %f.at = getelementptr i64, ptr %table, i64 %at
+  %f.word = load i64, ptr %f.at, align 8
+  %f = inttoptr i64 %f.word to ptr
+  %r.index = add i64 %at, 1
+  %r.at = getelementptr i64, ptr %table, i64 %r.index
+  %r.word = load i64, ptr %r.at, align 8
+  %r = inttoptr i64 %r.word to ptr
+  %k.index = add i64 %at, 2
+  %k.at = getelementptr i64, ptr %table, i64 %k.index
+  %flags = load i64, ptr %k.at, align 8
+  %meeting = and i64 %flags, 2
+  %meets = icmp ne i64 %meeting, 0
+  br i1 %meets, label %together, label %ready
+together:
+  %met.more = add i64 %met, %nth
+  call void @meet(ptr %state, i64 %met.more)
+  br label %ready
+ready:
+  %met.now = phi i64 [ %met, %body ], [ %met.more, %together ]
+  %alone = and i64 %flags, 1
+  %serial = icmp ne i64 %alone, 0
+  br i1 %serial, label %one, label %all
+one:
+  br i1 %first, label %run.one, label %next
+run.one:
+  %s1 = call i64 %f(ptr %r, i64 0, i64 1)
+  br label %ran
+all:
+  %s2 = call i64 %f(ptr %r, i64 %ith, i64 %nth)
+  br label %ran
+ran:
+  %s = phi i64 [ %s1, %run.one ], [ %s2, %all ]
+  %bad = icmp ne i64 %s, 0
+  br i1 %bad, label %fail, label %next
+fail:
+  %pair = cmpxchg ptr %failed.at, i64 0, i64 %s acq_rel monotonic
+  %won = extractvalue {{ i64, i1 }} %pair, 1
+  br i1 %won, label %note, label %next
+note:
+  %where = getelementptr i64, ptr %progress, i64 2
+  store i64 %i, ptr %where, align 8
+  br label %next
+next:
+  %i.next = add i64 %i, 1
+  br label %head
+done:
+  %t.next = add i64 %t, 1
+  br i1 %first, label %decide, label %end
+decide:
+  store atomic i64 %t.next, ptr %progress monotonic, align 8
+  %stop = getelementptr i64, ptr %progress, i64 1
+  %flag = load atomic i64, ptr %stop monotonic, align 8
+  %wanted = icmp eq i64 %flag, 0
+  %go = zext i1 %wanted to i64
+  store i64 %go, ptr %go.at
+  br label %end
+end:
+  %met.end = add i64 %met, %nth
+  call void @meet(ptr %state, i64 %met.end)
+  %more = icmp slt i64 %t.next, %times
+  br i1 %more, label %judge, label %leave
+judge:
+  %going = load i64, ptr %go.at
+  %failed = load i64, ptr %failed.at
+  %goes = icmp ne i64 %going, 0
+  %sound = icmp eq i64 %failed, 0
+  %on = and i1 %goes, %sound
+  br i1 %on, label %again, label %halt
+halt:
+  %met.halt = add i64 %met.end, %nth
+  call void @meet(ptr %state, i64 %met.halt)
+  br label %leave
+leave:
+  ret void
+}}
+"""
+
+_START = """
+; a new generation, for so many members
+define internal void @start(ptr %state, i64 %nth) {{
+entry:
+  %old = load i64, ptr %state
+  %count = and i64 %old, -65536
+  %next = add i64 %count, 65536
+  %new = or i64 %next, %nth
+  store atomic i64 %new, ptr %state seq_cst, align 8
+  %sleepers.at = getelementptr i64, ptr %state, i64 {sleepers}
+  %asleep = load atomic i64, ptr %sleepers.at seq_cst, align 8
+  %any = icmp ne i64 %asleep, 0
+  br i1 %any, label %wake, label %leave
+wake:
+  {wake}
+  br label %leave
+leave:
+  ret void
+}}
+
+define internal i1 @take(ptr %state) {{
+  %lock = getelementptr i64, ptr %state, i64 {lock}
+  %pair = cmpxchg ptr %lock, i64 0, i64 1 acquire monotonic
+  %won = extractvalue {{ i64, i1 }} %pair, 1
+  ret i1 %won
+}}
+"""
+
+_LEAD = """
+; runs a table on nth members; the lock is held, and given back
+define internal i64 @lead(ptr %state, i64 %nth, i64 %table, i64 %count, i64 %times, ptr %progress) {{
+entry:
+  %table.at = getelementptr i64, ptr %state, i64 {table}
+  store i64 %table, ptr %table.at
+  %count.at = getelementptr i64, ptr %state, i64 {count}
+  store i64 %count, ptr %count.at
+  %times.at = getelementptr i64, ptr %state, i64 {times}
+  store i64 %times, ptr %times.at
+  %progress.at = getelementptr i64, ptr %state, i64 {progress}
+  %progress.word = ptrtoint ptr %progress to i64
+  store i64 %progress.word, ptr %progress.at
+  %arrived = getelementptr i64, ptr %state, i64 {arrived}
+  %base = load i64, ptr %arrived
+  %base.at = getelementptr i64, ptr %state, i64 {base}
+  store i64 %base, ptr %base.at
+  %even.index = add i64 {verdict}, 2
+  %even.at = getelementptr i64, ptr %state, i64 %even.index
+  store i64 0, ptr %even.at
+  %odd.at = getelementptr i64, ptr %even.at, i64 1
+  store i64 0, ptr %odd.at
+  call void @start(ptr %state, i64 %nth)
+  call void @walk(ptr %state, i64 0, i64 %nth)
+  %even = load i64, ptr %even.at
+  %odd = load i64, ptr %odd.at
+  %status = or i64 %even, %odd
+  %lock = getelementptr i64, ptr %state, i64 {lock}
+  store atomic i64 0, ptr %lock release, align 8
+  ret i64 %status
+}}
+"""
+
+_SERVE = """
+define internal void @serve(ptr %state, i64 %ith) noinline {{
+entry:
+  %known.at = getelementptr i64, ptr %state, i64 {known}
+  %mine.at = getelementptr i64, ptr %known.at, i64 %ith
+  %sleepers.at = getelementptr i64, ptr %state, i64 {sleepers}
+  %known = load i64, ptr %mine.at
+  br label %idle
+idle:
+  %seen = phi i64 [ %known, %entry ], [ %gen, %served ]
+  br label %look
+look:
+  %spins = phi i64 [ 0, %idle ], [ %spins.next, %spin ], [ 0, %sleep ]
+  %gen = load atomic i64, ptr %state acquire, align 8
+  %new = icmp ne i64 %gen, %seen
+  br i1 %new, label %called, label %wait
+wait:
+  %spins.next = add i64 %spins, 1
+  %patient = icmp slt i64 %spins.next, {idle}
+  br i1 %patient, label %spin, label %sleep
+spin:
+  call void @relax()
+  br label %look
+sleep:
+  %s0 = atomicrmw add ptr %sleepers.at, i64 1 seq_cst
+  {sleep}
+  %s1 = atomicrmw sub ptr %sleepers.at, i64 1 seq_cst
+  br label %look
+called:
+  %nth = and i64 %gen, 65535
+  %over = icmp eq i64 %nth, 0
+  br i1 %over, label %leave, label %asked
+asked:
+  %in = icmp slt i64 %ith, %nth
+  br i1 %in, label %work, label %served
+work:
+  call void @walk(ptr %state, i64 %ith, i64 %nth)
+  br label %served
+served:
+  br label %idle
+leave:
+  ret void
+}}
+
+; ith > 0: what a member does until the crew is dismissed; ith = 0 dismisses it, unless a program runs: whether it did
+define i64 @{name}(ptr %state, i64 %ith) nounwind {{
+entry:
+  %member = icmp sgt i64 %ith, 0
+  br i1 %member, label %follow, label %dismiss
+follow:
+  call void @serve(ptr %state, i64 %ith)
+  ret i64 0
+dismiss:
+  %free = call i1 @take(ptr %state)
+  br i1 %free, label %end, label %busy
+end:
+  call void @start(ptr %state, i64 0)
+  ret i64 1
+busy:
+  ret i64 0
+}}
+"""
+
+
+def _system() -> dict[str, str]:
+    """How threads pause and sleep here, as IR."""
+    machine = platform.machine().lower()
+    pause, declare = "", []
+    if machine in ("x86_64", "amd64"):
+        pause, declare = "call void @llvm.x86.sse2.pause()", ["declare void @llvm.x86.sse2.pause()"]
+    elif machine in ("aarch64", "arm64"):
+        pause, declare = "call void @llvm.aarch64.hint(i32 1)", ["declare void @llvm.aarch64.hint(i32)"]  # YIELD
+    number = {"x86_64": 202, "amd64": 202, "aarch64": 98}.get(machine)
+    if sys.platform == "linux" and number is not None:  # futex: wait while the generation is the one that was seen
+        declare.append("declare i64 @syscall(i64, ...)")
+        sleep = (
+            "%low = trunc i64 %seen to i32\n"
+            f"  %f1 = call i64 (i64, ...) @syscall(i64 {number}, ptr %state, i64 128, i32 %low, ptr null, ptr null, i64 0)"
+        )
+        wake = f"%f2 = call i64 (i64, ...) @syscall(i64 {number}, ptr %state, i64 129, i32 2147483647, ptr null, ptr null, i64 0)"
+    else:
+        declare.append("declare i32 @usleep(i32)")
+        sleep, wake = "%f1 = call i32 @usleep(i32 50)", ""
+    return {"pause": pause, "declare_sleep": "\n".join(declare), "sleep": sleep, "wake": wake}
+
+
+def _filled(text: str, **names: str) -> str:
+    words = {
+        "table": TABLE, "count": COUNT, "times": TIMES, "progress": PROGRESS, "base": BASE, "arrived": ARRIVED, "verdict": VERDICT,
+        "sleepers": SLEEPERS, "lock": LOCK, "members": MEMBERS, "known": KNOWN, "spins": SPINS, "idle": IDLE,
+    }  # fmt: skip
+    return text.format(**words, **_system(), **names)
+
+
+def leading() -> str:
+    """IR of ``lead``, ``take`` and what they call: the side of who has a program to run."""
+    return _filled(_MEETING + _WALK + _START + _LEAD)
+
+
+def serving(name: str) -> str:
+    """IR of ``name(state, ith)``: the side of those who are called."""
+    return _filled(_MEETING + _WALK + _START + _SERVE, name=name)
