@@ -105,10 +105,10 @@ class Close(NamedTuple):
 
 def elementwise_kernel(
     calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...], ndim: int,
-    closes: tuple[Close, ...] = (), vectors: int = codegen.VECTORS,
+    closes: tuple[Close, ...] = (), vectors: int = codegen.VECTORS, few: int = 0,
 ) -> Kernel:  # fmt: skip
-    """A loop nest of ``ndim`` axes that does ``calls`` to every element, ``vectors`` at a time."""
-    parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes), vectors)
+    """A loop nest of ``ndim`` axes that does ``calls`` to every element, ``vectors`` at a time; see `codegen.elementwise_ir`."""
+    parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes), vectors, few)
     combines = [Call(c.op, (), c.dtype, ()) for c in closes]
 
     def make(name: str) -> list[str]:
@@ -118,7 +118,8 @@ def elementwise_kernel(
             for call, c in zip(combines, closes, strict=True)
         ]
         body = Body(loads, steps, stores, words)
-        return [codegen.elementwise_ir(name, body, ndim, endings, vectors), *_texts([*steps, *(e.combine for e in endings)])]
+        loops = codegen.elementwise_ir(name, body, ndim, endings, vectors, few)
+        return [loops, *_texts([*steps, *(e.combine for e in endings)])]
 
     return _kernel(calls[-1].op.name if len(calls) + len(closes) == 1 else "fused", parts, (*calls, *combines), make)
 
