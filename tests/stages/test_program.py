@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec import program
+from graphexec import program, template
+from graphexec.execute import SERIAL
 from graphexec.native import toolchain
 
 ops = gx.ops
@@ -98,6 +99,7 @@ def test_few_declared_elements_have_kernels_with_their_number(monkeypatch, rng):
     found = []
     real = program.few_of
     monkeypatch.setattr(program, "few_of", lambda *a: found.append(real(*a)) or found[-1])
+    monkeypatch.setattr(template, "SERIAL_BELOW", 0.0)
     monkeypatch.setattr(toolchain, "vector_bytes", lambda: 32)
     for shape in ((), (1,), (4,), (5,), (2, 4), (16,), (24,), (4, 8), (33,), (64,), (0,), ("n",)):
         g = gx.Graph("few")
@@ -107,5 +109,5 @@ def test_few_declared_elements_have_kernels_with_their_number(monkeypatch, rng):
         a, b = (rng.standard_normal(sizes).astype("float32") for _ in range(2))
         exe = gx.compile(g, threads=3)
         np.testing.assert_allclose(exe(x=a, y=b)["z"], np.tanh(a * b), rtol=1e-5, atol=1e-6)
-        assert not exe.program.parallel
+        assert bool(exe.program.table[-1, 2] & SERIAL) is bool(found[-1])
     assert found == [1, 1, 1, 4, 0, 8, 16, 24, 32, 0, 0, 0, 0]  # numbers stay apart, as two instructions

@@ -1,0 +1,343 @@
+"""pairs: in graphs of many small nodes, a node and the first that reads it become one, where that pair is frequent.
+
+`fuse` compiles a kernel for each distinct part, which thousands of random small nodes are not worth: each part is unique.
+Small patterns are not. As byte-pair encoding does with letters, the most frequent kind of pair becomes one op wherever it
+stands, then the most frequent among what is now there, pairs of pairs included, as long as each takes many nodes away:
+one kernel more that the processor has to foresee costs time wherever it stands.
+
+A node that moves to its first reader makes no circle, and what others read of it is stored. What it reads then has to be
+there for longer: nothing in between may overwrite it, and the way is short.
+
+Source: Gage, 1994, A New Algorithm for Data Compression, for the merging.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from graphexec.fused import FusedOp, Source
+from graphexec.infer import _key, freeze
+from graphexec.op import ElementwiseOp, ViewOp
+from graphexec.order import ABSENT, Node, Order
+from graphexec.rewrite.fuse import MOST_OPERANDS, _fused_op, _shape
+from graphexec.spec import Size, TensorSpec
+
+MANY = 300
+"""Small nodes from which on it is worth the while."""
+SMALL = 256
+"""Elements of a small node, at most."""
+KERNELS = 8
+"""Kinds of pairs that become one op, at most."""
+SERVED = 20
+"""Pairs of a kind from which on it is worth a kernel."""
+SHARE = 16
+"""A kind takes one of so many nodes away, or it is not worth a kernel."""
+MOST_CALLS = 12
+"""Calls in one op: longer ones are rarely frequent."""
+MOST_READERS = 8
+"""Readers beyond which a value's first one is not looked for."""
+FAR = 100
+"""Nodes beyond which a node does not move to its reader: its operands would keep their memory for too long."""
+
+
+def pairs(order: Order, keep: Iterable[int] = ()) -> Order:
+    """The order with frequent pairs of small elementwise nodes as one node each."""
+    kinds = _Kinds(order, are_small(order))
+    if len(kinds.of) - kinds.of.count(-1) < MANY:
+        return order
+    least = max(SERVED, len(order.nodes) // SHARE)
+    readers = _readers(order)
+    likely = _likely(order, kinds.of, readers, least)
+    if not likely:
+        return order
+    merging = _Merging(order, kinds, readers, {*order.kept, *keep})
+    for position in likely:
+        merging.look(position)
+    for _ in range(KERNELS):
+        if not merging.merge_most_frequent(least):
+            break
+    return merging.result()
+
+
+def are_small(order: Order) -> list[bool]:
+    """Whether each node is elementwise, with few elements, of which the number is declared."""
+    by_spec = {id(s): s is not None and _is_small(s) for s in {id(s): s for s in order.specs}.values()}  # few, often shared
+    return [isinstance(n.op, ElementwiseOp) and by_spec[id(order.specs[n.outputs[0]])] for n in order.nodes]
+
+
+def _is_small(spec: TensorSpec) -> bool:
+    return spec.size <= SMALL and not any(isinstance(n, Size) for n in spec.shape)
+
+
+def _readers(order: Order) -> list[list[int]]:
+    """For each value, the positions of the nodes that read it, ascending, once each."""
+    readers: list[list[int]] = [[] for _ in order.names]
+    for position, node in enumerate(order.nodes):
+        for value in node.inputs:
+            if value != ABSENT and (not readers[value] or readers[value][-1] != position):
+                readers[value].append(position)
+    return readers
+
+
+def _likely(order: Order, kinds: Sequence[int], readers: Sequence[Sequence[int]], least: int) -> list[int]:
+    """Positions of nodes that with their first readers make pairs that may be frequent, by kinds alone."""
+    found: list[tuple[int, tuple[int, int]]] = []
+    for position, node in enumerate(order.nodes):
+        first = min([readers[v][0] for v in node.outputs if readers[v]], default=-1) if kinds[position] >= 0 else -1
+        if first >= 0 and kinds[first] >= 0:
+            found.append((position, (kinds[position], kinds[first])))
+    count = Counter([pair for _, pair in found])
+    return [position for position, pair in found if count[pair] >= least]
+
+
+class _Pattern(NamedTuple):
+    """What a fused op is made of, whatever it works on; calls as (op, attributes, arguments)."""
+
+    calls: tuple[tuple[ElementwiseOp, Any, tuple[Source, ...]], ...]
+    operands: int
+    results: tuple[Source, ...]
+    updated: tuple[int, ...]
+    """Operands that the first results overwrite."""
+
+
+class _Pair(NamedTuple):
+    """A kind of pair."""
+
+    first: int
+    second: int
+    """Kinds of the two nodes."""
+    links: tuple[int, ...]
+    """For each operand of the second, which result of the first it is, or -1."""
+    stored: tuple[bool, ...]
+    """For each result of the first, whether others want it too."""
+
+
+class _Kinds:
+    """Nodes by kind: one for each op with its attributes and the specs it works on."""
+
+    def __init__(self, order: Order, small: Sequence[bool]) -> None:
+        self.patterns: list[_Pattern] = []
+        self.shapes: list[Any] = []
+        """By kind, as `patterns`: the shape that its nodes walk."""
+        numbers: dict[Any, int] = {}
+        specs: dict[int, int] = {}  # by identity: inference gives nodes of a kind the same objects
+        found: dict[Any, int] = {}
+        self.of: list[int] = []
+        """By node; -1 for what cannot be merged."""
+        for node, is_small in zip(order.nodes, small, strict=True):
+            if not is_small:
+                self.of.append(-1)
+                continue
+            key: list[Any] = [node.op, freeze(node.attributes) if node.attributes else None]
+            for value in node.inputs + node.outputs:
+                spec = None if value == ABSENT else order.specs[value]
+                number = specs.get(id(spec))
+                if number is None:
+                    number = specs[id(spec)] = numbers.setdefault(_key(spec), len(numbers))
+                key.append(number)
+            kind = found.get(frozen := tuple(key))
+            if kind is None:
+                shape = _shape(order, node)
+                can = shape is not None and not (isinstance(node.op, FusedOp) and node.op.closings)
+                kind = found[frozen] = self.add(_pattern(node), shape) if can else -1
+            self.of.append(kind)
+
+    def match(self, first: int, second: int) -> bool:
+        """Whether two nodes can be one by their kinds."""
+        a, b = self.of[first], self.of[second]
+        return a >= 0 and b >= 0 and self.shapes[a] == self.shapes[b] and _fits(self.patterns[a], self.patterns[b])
+
+    def add(self, pattern: _Pattern, shape: Any) -> int:
+        self.patterns.append(pattern)
+        self.shapes.append(shape)
+        return len(self.patterns) - 1
+
+
+class _Merging:
+    """Nodes by position, while they are merged. A merged node stands where its last part stood."""
+
+    def __init__(self, order: Order, kinds: _Kinds, readers: list[list[int]], wanted: set[int]) -> None:
+        self.order, self.kinds, self.readers, self.wanted = order, kinds, readers, wanted
+        self.inputs = [node.inputs for node in order.nodes]
+        self.outputs = [node.outputs for node in order.nodes]
+        self.producer = {v: p for p, outputs in enumerate(self.outputs) for v in outputs}
+        self.overwritten = _overwritten(order)
+        self.merged: set[int] = set()
+        self.gone: set[int] = set()
+        self.partner: dict[int, int] = {}
+        self.pair: dict[int, _Pair] = {}
+        self.found: dict[_Pair, list[int]] = {}
+        self.count: Counter[_Pair] = Counter()
+
+    # -- which pairs there are
+
+    def look(self, first: int) -> None:
+        """Notes the pair of a node and the first that reads it, in place of the one noted before."""
+        before = self.pair.pop(first, None)
+        if before is not None:
+            self.count[before] -= 1
+        pair = None if first in self.gone else self._pair_of(first)
+        if pair is not None:
+            self.pair[first] = pair
+            self.count[pair] += 1
+            self.found.setdefault(pair, []).append(first)
+
+    def _pair_of(self, first: int) -> _Pair | None:
+        outputs = self.outputs[first]
+        readers = [self.readers[v] for v in outputs]
+        if max(map(len, readers)) > MOST_READERS:
+            return None
+        second = self.partner[first] = min([min(some) for some in readers if some], default=-1)
+        if second < 0 or second - first > FAR or not self.kinds.match(first, second) or self._is_overwritten(first, second):
+            return None
+        a, b = self.kinds.of[first], self.kinds.of[second]
+        links = tuple([outputs.index(v) if v in outputs else -1 for v in self.inputs[second]])
+        if any(links[k] >= 0 for k in self.kinds.patterns[b].updated):
+            return None
+        stored = tuple([v in self.wanted or len(some) > (second in some) for v, some in zip(outputs, readers, strict=True)])
+        return _Pair(a, b, links, stored)
+
+    def _is_overwritten(self, first: int, second: int) -> bool:
+        """Whether anything writes over what a node reads before it would be read; element by element the second may."""
+        for value in self.inputs[first]:
+            for update, direct in self.overwritten.get(value, ()):
+                if first < update < second or (update == second and not direct):
+                    return True
+        return False
+
+    # -- how they are merged
+
+    def merge_most_frequent(self, least: int) -> bool:
+        """Merges the most frequent kind of pair everywhere; False where none is found so often."""
+        pair, count = max(self.count.items(), key=lambda item: item[1], default=(None, 0))
+        if pair is None or count < least:
+            return False
+        patterns = self.kinds.patterns
+        kind = self.kinds.add(_joined(patterns[pair.first], patterns[pair.second], pair), self.kinds.shapes[pair.first])
+        for first in self.found[pair]:  # grows while it is read
+            if self.pair.get(first) == pair:
+                self._merge(first, self.partner[first], pair, kind)
+        del self.found[pair], self.count[pair]
+        return True
+
+    def _merge(self, first: int, second: int, pair: _Pair, kind: int) -> None:
+        updated = len(self.kinds.patterns[pair.second].updated)
+        outputs, others = self.outputs[first], self.outputs[second]
+        stored = [v for v, also in zip(outputs, pair.stored, strict=True) if also]
+        for value in outputs:
+            if second in self.readers[value]:
+                self.readers[value].remove(second)
+        for value in self.inputs[first]:
+            self._read_by(value, first, second)
+        rest = [v for v, link in zip(self.inputs[second], pair.links, strict=True) if link < 0]
+        self.inputs[second] = (*self.inputs[first], *rest)
+        self.outputs[second] = (*others[:updated], *stored, *others[updated:])
+        for value in stored:
+            self.producer[value] = second
+        self.kinds.of[first], self.kinds.of[second] = -1, kind
+        self.gone.add(first)
+        self.merged.add(second)
+        self.look(first)
+        self.look(second)
+        for source in {self.producer[v] for v in self.inputs[second] if v in self.producer}:
+            if self.partner.get(source) in (first, second):
+                self.look(source)
+
+    def _read_by(self, value: int, before: int, reader: int) -> None:
+        """A value has another reader instead of one; where it has many, nobody asks who they are."""
+        readers = self.readers[value]
+        if len(readers) <= MOST_READERS and before in readers:
+            readers.remove(before)
+            if reader not in readers:
+                readers.append(reader)
+
+    def result(self) -> Order:
+        """The order with a fused node for each merged one; nodes of equal patterns have one op."""
+        if not self.merged:
+            return self.order
+        ops: dict[Any, FusedOp] = {}
+        by_kind: dict[int, FusedOp] = {}
+        nodes = []
+        for position, node in enumerate(self.order.nodes):
+            if position in self.merged and position not in self.gone:
+                kind = self.kinds.of[position]
+                if kind not in by_kind:
+                    pattern = self.kinds.patterns[kind]
+                    by_kind[kind] = ops.setdefault(_structure(pattern), _fused(pattern))
+                node = Node(node.name, by_kind[kind], self.inputs[position], self.outputs[position], {}, node.source)
+            if position not in self.gone:
+                nodes.append(node)
+        return self.order.with_nodes(nodes)
+
+
+def _overwritten(order: Order) -> dict[int, list[tuple[int, bool]]]:
+    """For values whose memory is overwritten, where that is, and whether the update names the value itself, not a view."""
+    root: dict[int, int] = {}
+    updates: list[tuple[int, int]] = []
+    for position, node in enumerate(order.nodes):
+        if isinstance(node.op, ViewOp):
+            root[node.outputs[0]] = root.get(node.inputs[0], node.inputs[0])
+        for name in node.op.updates:
+            updates.append((node.inputs[node.op.inputs.index(name)], position))
+    views: dict[int, list[int]] = {}
+    for value, base in root.items():
+        views.setdefault(base, []).append(value)
+    found: dict[int, list[tuple[int, bool]]] = {}
+    for target, position in updates:
+        base = root.get(target, target)
+        for value in (base, *views.get(base, ())):
+            found.setdefault(value, []).append((position, value == target))
+    return found
+
+
+# -- patterns
+
+
+def _pattern(node: Node) -> _Pattern:
+    op = node.op
+    assert isinstance(op, ElementwiseOp)
+    updated = tuple(op.inputs.index(name) for name in op.updates)
+    if isinstance(op, FusedOp):
+        return _Pattern(tuple((c.op, c.attributes, c.arguments) for c in op.calls), len(op.inputs), op.results, updated)
+    call = (op, node.attributes, tuple(Source("in", k) for k in range(len(node.inputs))))
+    return _Pattern((call,), len(node.inputs), tuple(Source("call", 0, k) for k in range(len(node.outputs))), updated)
+
+
+def _fits(a: _Pattern, b: _Pattern) -> bool:
+    return not a.updated and len(a.calls) + len(b.calls) <= MOST_CALLS and a.operands + b.operands <= MOST_OPERANDS
+
+
+def _joined(a: _Pattern, b: _Pattern, pair: _Pair) -> _Pattern:
+    """The calls of the first, then those of the second; so are operands and results, after what is updated."""
+    places: list[Source] = []
+    operands = a.operands
+    for link in pair.links:
+        if link >= 0:
+            places.append(a.results[link])
+        else:
+            places.append(Source("in", operands))
+            operands += 1
+
+    def moved(source: Source) -> Source:
+        if source.kind == "in":
+            return places[source.index]
+        return Source("call", source.index + len(a.calls), source.output)
+
+    calls = tuple((op, attributes, tuple(map(moved, arguments))) for op, attributes, arguments in b.calls)
+    stored = tuple(r for r, also in zip(a.results, pair.stored, strict=True) if also)
+    own = tuple(map(moved, b.results))
+    n = len(b.updated)
+    updated = tuple(places[k].index for k in b.updated)
+    return _Pattern(a.calls + calls, operands, (*own[:n], *stored, *own[n:]), updated)
+
+
+def _structure(pattern: _Pattern) -> Any:
+    calls = tuple((op, freeze(attributes), arguments) for op, attributes, arguments in pattern.calls)
+    return (calls, *pattern[1:])
+
+
+def _fused(pattern: _Pattern) -> FusedOp:
+    updates = tuple(f"x{k}" for k in pattern.updated)
+    return _fused_op(pattern.calls, pattern.operands, pattern.results, updates, ())
