@@ -85,9 +85,10 @@ def _likely(order: Order, kinds: Sequence[int], readers: Sequence[Sequence[int]]
     """Positions of nodes that with their first readers make pairs that may be frequent, by kinds alone."""
     found: list[tuple[int, tuple[int, int]]] = []
     for position, node in enumerate(order.nodes):
-        first = min([readers[v][0] for v in node.outputs if readers[v]], default=-1) if kinds[position] >= 0 else -1
-        if first >= 0 and kinds[first] >= 0:
-            found.append((position, (kinds[position], kinds[first])))
+        if kinds[position] >= 0:
+            first = min([readers[v][0] for v in node.outputs if readers[v]], default=-1)
+            if first >= 0 and kinds[first] >= 0:
+                found.append((position, (kinds[position], kinds[first])))
     count = Counter([pair for _, pair in found])
     return [position for position, pair in found if count[pair] >= least]
 
@@ -121,8 +122,11 @@ class _Kinds:
         self.patterns: list[_Pattern] = []
         self.shapes: list[Any] = []
         """By kind, as `patterns`: the shape that its nodes walk."""
+        self._matches: dict[tuple[int, int], bool] = {}
         numbers: dict[Any, int] = {}
-        specs: dict[int, int] = {}  # by identity: inference gives nodes of a kind the same objects
+        shared = {id(s): s for s in order.specs}  # few: inference gives nodes of a kind the same objects
+        by_identity = {key: numbers.setdefault(_key(s), len(numbers)) for key, s in shared.items()}
+        spec = [by_identity[id(s)] for s in order.specs]
         found: dict[Any, int] = {}
         self.of: list[int] = []
         """By node; -1 for what cannot be merged."""
@@ -130,24 +134,22 @@ class _Kinds:
             if not is_small:
                 self.of.append(-1)
                 continue
-            key: list[Any] = [node.op, freeze(node.attributes) if node.attributes else None]
-            for value in node.inputs + node.outputs:
-                spec = None if value == ABSENT else order.specs[value]
-                number = specs.get(id(spec))
-                if number is None:
-                    number = specs[id(spec)] = numbers.setdefault(_key(spec), len(numbers))
-                key.append(number)
-            kind = found.get(frozen := tuple(key))
+            attributes = freeze(node.attributes) if node.attributes else None
+            key = (node.op, attributes, *[spec[v] for v in node.inputs], *[spec[v] for v in node.outputs])
+            kind = found.get(key)
             if kind is None:
                 shape = _shape(order, node)
                 can = shape is not None and not (isinstance(node.op, FusedOp) and node.op.closings)
-                kind = found[frozen] = self.add(_pattern(node), shape) if can else -1
+                kind = found[key] = self.add(_pattern(node), shape) if can else -1
             self.of.append(kind)
 
-    def match(self, first: int, second: int) -> bool:
-        """Whether two nodes can be one by their kinds."""
-        a, b = self.of[first], self.of[second]
-        return a >= 0 and b >= 0 and self.shapes[a] == self.shapes[b] and _fits(self.patterns[a], self.patterns[b])
+    def match(self, a: int, b: int) -> bool:
+        """Whether nodes of two kinds can be one."""
+        known = self._matches.get((a, b))
+        if known is None:
+            can = a >= 0 and b >= 0 and self.shapes[a] == self.shapes[b] and _fits(self.patterns[a], self.patterns[b])
+            known = self._matches[a, b] = can
+        return known
 
     def add(self, pattern: _Pattern, shape: Any) -> int:
         self.patterns.append(pattern)
@@ -162,7 +164,8 @@ class _Merging:
         self.order, self.kinds, self.readers, self.wanted = order, kinds, readers, wanted
         self.inputs = [node.inputs for node in order.nodes]
         self.outputs = [node.outputs for node in order.nodes]
-        self.producer = {v: p for p, outputs in enumerate(self.outputs) for v in outputs}
+        self.producer: dict[int, int] = {}
+        """Of the values that are made by nodes with a partner."""
         self.overwritten = _overwritten(order)
         self.merged: set[int] = set()
         self.gone: set[int] = set()
@@ -175,14 +178,17 @@ class _Merging:
 
     def look(self, first: int) -> None:
         """Notes the pair of a node and the first that reads it, in place of the one noted before."""
-        before = self.pair.pop(first, None)
-        if before is not None:
-            self.count[before] -= 1
-        pair = None if first in self.gone else self._pair_of(first)
+        self._forget(first)
+        pair = self._pair_of(first)
         if pair is not None:
             self.pair[first] = pair
             self.count[pair] += 1
             self.found.setdefault(pair, []).append(first)
+
+    def _forget(self, first: int) -> None:
+        before = self.pair.pop(first, None)
+        if before is not None:
+            self.count[before] -= 1
 
     def _pair_of(self, first: int) -> _Pair | None:
         outputs = self.outputs[first]
@@ -190,9 +196,13 @@ class _Merging:
         if max(map(len, readers)) > MOST_READERS:
             return None
         second = self.partner[first] = min([min(some) for some in readers if some], default=-1)
-        if second < 0 or second - first > FAR or not self.kinds.match(first, second) or self._is_overwritten(first, second):
+        for value in outputs:
+            self.producer[value] = first
+        if second < 0 or second - first > FAR:
             return None
         a, b = self.kinds.of[first], self.kinds.of[second]
+        if not self.kinds.match(a, b) or self._is_overwritten(first, second):
+            return None
         links = tuple([outputs.index(v) if v in outputs else -1 for v in self.inputs[second]])
         if any(links[k] >= 0 for k in self.kinds.patterns[b].updated):
             return None
@@ -234,14 +244,12 @@ class _Merging:
         rest = [v for v, link in zip(self.inputs[second], pair.links, strict=True) if link < 0]
         self.inputs[second] = (*self.inputs[first], *rest)
         self.outputs[second] = (*others[:updated], *stored, *others[updated:])
-        for value in stored:
-            self.producer[value] = second
         self.kinds.of[first], self.kinds.of[second] = -1, kind
         self.gone.add(first)
         self.merged.add(second)
-        self.look(first)
+        self._forget(first)
         self.look(second)
-        for source in {self.producer[v] for v in self.inputs[second] if v in self.producer}:
+        for source in {self.producer.get(v, -1) for v in self.inputs[second]}:
             if self.partner.get(source) in (first, second):
                 self.look(source)
 
