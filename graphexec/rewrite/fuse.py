@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from typing import Any, Protocol, TypeVar
 
 from graphexec.builder import OrderBuilder
 from graphexec.fused import FusedCall, FusedClose, FusedOp, Source
 from graphexec.infer import _key, freeze
-from graphexec.op import ElementwiseOp, Op, ReductionOp, ShapeOp, ViewOp
+from graphexec.op import ElementwiseOp, ReductionOp, ShapeOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.spec import TensorSpec
 
@@ -38,7 +38,7 @@ Part = list[int]
 def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with fused nodes in place of connected elementwise ones."""
     wanted = {*order.kept, *keep}
-    shapes = _shapes(order)
+    shapes = [_shape(order, node) for node in order.nodes]
     schedule = _Schedule(order, shapes, shapes)
     parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
     fusion = _Fusion(order, wanted, _closings(order, parts, shapes))
@@ -118,52 +118,29 @@ class _Schedule:
 def _dependencies(order: Order) -> tuple[list[int], list[list[int]]]:
     """How many nodes each waits for, and which wait for it. An update waits for all who read what it overwrites."""
     producer: dict[int, int] = {}
+    root: dict[int, int] = {}
+    readers: dict[int, list[int]] = {}
     waiting = [0] * len(order.nodes)
     followers: list[list[int]] = [[] for _ in order.nodes]
     for position, node in enumerate(order.nodes):
         for value in set(node.inputs):
-            made = producer.get(value)
-            if made is not None:
-                followers[made].append(position)
+            if value in producer:
+                followers[producer[value]].append(position)
                 waiting[position] += 1
+        for value in node.reads:
+            readers.setdefault(root.get(value, value), []).append(position)
         for value in node.outputs:
             producer[value] = position
-    for update, reader in _overwriting(order):
-        followers[reader].append(update)
-        waiting[update] += 1
-    return waiting, followers
-
-
-def _overwriting(order: Order) -> Iterator[tuple[int, int]]:
-    """Updates with each other node that reads the same memory, as positions."""
-    root: dict[int, int] = {}
-    updates: list[tuple[int, int]] = []
+            if isinstance(node.op, ViewOp):
+                root[value] = root.get(node.inputs[0], node.inputs[0])
     for position, node in enumerate(order.nodes):
-        if isinstance(node.op, ViewOp):
-            root[node.outputs[0]] = root.get(node.inputs[0], node.inputs[0])
         for name in node.op.updates:
             target = node.inputs[node.op.inputs.index(name)]
-            updates.append((position, root.get(target, target)))
-    readers: dict[int, set[int]] = {target: set() for _, target in updates}
-    for position, node in enumerate(order.nodes):
-        for value in node.inputs:
-            base = root.get(value, value)
-            if base in readers and value in node.reads:
-                readers[base].add(position)
-    for update, target in updates:
-        yield from ((update, reader) for reader in readers[target] if reader != update)
-
-
-def _shapes(order: Order) -> list[Any]:
-    """What :func:`_shape` gives for each node; worked out once for each op and spec, which nodes of a kind share."""
-    known: dict[tuple[Op, int], Any] = {}
-    shapes = []
-    for node in order.nodes:
-        key = (node.op, id(order.specs[node.outputs[0]]))
-        if key not in known:
-            known[key] = _shape(order, node)
-        shapes.append(known[key])
-    return shapes
+            for reader in set(readers.get(root.get(target, target), ())):
+                if reader != position:
+                    followers[reader].append(position)
+                    waiting[position] += 1
+    return waiting, followers
 
 
 def _shape(order: Order, node: Node) -> Any:
