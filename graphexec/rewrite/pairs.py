@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 from graphexec.fused import FusedOp, Source
 from graphexec.infer import _key, freeze
-from graphexec.op import ElementwiseOp, ViewOp
+from graphexec.op import ElementwiseOp, Op, ViewOp
 from graphexec.order import ABSENT, Node, Order
-from graphexec.rewrite.fuse import MOST_OPERANDS, _fused_op, _shape
+from graphexec.rewrite.fuse import MOST_OPERANDS, _fused_op
 from graphexec.spec import Size, TensorSpec
 
 MANY = 300
@@ -120,7 +120,7 @@ class _Kinds:
 
     def __init__(self, order: Order, small: Sequence[bool]) -> None:
         self.patterns: list[_Pattern] = []
-        self.shapes: list[Any] = []
+        self.shapes: list[tuple[int, ...]] = []
         """By kind, as `patterns`: the shape that its nodes walk."""
         self._matches: dict[tuple[int, int], bool] = {}
         numbers: dict[Any, int] = {}
@@ -138,9 +138,8 @@ class _Kinds:
             key = (node.op, attributes, *[spec[v] for v in node.inputs], *[spec[v] for v in node.outputs])
             kind = found.get(key)
             if kind is None:
-                shape = _shape(order, node)
-                can = shape is not None and not (isinstance(node.op, FusedOp) and node.op.closings)
-                kind = found[key] = self.add(_pattern(node), shape) if can else -1
+                shape = order.specs[node.outputs[0]].shape
+                kind = found[key] = self.add(_pattern(node), shape) if _can_be_merged(node.op) else -1
             self.of.append(kind)
 
     def match(self, a: int, b: int) -> bool:
@@ -151,7 +150,7 @@ class _Kinds:
             known = self._matches[a, b] = can
         return known
 
-    def add(self, pattern: _Pattern, shape: Any) -> int:
+    def add(self, pattern: _Pattern, shape: tuple[int, ...]) -> int:
         self.patterns.append(pattern)
         self.shapes.append(shape)
         return len(self.patterns) - 1
@@ -301,6 +300,10 @@ def _overwritten(order: Order) -> dict[int, list[tuple[int, bool]]]:
 
 
 # -- patterns
+
+
+def _can_be_merged(op: Op) -> bool:
+    return not (op.variadic or op.optional or op.like or (isinstance(op, FusedOp) and op.closings))
 
 
 def _pattern(node: Node) -> _Pattern:
