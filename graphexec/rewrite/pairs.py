@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from graphexec.fused import FusedOp, Source
 from graphexec.infer import _key, freeze
 from graphexec.op import ElementwiseOp, Op, ViewOp
-from graphexec.order import ABSENT, Node, Order
+from graphexec.order import Node, Order
 from graphexec.rewrite.fuse import MOST_OPERANDS, _fused_op
 from graphexec.spec import Size, TensorSpec
 
@@ -48,8 +48,8 @@ def pairs(order: Order, keep: Iterable[int] = ()) -> Order:
     if len(kinds.of) - kinds.of.count(-1) < MANY:
         return order
     least = max(SERVED, len(order.nodes) // SHARE)
-    readers = _readers(order)
-    likely = _likely(order, kinds.of, readers, least)
+    readers, first_reader = _readers(order)
+    likely = _likely(kinds.of, first_reader, least)
     if not likely:
         return order
     merging = _Merging(order, kinds, readers, {*order.kept, *keep})
@@ -71,26 +71,31 @@ def _is_small(spec: TensorSpec) -> bool:
     return spec.size <= SMALL and not any(isinstance(n, Size) for n in spec.shape)
 
 
-def _readers(order: Order) -> list[list[int]]:
-    """For each value, the positions of the nodes that read it, ascending, once each."""
-    readers: list[list[int]] = [[] for _ in order.names]
+def _readers(order: Order) -> tuple[list[list[int]], list[int]]:
+    """For each value, the positions of the nodes that read it, ascending, once each; for each node, that of its first reader."""
+    readers: list[list[int]] = [[] for _ in range(len(order.names) + 1)]  # the last is for operands that are absent
+    first_reader = [-1] * len(order.nodes)
+    maker: dict[int, int] = {}
     for position, node in enumerate(order.nodes):
         for value in node.inputs:
-            if value != ABSENT and (not readers[value] or readers[value][-1] != position):
-                readers[value].append(position)
-    return readers
+            known = readers[value]
+            if not known:
+                known.append(position)
+                made = maker.get(value)
+                if made is not None and first_reader[made] < 0:
+                    first_reader[made] = position
+            elif known[-1] != position:
+                known.append(position)
+        for value in node.outputs:
+            maker[value] = position
+    return readers, first_reader
 
 
-def _likely(order: Order, kinds: Sequence[int], readers: Sequence[Sequence[int]], least: int) -> list[int]:
+def _likely(kinds: Sequence[int], first_reader: Sequence[int], least: int) -> list[int]:
     """Positions of nodes that with their first readers make pairs that may be frequent, by kinds alone."""
-    found: list[tuple[int, tuple[int, int]]] = []
-    for position, node in enumerate(order.nodes):
-        if kinds[position] >= 0:
-            first = min([readers[v][0] for v in node.outputs if readers[v]], default=-1)
-            if first >= 0 and kinds[first] >= 0:
-                found.append((position, (kinds[position], kinds[first])))
-    count = Counter([pair for _, pair in found])
-    return [position for position, pair in found if count[pair] >= least]
+    both = [(kind, kinds[r]) if r >= 0 and kind >= 0 else None for kind, r in zip(kinds, first_reader, strict=True)]
+    frequent = {pair for pair, count in Counter(both).items() if count >= least and pair is not None and pair[1] >= 0}
+    return [position for position, pair in enumerate(both) if pair in frequent]
 
 
 class _Pattern(NamedTuple):
@@ -192,9 +197,9 @@ class _Merging:
     def _pair_of(self, first: int) -> _Pair | None:
         outputs = self.outputs[first]
         readers = [self.readers[v] for v in outputs]
-        if max(map(len, readers)) > MOST_READERS:
+        if max([len(some) for some in readers]) > MOST_READERS:
             return None
-        second = self.partner[first] = min([min(some) for some in readers if some], default=-1)
+        second = self.partner[first] = min([r for some in readers for r in some], default=-1)
         for value in outputs:
             self.producer[value] = first
         if second < 0 or second - first > FAR:
@@ -210,6 +215,8 @@ class _Merging:
 
     def _is_overwritten(self, first: int, second: int) -> bool:
         """Whether anything writes over what a node reads before it would be read; element by element the second may."""
+        if self.overwritten.keys().isdisjoint(self.inputs[first]):
+            return False
         for value in self.inputs[first]:
             for update, direct in self.overwritten.get(value, ()):
                 if first < update < second or (update == second and not direct):
