@@ -1,7 +1,7 @@
 """kernels: the compiled kernel of an op for given element types and layout.
 
 A kernel is compiled once for each (op, attributes that are not numbers, element types, axes, movement along the
-innermost axis), never for a size, and kept on disk. What it does to one element, a scalar function that Numba
+innermost axis), never for a size but a few elements, and kept on disk. What it does to one element, a scalar function that Numba
 compiles, is kept too: a new loop around known functions needs no Numba.
 """
 

@@ -254,7 +254,7 @@ def fits(a, b):
 
 
 def random_dag(seed, size, shape=(3,), dtype="float64", parameters=6, window=20):
-    """A graph of ``size`` random small nodes, each reading a few of those before it; its sum is "loss", which all matter to."""
+    """A graph of ``size`` random small nodes, each reading one or two before it; "loss" is a sum over some of them."""
     rng, ops = np.random.default_rng(seed), gx.ops
     g = gx.Graph(f"dag {seed}")
     values = [g.parameter(f"p{k}", value=rng.uniform(-1, 1, shape).astype(dtype)) for k in range(parameters)]
