@@ -302,8 +302,13 @@ class Closing(NamedTuple):
     """The neutral element, as IR text."""
 
 
-def elementwise_ir(name: str, body: Body, ndim: int, closings: Sequence[Closing] = (), vectors: int = VECTORS) -> str:
+def elementwise_ir(
+    name: str, body: Body, ndim: int, closings: Sequence[Closing] = (), vectors: int = VECTORS, few: int = 0
+) -> str:
     """A loop nest of ``ndim`` axes over broadcast operands, ``vectors`` at a time along the innermost.
+
+    ``few`` elements, where it is not 0, are all that there are, along one axis: the code has their number, and one thread
+    does them.
 
     Record: the sizes, then for each load and store its address, its strides along the outer axes and, where it is
     STRIDED, along the innermost; then the attributes; then the addresses of the closings' partial results. A chunk is
@@ -318,13 +323,16 @@ def elementwise_ir(name: str, body: Body, ndim: int, closings: Sequence[Closing]
     partials = [lines.pointer(attributes + len(body.words) + k) for k in range(len(closings))]
     sizes = [lines.word(d, "n") for d in range(ndim)]
     nest = _Nest(lines, body, scalars, _Access(lines, operands, ndim, outer), list(zip(closings, closers, strict=True)))
-    if not closings:
+    if few:
+        nest.plain([("0", str(few))])
+    elif not closings:
         low, high = _share(lines, sizes[0], BLOCK if ndim == 1 else 1)
         nest.plain([(low, high), *(("0", n) for n in sizes[1:])])
     else:
         nest.chunks(sizes, partials)
     scalars.leave()
-    return _module(lines, name, _declare([*body.steps, *(c.combine for c in closings)]), BLOCK_VECTORS if closings else vectors)
+    declarations = _declare([*body.steps, *(c.combine for c in closings)])
+    return _module(lines, name, declarations, BLOCK_VECTORS if closings else vectors, unroll=not few)
 
 
 class _Nest:

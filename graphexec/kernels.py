@@ -1,7 +1,7 @@
 """kernels: the compiled kernel of an op for given element types and layout.
 
 A kernel is compiled once for each (op, attributes that are not numbers, element types, axes, movement along the
-innermost axis), never for a size, and kept on disk. What it does to one element, a scalar function that Numba
+innermost axis), never for a size but a few elements, and kept on disk. What it does to one element, a scalar function that Numba
 compiles, is kept too: a new loop around known functions needs no Numba.
 """
 
@@ -108,10 +108,10 @@ class Close(NamedTuple):
 
 def elementwise_kernel(
     calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...], ndim: int,
-    closes: tuple[Close, ...] = (), vectors: int = codegen.VECTORS,
+    closes: tuple[Close, ...] = (), vectors: int = codegen.VECTORS, few: int = 0,
 ) -> Kernel:  # fmt: skip
-    """A loop nest of ``ndim`` axes that does ``calls`` to every element, ``vectors`` at a time."""
-    parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes), vectors)
+    """A loop nest of ``ndim`` axes that does ``calls`` to every element, ``vectors`` at a time; see `codegen.elementwise_ir`."""
+    parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes), vectors, few)
     combines = [Call(c.op, (), c.dtype, ()) for c in closes]
 
     def make(name: str) -> list[str]:
@@ -122,10 +122,10 @@ def elementwise_kernel(
         ]
         body = Body(loads, steps, stores, words)
         texts = _texts([*steps, *(e.combine for e in endings)])
-        staged = _staged(body, endings, texts) if ndim == 1 else None
+        staged = _staged(body, endings, texts) if ndim == 1 and not few else None
         if staged:
             return [codegen_stages.staged_ir(name, body, endings, staged), *texts]
-        return [codegen.elementwise_ir(name, body, ndim, endings, vectors), *texts]
+        return [codegen.elementwise_ir(name, body, ndim, endings, vectors, few), *texts]
 
     return _kernel(calls[-1].op.name if len(calls) + len(closes) == 1 else "fused", parts, (*calls, *combines), make)
 

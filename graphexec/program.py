@@ -25,7 +25,7 @@ from graphexec.op import ElementwiseOp, KernelOp, ReductionOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.product_op import ProductOp
 from graphexec.spec import Size, is_one, itemsize, shape_text
-from graphexec.template import Record, Template, calls_of, movement, product, vectors_for
+from graphexec.template import Record, Template, calls_of, few_of, movement, product, vectors_for
 from graphexec.template_array import array_template
 from graphexec.template_product import product_template
 from graphexec.template_rows import rows_template
@@ -353,9 +353,11 @@ def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Templat
     endings = tuple(
         Close(c.op, ref_of(c.source), layout.specs[v].dtype) for c, v in zip(closes, node.outputs[len(results) :], strict=True)
     )
+    item = max(itemsize(o.dtype) for o in operands)
+    few = 0 if endings else few_of(shape, sizes, item)
     kernel = kernels.elementwise_kernel(
         calls, tuple(loads), tuple(zip(stores, sources, strict=True)), words, len(sizes), endings,
-        vectors_for(shape, sizes, max(itemsize(o.dtype) for o in operands)),
+        vectors_for(shape, sizes, item), few,
     )  # fmt: skip
     record = Record(sizes)
     who = [(False, k) for k in range(len(node.inputs))] + [(True, k) for k in kept]
@@ -365,7 +367,7 @@ def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Templat
     for k in range(len(results), len(node.outputs)):
         record.address((True, k))
     moved = sum(itemsize(layout.specs[v].dtype) for v in values)
-    return record.template(kernel, product(sizes) * (0.3 * len(calls) + 0.05 * moved))
+    return record.template(kernel, product(sizes) * (0.3 * len(calls) + 0.05 * moved), shareable=not few)
 
 
 # -- reductions

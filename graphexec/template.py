@@ -62,9 +62,17 @@ def calls_of(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[Call,
 def vectors_for(shape: Sequence[int], sizes: Sequence[int], item: int) -> int:
     """Vectors at a time: of a short row, where its size is declared, as many as leave nothing over to be done one by one."""
     n, lanes = sizes[-1], max(toolchain.vector_bytes() // item, 1)
-    if len(sizes) == 1 or n >= 2 * VECTORS * lanes or not is_declared(shape, n):
+    if (len(sizes) == 1 and not few_of(shape, sizes, item)) or n >= 2 * VECTORS * lanes or not is_declared(shape, n):
         return VECTORS
     return next(v for v in (VECTORS, VECTORS // 2, 1) if n % (v * lanes) == 0 or v == 1)
+
+
+def few_of(shape: Sequence[int], sizes: Sequence[int], item: int) -> int:
+    """How many elements there are along one axis, where that is declared and makes a few whole vectors or part of one; else 0."""
+    n, lanes = int(sizes[-1]), max(toolchain.vector_bytes() // item, 1)
+    if len(sizes) > 1 or not 0 < n <= VECTORS * lanes or any(isinstance(size, Size) for size in shape):
+        return 0
+    return n if n % lanes == 0 or lanes % n == 0 else 0
 
 
 def is_declared(shape: Sequence[int], n: int) -> bool:

@@ -251,3 +251,20 @@ def fits(a, b):
     return all(m == n or m == 1 or n == 1 for m, n in zip(a.shape[::-1], b.shape[::-1], strict=False))
 
 
+
+
+def random_dag(seed, size, shape=(3,), dtype="float64", parameters=6, window=20):
+    """A graph of ``size`` random small nodes, each reading one or two before it; "loss" is a sum over some of them."""
+    rng, ops = np.random.default_rng(seed), gx.ops
+    g = gx.Graph(f"dag {seed}")
+    values = [g.parameter(f"p{k}", value=rng.uniform(-1, 1, shape).astype(dtype)) for k in range(parameters)]
+    kinds = [lambda x, y: x + y, lambda x, y: ops.tanh(x * y), lambda x, y: ops.sin(x), lambda x, y: ops.sigmoid(x) - y]
+    while len(values) < size:
+        x, y = (values[int(rng.integers(max(0, len(values) - window), len(values)))] for _ in range(2))
+        y = values[int(rng.integers(parameters))] if rng.random() < 0.2 else y
+        values.append(kinds[int(rng.integers(len(kinds)))](x, y))
+    total = values[-1]
+    for value in values[parameters:-1:7]:
+        total = total + 0.1 * value
+    g.output(ops.sum(ops.tanh(total), name="loss"))
+    return g

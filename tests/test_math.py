@@ -229,7 +229,7 @@ def distances(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["erf", "exp", "expm1", "sigmoid", "softplus", "tanh"])
+@pytest.mark.parametrize("name", ["cos", "erf", "exp", "expm1", "sigmoid", "sin", "softplus", "tanh"])
 def test_two_ulp_every_float32(name):
     """All 2**32 patterns. float64, which the tests here hold to 2 ulp of its own, is exact to 2**-28 ulp of float32."""
     loop, block = distances(name), 1 << 20

@@ -29,7 +29,7 @@ from graphexec.native.vector_lane import (
 )
 from graphexec.native.vector_rare import replace_rare
 
-# (sin(r) - r) / r**3 and (cos(r) - 1 + r**2/2) / r**4, both in r**2, on |r| <= pi/4; float32 is computed in float64
+# (sin(r) - r) / r**3 and (cos(r) - 1 + r**2/2) / r**4, both in r**2, on |r| <= pi/4
 _SIN = {
     32: (-0.16666666641604738, 0.008333329382409422, -0.00019839333507526473, 2.7182975507622616e-06),
     64: (-0.16666666666666632, 0.008333333333322415, -0.00019841269829806864, 2.755731369078324e-06,
@@ -138,8 +138,20 @@ def _reduce_single(x: Lane) -> tuple[Lane, Lane]:
 Sum = tuple[Lane, "Lane | None"]  # an unevaluated sum; without its second term where float64 serves a float32
 
 
+_HIGH, _MIDDLE = split(HALF_PI[:2], 32)
+_HALF_PI_SINGLE = (_HIGH, _MIDDLE, HALF_PI[0] - _HIGH - _MIDDLE + HALF_PI[1])
+
+
+def _reduce_in_single(x: Lane) -> tuple[Lane, Lane]:
+    """The same for a float32 in float32, |x| < 2**17: the first step is exact, the others are rounded once each."""
+    r, (n, quadrant) = x, round_to_exponent(x, 2 / PI[0])
+    for part in _HALF_PI_SINGLE:
+        r = fma(n, -part, r)
+    return quadrant, r
+
+
 def _sin_cos_single(r: Lane) -> tuple[Sum, Sum]:
-    """sin r and cos r on |r| <= pi/4, to float32's needs."""
+    """sin r and cos r on |r| <= pi/4, to float32's needs: in float32 itself, or in float64 where more is to come."""
     z = r * r
     sine = fma(r * z, polynomial(z, _SIN[32]), r)
     return (sine, None), (fma(z * z, polynomial(z, _COS[32]), fma(z, -0.5, 1.0)), None)
@@ -155,7 +167,7 @@ def _sin_cos(r: Lane, r_low: Lane) -> tuple[Sum, Sum]:
 
 def _signed(value: Lane, quadrant: Lane) -> Lane:
     """The value, negated in quadrants 2 and 3, counted from `round_to_exponent`'s 2 * bias, which is 2 modulo 4."""
-    return (value.bits() ^ (((quadrant & 2) ^ 2) << 62)).real()
+    return (value.bits() ^ (((quadrant & 2) ^ 2) << (quadrant.width - 2))).real()
 
 
 def _value(parts: Sum) -> Lane:
@@ -205,17 +217,30 @@ def _circular(x: Lane, of: _Of) -> Lane:
     return replace_rare(x, _near(x, of), name, 2.0**28, lambda x: _far(x, of))
 
 
+def _circular_single(x: Lane, of: _Of) -> Lane:
+    """sin or cos of a float32 in float32, twice as many side by side; larger angles in float64."""
+    n, r = _reduce_in_single(x)
+    near = of(*_sin_cos_single(r), n)
+    return replace_rare(x, near, f"graphexec_shared{of.__name__}_beyond32", 2.0**17, lambda x: _beyond(x, of))
+
+
+def _beyond(x: Lane, of: _Of) -> Lane:
+    """The function of a float32 that is finite, in float64."""
+    far = fabs(x) >= 2.0**28
+    return select(far, _far(select(far, x, 2.0**28), of), _near(x, of))
+
+
 def _finish(x: Lane, result: Lane) -> Lane:
     """x itself where the function is x to the last place, which keeps -0 and subnormals."""
     return select(fabs(x) < 2.0**-28, x, result)
 
 
 def sin(x: Lane) -> Lane:
-    return _finish(x, _circular(x, _sin_of))
+    return _finish(x, _circular_single(x, _sin_of) if x.width == 32 else _circular(x, _sin_of))
 
 
 def cos(x: Lane) -> Lane:
-    return _circular(x, _cos_of)
+    return _circular_single(x, _cos_of) if x.width == 32 else _circular(x, _cos_of)
 
 
 def tan(x: Lane) -> Lane:

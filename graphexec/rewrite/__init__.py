@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from graphexec.errors import DataError, did_you_mean
 from graphexec.order import Order
 from graphexec.rewrite.accumulate import accumulate, slices_to_concat
+from graphexec.rewrite.alike import alike
 from graphexec.rewrite.axes import last_axis
 from graphexec.rewrite.casts import same_types
 from graphexec.rewrite.cheap import recompute_cheap
@@ -20,6 +21,7 @@ from graphexec.rewrite.fuse import fuse
 from graphexec.rewrite.likes import early_likes
 from graphexec.rewrite.merge import merge
 from graphexec.rewrite.outer import outer_products
+from graphexec.rewrite.pairs import pairs
 from graphexec.rewrite.prune import prune
 from graphexec.rewrite.rows import fuse_rows
 from graphexec.rewrite.sums import pairwise
@@ -42,7 +44,9 @@ PASSES: dict[str, Pass] = {
     "recompute_cheap": recompute_cheap,  # after merge, which would undo it
     "fuse_rows": fuse_rows,  # before fuse, which takes what is left
     "fuse": fuse,
+    "pairs": pairs,  # of what fuse leaves apart
     "epilogue": epilogue,  # after fuse: what follows a product may be several nodes
+    "alike": alike,  # last: it moves what the others make
 }
 ALWAYS = ("required", "prune")
 REUSE = "reuse_memory"

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec import program
+from graphexec import program, template
+from graphexec.execute import SERIAL
 from graphexec.native import toolchain
 
 ops = gx.ops
@@ -17,7 +18,7 @@ LISTING = """\
    4  sgd                b.update(2,) <- b(2,), z.backward.sum(2,)@64
    5  matmul             z.transpose.backward.transpose(2, 2)@64 <- z.transpose.backward.transpose.factor(2, 3)@0, x(3, 2)
    6  sgd                w.update(2, 2) <- w(2, 2), z.transpose.backward.transpose(2, 2)@64
-7 instructions, 5 kernels, arena 192 bytes (384 without reuse)"""  # noqa: E501 - as it is printed
+7 instructions, 6 kernels, arena 192 bytes (384 without reuse)"""  # noqa: E501 - as it is printed
 
 PLAIN = """\
    0  matmul             z.matmul(3, 2)@0 <- x(3, 2), z.transpose(2, 2)
@@ -91,3 +92,22 @@ def test_a_declared_short_row_chooses_how_many_vectors_run_at_a_time(monkeypatch
         y = gx.compile(g, threads=1)(x=x, b=b)["y"]
         np.testing.assert_allclose(y, np.tanh(x + b), rtol=1e-5, atol=1e-6)
     assert found == [1, 1, 2, 1, 4, 1, 4, 4]
+
+
+def test_few_declared_elements_have_kernels_with_their_number(monkeypatch, rng):
+    """One thread does them; what is named, or is not made of whole vectors, has the kernel that serves every size."""
+    found = []
+    real = program.few_of
+    monkeypatch.setattr(program, "few_of", lambda *a: found.append(real(*a)) or found[-1])
+    monkeypatch.setattr(template, "SERIAL_BELOW", 0.0)
+    monkeypatch.setattr(toolchain, "vector_bytes", lambda: 32)
+    for shape in ((), (1,), (4,), (5,), (2, 4), (16,), (24,), (4, 8), (33,), (64,), (0,), ("n",)):
+        g = gx.Graph("few")
+        x, y = g.input("x", shape), g.input("y", shape)
+        g.output(gx.ops.tanh(x * y, name="z"))
+        sizes = tuple(16 if n == "n" else n for n in shape)
+        a, b = (rng.standard_normal(sizes).astype("float32") for _ in range(2))
+        exe = gx.compile(g, threads=3)
+        np.testing.assert_allclose(exe(x=a, y=b)["z"], np.tanh(a * b), rtol=1e-5, atol=1e-6)
+        assert bool(exe.program.table[-1, 2] & SERIAL) is bool(found[-1])
+    assert found == [1, 1, 1, 4, 0, 8, 16, 24, 32, 0, 0, 0, 0]  # numbers stay apart, as two instructions
