@@ -77,7 +77,9 @@ class Outer(Emitter):
                        for i in range(depth)]
             for _ in range(1, depth):
                 starts.append(self.at(builder, starts[-1], ldb))
-            far = builder.mul(ldb, I64(depth))
+            far = builder.mul(ldb, I64(depth))  # rows and next rows must fit the first cache: long ones come by themselves
+            near = builder.icmp_signed("<=", far, I64(self.target.row_reach // self.target.item))
+            far = builder.select(near, far, I64(0))
 
             def chunk(state: list[Any], masks: list[Any]) -> list[Any]:
                 *rows, to = state

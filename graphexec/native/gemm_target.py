@@ -51,6 +51,7 @@ class Target:
     block_width: int = 2048  #: bytes of a row of the packed block of B (nc)
     dot_depth: int = 4096  #: most of k in one pass of the dot product kernel
     row_depth: int = 4  #: rows of B that are added to a C of one row at a time
+    row_reach: int = 12_800  #: bytes ahead at which the next ones are asked for, at most
     strip_depth: int = 64  #: most of k in one pass of a strip
     dot_rows_at_once: int = 8  #: rows of the dot product kernel
     narrow_rows: int = 512  #: rows of a product of few columns computed at a time; a multiple of the lanes
