@@ -95,8 +95,8 @@ class _Lives:
 
     def _recipe(self, value: int, position: int) -> set[int] | None:
         """The nodes that make a value from what is there at a position anyway; None where dear ones would be needed."""
-        if value not in self.maker:
-            return None if self.changed.get(value, position) < position else set()
+        if value not in self.maker:  # a leaf is there
+            return None
         node = self.order.nodes[self.maker[value]]
         if not isinstance(node.op, ElementwiseOp) or node.op.updates or is_dear(node.op.function) or ABSENT in node.inputs:
             return None
