@@ -1,6 +1,6 @@
 """codegen: the LLVM IR of a kernel's loops, as text.
 
-A kernel is a C function ``i64 kernel(ptr record, i64 ith, i64 nth)``: thread `ith` of `nth` does its share and returns a
+A kernel is a C function ``i64 kernel(ptr record, i64 ith, i64 nth, i64 who)``: it does piece `ith` of `nth` and returns a
 status, 0 for success. The record is an array of 64-bit words: sizes, addresses, strides in bytes, attributes. So sizes
 are data, and one kernel serves every size.
 
@@ -171,7 +171,7 @@ def _module(lines: _Lines, name: str, declarations: Sequence[str], vectors: int 
     text = "\n".join(dict.fromkeys([*declarations, _SATURATING]))
     attributes = '"prefer-vector-width"="512" nounwind'
     return (
-        f"{text}\ndefine i64 @{name}(ptr noalias readonly %record, i64 %ith, i64 %nth) {attributes} {{\nentry:\n"
+        f"{text}\ndefine i64 @{name}(ptr noalias readonly %record, i64 %ith, i64 %nth, i64 %who) {attributes} {{\nentry:\n"
         + "\n".join(lines.lines)
         + f"\n}}\n{metadata}"
     )
@@ -624,7 +624,7 @@ def array_kernel_ir(
         arguments += ["ptr null", "ptr null", f"i64 {count}", f"i64 {ITEM[array.dtype]}", f"ptr {pointer}"]
         arguments += [f"i64 {d}" for d in dims]
     if scratch:
-        start = lines.let(f"mul i64 %ith, {scratch}")
+        start = lines.let(f"mul i64 %who, {scratch}")
         arguments.append(f"i64 {lines.let(f'add i64 {lines.word(at)}, {start}')}")
     if shared:
         arguments += [f"i64 {piece}", f"i64 {pieces}"]

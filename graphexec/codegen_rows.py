@@ -91,7 +91,7 @@ def _room(lines: _Lines, plan: RowPlan, at: int) -> dict[Value, str]:
     """The address of each kept value's room in this thread's scratch memory."""
     if not plan.kept:
         return {}
-    mine = lines.let(f"mul i64 %ith, {lines.word(at + 2)}")
+    mine = lines.let(f"mul i64 %who, {lines.word(at + 2)}")
     start = lines.let(f"getelementptr i8, ptr {lines.pointer(at)}, i64 {mine}")
     each = lines.word(at + 1)
     offsets = [lines.let(f"mul i64 {each}, {k}") for k in range(len(plan.kept))]

@@ -3,8 +3,8 @@
 That code knows addresses and integers only. The GIL is released while it runs; a kernel that returns a status other than 0
 stops it, and the caller learns which instruction that was.
 
-Several threads walk the same table. An instruction is shared, and every thread does its part of it, or serial, and the
-first thread does it alone; where one needs what another thread has done, its row says that all must meet first. Kernels
+Several threads walk the same table. An instruction is shared, and every thread does its part of it or takes one piece
+after another, or serial, and the first thread does it alone; where one needs what another thread has done, its row says that all must meet first. Kernels
 cut their work so that bits do not depend on how many threads there are. Threads that wait spin for a while, then let
 others have the processor, and sleep when no program runs. The code is in `native/entry.py` and `native/crew.py`.
 """
@@ -24,6 +24,9 @@ from graphexec.native import entry
 
 SERIAL, MEET = 1, 2
 """Flags of a row: the first thread does it alone; all threads meet before it."""
+
+FLAGS = native.FLAGS
+"""Bits for flags; above them stands into how many pieces the row's instruction can be cut."""
 
 ASK = entry.ASK
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphexec import kernels
-from graphexec.codegen import SHORT_ROW, Operand, Ref
+from graphexec.codegen import BLOCK, CHUNK, SHORT_ROW, Operand, Ref
 from graphexec.errors import GraphExecError
-from graphexec.execute import MEET, SERIAL
+from graphexec.execute import FLAGS, MEET, SERIAL
 from graphexec.fused import FusedOp, RowsOp, ref_of
 from graphexec.infer import freeze
 from graphexec.kernels import Close, Kernel
@@ -48,7 +48,7 @@ class Instruction(NamedTuple):
 
 @dataclass
 class Program:
-    """A lowered order: ``table`` has a row (kernel, record, serial) for each instruction."""
+    """A lowered order: ``table`` has a row (kernel, record, flags) for each instruction."""
 
     order: Order
     layout: Layout
@@ -211,7 +211,7 @@ def _fill(program: Program, threads: int) -> None:
     items = np.array([1 if s is None else itemsize(s.dtype) for s in layout.specs] or [1], np.int64)  # None: pruned
     by_value = program.addresses[storage] + offsets * items
     for template in templates.values():
-        table[members[id(template)]] = (template.kernel.address, 0, SERIAL if template.serial else 0)
+        table[members[id(template)]] = (template.kernel.address, 0, SERIAL if template.serial else template.pieces << FLAGS)
     program.parallel = _gains_by_threads(program, chosen, table, threads)
     program.scratch = _scratch(chosen, threads if program.parallel else 1)
     for template in templates.values():
@@ -367,7 +367,8 @@ def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Templat
     for k in range(len(results), len(node.outputs)):
         record.address((True, k))
     moved = sum(itemsize(layout.specs[v].dtype) for v in values)
-    return record.template(kernel, product(sizes) * (0.3 * len(calls) + 0.05 * moved), shareable=not few)
+    units = sizes[0] / (1 if len(sizes) > 1 else CHUNK if closes else BLOCK)
+    return record.template(kernel, product(sizes) * (0.3 * len(calls) + 0.05 * moved), shareable=not few, units=units)
 
 
 # -- reductions
@@ -395,7 +396,8 @@ def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
     record = Record(n for n, _, _ in order)
     record.operand((False, 0), [s * itemsize(load.dtype) for _, s, _ in order], load)
     record.operand((True, 0), [s * itemsize(dtype) for _, _, s in order], store)
-    return record.template(kernel, product(n for n, _, _ in order) * 0.2, shareable=not along or bool(kept))
+    units = order[0][0] if count_kept else order[-1][0] / BLOCK
+    return record.template(kernel, product(n for n, _, _ in order) * 0.2, shareable=not along or bool(kept), units=units)
 
 
 _Axis = tuple[int, int, int]

@@ -21,6 +21,12 @@ SERIAL_BELOW = 1_500
 """Nanoseconds of estimated work below which an instruction stays on one thread: sharing it would cost more than it saves."""
 
 
+PIECE = 20_000
+"""Nanoseconds of estimated work that a piece should take which threads take one by one: taking it costs a hundred."""
+
+MOST_PIECES = 4_096
+
+
 class Template(NamedTuple):
     """What nodes of one op and layout have in common: a kernel, and a record in which the addresses are missing."""
 
@@ -36,6 +42,8 @@ class Template(NamedTuple):
     """Estimated nanoseconds on one thread."""
     inside: tuple[tuple[int, int], ...] = ()
     """Words that hold the address of another word of the record: (which, of which)."""
+    pieces: int = 1
+    """Into how many pieces it can be cut that are worth taking one by one."""
 
 
 def calls_of(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[Call, ...], list[float], tuple[str, ...]]:
@@ -120,7 +128,11 @@ class Record:
             as_float = dtype[0] == "f"
             self.words.append(int(np.float64(value).view(np.int64)) if as_float else int(value))
 
-    def template(self, kernel: Kernel, work: float, *, shareable: bool = True) -> Template:
-        """``work`` in estimated nanoseconds decides whether the instruction is worth sharing."""
+    def template(self, kernel: Kernel, work: float, *, shareable: bool = True, units: float = 1) -> Template:
+        """``work`` in estimated nanoseconds decides whether the instruction is worth sharing, and with its ``units``, which
+        a piece is a whole number of, how finely.
+        """
         serial = not shareable or work < SERIAL_BELOW
-        return Template(kernel, np.array(self.words, np.int64), tuple(self.slots), tuple(self.operands), serial, work)
+        pieces = max(int(min(units, work / PIECE, MOST_PIECES)), 1)
+        words = np.array(self.words, np.int64)
+        return Template(kernel, words, tuple(self.slots), tuple(self.operands), serial, work, (), pieces)

@@ -49,7 +49,7 @@ def array_template(layout: Layout, node: Node, read: set[int]) -> Template:
     record.numbers(numbers, words)
     if op.scratch:
         record.address((False, -1), op.scratch)
-    return record.template(kernel, _work(layout, op, values), shareable=op.shared or bool(sizes))
+    return record.template(kernel, _work(layout, op, values), shareable=op.shared or bool(sizes), units=sizes[0] if sizes else 1)
 
 
 def _work(layout: Layout, op: KernelOp, values: Sequence[int]) -> float:

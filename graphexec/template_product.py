@@ -36,7 +36,7 @@ def product_template(layout: Layout, node: Node, read: set[int]) -> Template:
     words = np.array([*product.words, *link, *record.words], np.int64)
     work = product.work + 0.1 * layout.specs[made].size
     inside = ((after, first), (first + 1, begin))
-    return Template(product.kernel, words, slots, (*who, *record.operands), product.serial, work, inside)
+    return Template(product.kernel, words, slots, (*who, *record.operands), product.serial, work, inside, product.pieces)
 
 
 def _then(layout: Layout, node: Node, op: ProductOp, read: set[int]) -> tuple[Kernel, Record, list[tuple[int, int, int]]]:

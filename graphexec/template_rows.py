@@ -68,7 +68,7 @@ def rows_template(layout: Layout, node: Node, read: set[int]) -> Template:
         record.address((False, -1), together)
         record.words += [each, together]
     moved = sum(itemsize(o.dtype) for o in operands)
-    return record.template(kernel, product(shape) * (0.3 * len(calls) + 0.05 * moved))
+    return record.template(kernel, product(shape) * (0.3 * len(calls) + 0.05 * moved), units=sizes[0])
 
 
 def _is_across(shape: tuple[int, ...], views: list[View], plan: RowPlan) -> bool:

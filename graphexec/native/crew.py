@@ -10,12 +10,14 @@ from __future__ import annotations
 import platform
 import sys
 
-GENERATION, TABLE, COUNT, TIMES, PROGRESS, BASE = range(6)
-"""The job, on one cache line: a count and the number of members; the table and how often; arrivals before it."""
+GENERATION, TABLE, COUNT, TIMES, PROGRESS, BASE, NUMBER = range(7)
+"""The job, on one cache line: a count and the number of members; the table and how often; arrivals before it, and
+the number of the last instruction whose pieces were taken."""
 
-ARRIVED, VERDICT, SLEEPERS, LOCK, MEMBERS, KNOWN = 8, 16, 24, 32, 40, 48
-"""Each on a cache line of its own: arrivals at meetings; whether to go on and what failed, for even and odd times;
-members that sleep; 1 while a program runs; members there are, with the caller; the last generation before each was hired."""
+ARRIVED, VERDICT, SLEEPERS, LOCK, MEMBERS, TAKEN, KNOWN = 8, 16, 24, 32, 40, 48, 56
+"""Each on a cache line of its own: arrivals at meetings; whether to go on and what failed, for even and odd times; members
+that sleep; 1 while a program runs; members there are, with the caller; the instruction whose pieces are taken, and how many
+of them were; the last generation before each was hired."""
 
 MOST = 1024
 """Members of a crew at most."""
@@ -24,6 +26,15 @@ WORDS = KNOWN + MOST
 
 SPINS = 300
 """Looks at a counter before a thread that waits for others lets them have the processor; 5 to 15 microseconds."""
+
+FLAGS = 8
+"""Bits of a row's third word that are not the number of its pieces."""
+
+PIECES = 24
+"""Bits for the pieces of an instruction; above them stands its number, which grows as long as the process lives."""
+
+ENOUGH = 4
+"""Pieces for each member from which on they are taken one by one: with fewer, the last ones would leave the others waiting."""
 
 IDLE = 2_000
 """Looks before a thread without a program goes to sleep; 30 to 100 microseconds, for waking it takes about as long."""
@@ -65,6 +76,38 @@ go:
 }}
 """
 
+# Members come to an instruction at different times. Who finds a later number there was late: all pieces have been taken, for
+# else nobody would have gone on. Who finds an earlier one is the first to come.
+_TAKING = """
+; the next piece of an instruction, by its number; -1 if none is left
+define internal i64 @next_piece(ptr %state, i64 %number, i64 %pieces) {{
+entry:
+  %taken = getelementptr i64, ptr %state, i64 {taken}
+  %begin = shl i64 %number, {bits}
+  br label %look
+look:
+  %now = load atomic i64, ptr %taken monotonic, align 8
+  %whose = lshr i64 %now, {bits}
+  %over = icmp ugt i64 %whose, %number
+  br i1 %over, label %none, label %there
+there:
+  %mine = icmp eq i64 %whose, %number
+  %from = select i1 %mine, i64 %now, i64 %begin
+  %piece = sub i64 %from, %begin
+  %left = icmp slt i64 %piece, %pieces
+  br i1 %left, label %try, label %none
+try:
+  %next = add i64 %from, 1
+  %pair = cmpxchg ptr %taken, i64 %now, i64 %next monotonic monotonic
+  %won = extractvalue {{ i64, i1 }} %pair, 1
+  br i1 %won, label %got, label %look
+got:
+  ret i64 %piece
+none:
+  ret i64 -1
+}}
+"""
+
 # The verdict on time t is read after the meeting that ends it and written again at time t + 2, which cannot begin before all
 # have read it. At the last time nobody reads it, so that nothing keeps the caller from starting the next program at once.
 _WALK = """
@@ -83,11 +126,15 @@ entry:
   %base.at = getelementptr i64, ptr %state, i64 {base}
   %base = load i64, ptr %base.at
   %verdicts = getelementptr i64, ptr %state, i64 {verdict}
+  %number.at = getelementptr i64, ptr %state, i64 {number}
+  %number.first = load i64, ptr %number.at
+  %enough = mul i64 %nth, {enough}
   %first = icmp eq i64 %ith, 0
   br label %again
 again:
   %t = phi i64 [ 0, %entry ], [ %t.next, %judge ]
   %met.start = phi i64 [ %base, %entry ], [ %met.end, %judge ]
+  %number.start = phi i64 [ %number.first, %entry ], [ %number, %judge ]
   %odd = and i64 %t, 1
   %go.at = getelementptr i64, ptr %verdicts, i64 %odd
   %failed.index = add i64 %odd, 2
@@ -96,6 +143,7 @@ again:
 head:
   %i = phi i64 [ 0, %again ], [ %i.next, %next ]
   %met = phi i64 [ %met.start, %again ], [ %met.now, %next ]
+  %number = phi i64 [ %number.start, %again ], [ %number.now, %next ]
   %left = icmp slt i64 %i, %count
   br i1 %left, label %body, label %done
 body:
@@ -125,13 +173,33 @@ ready:
 one:
   br i1 %first, label %run.one, label %next
 run.one:
-  %s1 = call i64 %f(ptr %r, i64 0, i64 1)
+  %s1 = call i64 %f(ptr %r, i64 0, i64 1, i64 0)
   br label %ran
 all:
-  %s2 = call i64 %f(ptr %r, i64 %ith, i64 %nth)
+  %pieces = lshr i64 %flags, {flags}
+  %many = icmp sge i64 %pieces, %enough
+  br i1 %many, label %taking, label %given
+given:
+  %s2 = call i64 %f(ptr %r, i64 %ith, i64 %nth, i64 %ith)
   br label %ran
+taking:
+  %number.next = add i64 %number, 1
+  br label %take
+take:
+  %s3 = phi i64 [ 0, %taking ], [ %s3.now, %done.piece ]
+  %piece = call i64 @next_piece(ptr %state, i64 %number.next, i64 %pieces)
+  %got = icmp sge i64 %piece, 0
+  br i1 %got, label %do.piece, label %ran
+do.piece:
+  %s4 = call i64 %f(ptr %r, i64 %piece, i64 %pieces, i64 %ith)
+  %sound.yet = icmp eq i64 %s3, 0
+  br label %done.piece
+done.piece:
+  %s3.now = select i1 %sound.yet, i64 %s4, i64 %s3
+  br label %take
 ran:
-  %s = phi i64 [ %s1, %run.one ], [ %s2, %all ]
+  %s = phi i64 [ %s1, %run.one ], [ %s2, %given ], [ %s3, %take ]
+  %number.ran = phi i64 [ %number, %run.one ], [ %number, %given ], [ %number.next, %take ]
   %bad = icmp ne i64 %s, 0
   br i1 %bad, label %fail, label %next
 fail:
@@ -143,6 +211,7 @@ note:
   store i64 %i, ptr %where, align 8
   br label %next
 next:
+  %number.now = phi i64 [ %number, %one ], [ %number.ran, %ran ], [ %number.ran, %fail ], [ %number.ran, %note ]
   %i.next = add i64 %i, 1
   br label %head
 done:
@@ -222,6 +291,11 @@ entry:
   %base = load i64, ptr %arrived
   %base.at = getelementptr i64, ptr %state, i64 {base}
   store i64 %base, ptr %base.at
+  %taken.at = getelementptr i64, ptr %state, i64 {taken}
+  %taken = load atomic i64, ptr %taken.at monotonic, align 8
+  %number = lshr i64 %taken, {bits}
+  %number.at = getelementptr i64, ptr %state, i64 {number}
+  store i64 %number, ptr %number.at
   %even.index = add i64 {verdict}, 2
   %even.at = getelementptr i64, ptr %state, i64 %even.index
   store i64 0, ptr %even.at
@@ -328,15 +402,16 @@ def _filled(text: str, **names: str) -> str:
     words = {
         "table": TABLE, "count": COUNT, "times": TIMES, "progress": PROGRESS, "base": BASE, "arrived": ARRIVED, "verdict": VERDICT,
         "sleepers": SLEEPERS, "lock": LOCK, "members": MEMBERS, "known": KNOWN, "spins": SPINS, "idle": IDLE,
+        "taken": TAKEN, "number": NUMBER, "bits": PIECES, "enough": ENOUGH, "flags": FLAGS,
     }  # fmt: skip
     return text.format(**words, **_system(), **names)
 
 
 def leading() -> str:
     """IR of ``lead``, ``take`` and what they call: the side of who has a program to run."""
-    return _filled(_MEETING + _WALK + _START + _LEAD)
+    return _filled(_MEETING + _TAKING + _WALK + _START + _LEAD)
 
 
 def serving(name: str) -> str:
     """IR of ``name(state, ith)``: the side of those who are called."""
-    return _filled(_MEETING + _WALK + _START + _SERVE, name=name)
+    return _filled(_MEETING + _TAKING + _WALK + _START + _SERVE, name=name)

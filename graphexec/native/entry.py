@@ -51,7 +51,7 @@ body:
   %r.at = getelementptr i64, ptr %table, i64 %r.index
   %r.word = load i64, ptr %r.at, align 8
   %r = inttoptr i64 %r.word to ptr
-  %status = call i64 %f(ptr %r, i64 0, i64 1)
+  %status = call i64 %f(ptr %r, i64 0, i64 1, i64 0)
   %bad = icmp ne i64 %status, 0
   br i1 %bad, label %fail, label %next
 next:

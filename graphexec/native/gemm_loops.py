@@ -84,9 +84,9 @@ class Loops(Outer, Panels):
                 with operands.each() as k:
                     at, outer, inner = (self.word(after, k * 3 + (THEN_WORDS + d)) for d in range(3))
                     self.put_word(self.word(part, at) + i0 * outer + j0 * inner, part, at)
-                kind = ir.FunctionType(I64, [I64] * 3)
+                kind = ir.FunctionType(I64, [I64] * 4)
                 function = builder.inttoptr(kernel.value, kind.as_pointer())
-                status = Int(builder, builder.call(function, [part.value, I64(0), I64(1)]))
+                status = Int(builder, builder.call(function, [part.value, I64(0), I64(1), I64(0)]))
                 with status.differs(0).holds():
                     self.put_word(status, after, THEN_STATUS)
 
