@@ -25,6 +25,7 @@ PIECE = 20_000
 """Nanoseconds of estimated work that a piece should take which threads take one by one: taking it costs a hundred."""
 
 MOST_PIECES = 4_096
+"""Of an instruction; many for any number of threads, and far below what the crew's counter holds."""
 
 
 class Template(NamedTuple):
@@ -135,4 +136,4 @@ class Record:
         serial = not shareable or work < SERIAL_BELOW
         pieces = max(int(min(units, work / PIECE, MOST_PIECES)), 1)
         words = np.array(self.words, np.int64)
-        return Template(kernel, words, tuple(self.slots), tuple(self.operands), serial, work, (), pieces)
+        return Template(kernel, words, tuple(self.slots), tuple(self.operands), serial, work, pieces=pieces)
