@@ -1,8 +1,8 @@
 """codegen: the LLVM IR of a kernel's loops, as text.
 
 A kernel is a C function ``i64 kernel(ptr record, i64 ith, i64 nth, i64 who)``: it does piece `ith` of `nth` and returns a
-status, 0 for success; what it needs of scratch memory is thread `who`'s. The record is an array of 64-bit words: sizes, addresses, strides in bytes, attributes. So sizes
-are data, and one kernel serves every size.
+status, 0 for success; what it needs of scratch memory is thread `who`'s. The record is an array of 64-bit words: sizes,
+addresses, strides in bytes, attributes. So sizes are data, and one kernel serves every size.
 
 Loops are written here, once, for every op; what happens to an element is a call of a scalar function that Numba has
 compiled, which LLVM inlines and vectorises. The memory accesses of an inner loop are marked as independent between

@@ -6,7 +6,8 @@ stops it, and the caller learns which instruction that was.
 Several threads walk the same table. An instruction is shared, and every thread does its part of it or takes one piece
 after another, or serial, and the first thread does it alone; where one needs what another thread has done, its row says
 that all must meet first. Kernels cut their work so that bits do not depend on how many threads there are.
-Threads that wait spin for a while, then let others have the processor, and sleep when no program runs. The code is in `native/entry.py` and `native/crew.py`.
+Threads that wait spin for a while, then let others have the processor, and sleep when no program runs. The
+code is in `native/entry.py` and `native/crew.py`.
 """
 
 from __future__ import annotations
