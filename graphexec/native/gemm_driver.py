@@ -11,7 +11,7 @@ from graphexec.native.gemm_small import Small
 
 PAGE = 4096  #: rows this many bytes apart fall on the same lines of a first-level cache
 
-GROUP = 4  #: panels of B that are packed together: whole stretches of its rows are read, not a line of each
+GROUP = 4  #: panels that are packed together where their lines are side by side
 
 
 class Driver(Small):
@@ -113,7 +113,8 @@ class Driver(Small):
                         together = csb.equals(1) & (j0 + (q - q % GROUP + GROUP) * target.columns <= j1)
                         with (packed & i0.equals(top)).holds(), together.either() as (several, single):
                             with several, (q % GROUP).equals(0).holds():
-                                self.do(self.pack_panels(GROUP), panel, b_now, rsb, kb)
+                                self.do(self.pack_panels(GROUP, target.columns, target.columns), panel,
+                                        kb * (target.columns * item), b_now, rsb, kb)
                             with single:
                                 self.do(self.pack(), panel, width, b_now, csb, rsb, cols, kb)
                         pairs = (bottom - i0).at_most(target.row_block).up(2)
@@ -123,8 +124,14 @@ class Driver(Small):
                             rows = (i0 + pairs * (t + 1) // tiles * 2).at_most(bottom) - i
                             a_now = a + (i * rsa + k0 * csa) * item
                             a_panel = work + t * target.panel_bytes
-                            with (pack_a & j.equals(j0)).holds():
-                                self.do(self.pack(), a_panel, target.packed_rows, a_now, rsa, csa, rows, kb)
+                            together = rsa.equals(1) & (t - t % GROUP + GROUP <= tiles) & (
+                                tiles * target.rows <= bottom - i0)  # every tile has all its rows
+                            with (pack_a & j.equals(j0)).holds(), together.either() as (several, single):
+                                with several, (t % GROUP).equals(0).holds():
+                                    self.do(self.pack_panels(GROUP, target.rows, target.packed_rows), a_panel,
+                                            target.panel_bytes, a_now, csa, kb)
+                                with single:
+                                    self.do(self.pack(), a_panel, target.packed_rows, a_now, rsa, csa, rows, kb)
                             self.do(self.tile, pack_a.pick(a_panel, a_now), pack_a.pick(1, rsa),
                                     pack_a.pick(target.packed_rows, csa), packed.pick(panel, b_now),
                                     packed.pick(width, rsb), c + (i * ldc + j) * item, ldc, kb, rows, cols, now,

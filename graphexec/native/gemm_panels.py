@@ -44,26 +44,29 @@ class Panels(Emitter):
 
         return self.function("copy", 6, body)
 
-    def pack_panels(self, count: int) -> Any:
-        """`count` whole panels of two vectors, one after the other: out[(p*k + kk)*columns + j] = x[kk*step + p*columns + j]."""
-        columns, lanes, item = self.target.columns, self.target.lanes, self.target.item
+    def pack_panels(self, count: int, width: int, distance: int) -> Any:
+        """`count` whole panels side by side, `gap` bytes apart: out[p*gap + kk*distance + i] = x[kk*step + p*width + i].
 
-        def body(builder: Any, out: Any, x: Any, step: Any, k: Any) -> None:
-            source, targets = self.at(builder, x), [self.at(builder, out)]
-            for _ in range(1, count):
-                targets.append(self.at(builder, targets[-1], builder.mul(k, I64(columns))))
+        Whole stretches of the rows of x are read: those of one panel alone would often be part of a cache line.
+        """
+        lanes, item = self.target.lanes, self.target.item
+
+        def body(builder: Any, out: Any, gap: Any, x: Any, step: Any, k: Any) -> None:
+            source = self.at(builder, x)
+            targets = [self.at(builder, builder.add(out, builder.mul(gap, I64(p)))) for p in range(count)]
             far = builder.mul(step, I64(self.target.ahead))
             with counted(builder, k) as loop:
                 of = loop.pointer(source, step, self.element)
-                now = [loop.pointer(target, I64(columns), self.element) for target in targets]
-                for byte in range(0, count * columns * item, LINE):
+                now = [loop.pointer(target, I64(distance), self.element) for target in targets]
+                for byte in range(0, count * width * item, LINE):
                     self.prefetch(builder, self.at(builder, of, far, byte // item))
                 for p, to in enumerate(now):
-                    for j in (0, lanes):
-                        value = self.load(builder, self.at(builder, of, p * columns + j))
+                    for j in range(0, width, lanes):
+                        mask = None if width - j >= lanes else self.mask(builder, I64(width - j))
+                        value = self.load(builder, self.at(builder, of, p * width + j), mask)
                         self.store(builder, value, self.at(builder, to, j))
 
-        return self.function(f"panels{count}", 4, body)
+        return self.function(f"panels{count}x{width}", 5, body)
 
     def pack_transpose(self) -> Any:
         """out[kk*distance + i] = x[i*step + kk] for i < width (to the vector's end: the last), kk < k.

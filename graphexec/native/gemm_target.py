@@ -30,7 +30,8 @@ INSTRUCTION_SETS: tuple[tuple[str, int, Heights, Strips, tuple[str, ...]], ...] 
 TUNED: Mapping[str, Mapping[str, int]] = {
     "avx512": {"group": 4, "unroll": 2},
     "avx2": {  # 32 and 256 to 512 KiB; 16 registers, all of them taken by a tile
-        "dot_rows_at_once": 4, "narrow_columns": 8, "a_columns": 48, "a_bytes": 1 << 16, "b_tiles": 8, "b_bytes": 1 << 14,
+        "row_block": 48, "dot_rows_at_once": 4, "narrow_columns": 8, "a_columns": 48, "a_bytes": 1 << 16, "b_tiles": 8,
+        "b_bytes": 1 << 14,
     },
 }  # fmt: skip
 
@@ -46,9 +47,9 @@ class Target:
     strips: Strips  #: (rows, vectors) of the kernels for few rows
     fma: bool  #: whether the machine multiplies and adds with one rounding
     masks: bool  #: whether it loads part of a vector at the price of a whole one
-    depth: int = 512  #: most of k in one pass (kc)
+    depth_bytes: int = 2048  #: bytes of the most of k in one pass (kc): panels of either dtype are as large
     row_block: int = 84  #: rows of the packed block of A (mc)
-    block_width: int = 2048  #: bytes of a row of the packed block of B (nc)
+    block_columns: int = 512  #: columns of the packed block of B (nc)
     dot_depth: int = 4096  #: most of k in one pass of the dot product kernel
     row_depth: int = 4  #: rows of B that are added to a C of one row at a time
     row_reach: int = 12_800  #: bytes ahead at which the next ones are asked for, at most
@@ -82,9 +83,14 @@ class Target:
         return 2 * self.lanes
 
     @property
+    def depth(self) -> int:
+        """Most of k in one pass."""
+        return self.depth_bytes // self.item
+
+    @property
     def column_block(self) -> int:
         """Columns of the packed block of B."""
-        return max(self.block_width // self.item // self.columns, 1) * self.columns
+        return max(self.block_columns // self.columns, 1) * self.columns
 
     @property
     def packed_rows(self) -> int:
