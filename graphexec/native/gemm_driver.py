@@ -26,9 +26,9 @@ class Driver(Small):
             flags = accumulate.differs(0).pick(ADD_C, 0) | bias.differs(0).pick(ADD_BIAS, 0)
             along = (k > 1).pick(csa, 1)  # the stride of a dimension of size 1 may be anything
             by_rows = csb.equals(1) | n.equals(1)
-            one_tile = by_rows & (m <= target.rows) & (k <= target.depth) & ((n > 1) | (k <= target.lanes))
-            one_tile = one_tile & (n <= target.columns) & int(target.masks)
-            one_row = by_rows & m.equals(1) & (n >= target.columns) & (k >= target.row_depth)
+            one_tile = by_rows & (m <= target.rows) & (k <= target.depth) & (n <= target.columns) & int(target.masks)
+            one_tile = one_tile & ((n > 1) | (k <= (csa.equals(1)).pick(target.lanes, 4 * target.lanes)))
+            one_row = by_rows & m.equals(1) & (n >= target.columns) & (k >= target.row_depth) & self.by_row(n, k)
             narrow = csa.differs(1) & (k > 1) & (n <= target.narrow_columns) & (m >= 2 * target.lanes)
 
             def call_tile() -> None:

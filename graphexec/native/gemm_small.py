@@ -75,6 +75,10 @@ class Small(Loops):
 
         return self.loops("rows", 12, body)
 
+    def by_row(self, n: Int, k: Int) -> Int:
+        """Whether one row of C is done by `rows`: it is longer than a strip, or done before a strip's masks are made."""
+        return (n > self.target.strips[0][1] * self.target.lanes) | (k < 8 * self.target.row_depth)
+
     def row_of_dots(self) -> Any:
         """One row by a transposed B: dot products of x and the rows of y, a bounded block of k at a time."""
         item = self.target.item
@@ -134,9 +138,13 @@ class Small(Loops):
                 self.do(self.row_of_dots(), c, ldc, b, rsb, a, rsa, m, k, flags, bias, 0, work, piece, pieces)
                 self.finished(after, *self.part(m, self.target.dot_rows_at_once, piece, pieces), 0, 1)
             with csa.differs(1).holds(), vector.either() as (line, scattered):
-                with line:
-                    self.do(self.rows(), c, b, rsb, a, csa, m, k, flags, 0, piece, pieces, 0)
-                    self.finished(after, *self.part(m, target.lanes, piece, pieces), 0, 1)
+                with line, self.by_row(m, k).either() as (long, short):
+                    with long:
+                        self.do(self.rows(), c, b, rsb, a, csa, m, k, flags, 0, piece, pieces, 0)
+                        self.finished(after, *self.part(m, target.lanes, piece, pieces), 0, 1)
+                    with short, piece.equals(0).holds():
+                        self.do(self.strips(), c, m, b, 1, rsb, a, csa, 1, m, k, flags, 0, 0, 1, 0)
+                        self.finished(after, 0, m, 0, 1)
                 with scattered:
                     first, last = self.part(m, target.lanes, piece, pieces)
                     sums, lines = work + place, work + (place + chunk * target.narrow_columns * item)

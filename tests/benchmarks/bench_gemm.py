@@ -3,8 +3,10 @@
     python tests/benchmarks/bench_gemm.py [--dtype float64] [--shapes 32x64x64,1x512x784] [--cores SkylakeX,Haswell]
 
 Prints times and ratios (above 1: ours is faster). OpenBLAS runs as NumPy finds it and, each in a process of its own,
-with every kernel set named by --cores; ours runs beside it every time, turn by turn, and the best of all turns counts.
-`peak` is the share of what a loop of nothing but fused multiply-adds in registers reaches in the same process.
+with every kernel set named by --cores; where PyTorch is installed its `mm` runs too, called from Python as its users do,
+so that small shapes say more of that call than of the product. Ours runs beside them every time, turn by turn: a ratio
+is the median of those of all turns, a time the best. `peak` is the share of what a loop of nothing but fused
+multiply-adds in registers reaches in the same process.
 """
 
 import argparse
@@ -39,21 +41,43 @@ def openblas(dtype: str) -> tuple[Any, Any]:
     return gemm, gemv
 
 
-def best_of(rounds: int, *calls: Callable[[int], Any]) -> list[float]:
-    """Best time of each call in seconds, taken in turn; each call repeats as many times as it is told."""
+def turns(rounds: int, *calls: Callable[[int], Any]) -> Any:
+    """Seconds of each call, one row a turn; each call repeats as many times as it is told."""
+    import numpy as np
+
     repeats = []
     for call in calls:
         call(1)
         start = time.perf_counter()
         call(4)
         repeats.append(max(1, int(3e-4 * 4 / (time.perf_counter() - start))))
-    best = [float("inf")] * len(calls)
-    for _ in range(rounds):
+    seconds = np.empty((rounds, len(calls)))
+    for row in seconds:
         for which, (call, count) in enumerate(zip(calls, repeats, strict=True)):
             start = time.perf_counter()
             call(count)
-            best[which] = min(best[which], (time.perf_counter() - start) / count)
-    return best
+            row[which] = (time.perf_counter() - start) / count
+    return seconds
+
+
+def torch_product() -> Callable[..., Callable[[int], None]] | None:
+    """PyTorch's product of NumPy arrays on one thread, if it is installed."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    torch.set_num_threads(1)
+
+    def given(a: Any, b: Any, c: Any) -> Callable[[int], None]:
+        left, right, out = map(torch.from_numpy, (a, b, c))
+
+        def call(times: int) -> None:
+            for _ in range(times):
+                torch.mm(left, right, out=out)
+
+        return call
+
+    return given
 
 
 def compiled(dtype: str, isa: str | None) -> tuple[Any, Any, Any]:
@@ -87,7 +111,7 @@ def compiled(dtype: str, isa: str | None) -> tuple[Any, Any, Any]:
 
 
 def measure(dtype: str, isa: str | None, shapes: str, rounds: int) -> list[dict[str, Any]]:
-    """One row for each shape and transposition: our time, OpenBLAS's, the share of the peak."""
+    """One row for each shape and transposition: our time, how many times as long the others take, the share of the peak."""
     import numpy as np
 
     from graphexec.native.gemm import work_size
@@ -95,6 +119,7 @@ def measure(dtype: str, isa: str | None, shapes: str, rounds: int) -> list[dict[
 
     ours, theirs, theirs_vector = compiled(dtype, isa)
     burn, operations = fma_loop(dtype)
+    torch = torch_product()
     rng = np.random.default_rng(0)
     scratch = np.empty(work_size(dtype, isa) + 64, np.uint8)
     work = scratch.ctypes.data + -scratch.ctypes.data % 64
@@ -114,14 +139,17 @@ def measure(dtype: str, isa: str | None, shapes: str, rounds: int) -> list[dict[
         elif n == 1:
             calls[1] = lambda times, x=(c.ctypes.data, a.ctypes.data, way // 2, m, k, b.ctypes.data): \
                 theirs_vector(times, *x)
-        few = max(5, min(rounds, int(rounds * 2e8 / (m * n * k))))
-        seconds = best_of(few, *calls, lambda times: burn(times * 50_000))
-        peak = operations * 50_000 / seconds[2]
+        calls.append(lambda times: burn(times * 50_000))
+        if torch:
+            calls.append(torch(a.T if way // 2 else a, b.T if way % 2 else b, np.zeros_like(c)))
+        seconds = turns(max(5, min(rounds, int(rounds * 2e8 / (m * n * k)))), *calls)
+        best, ratios = seconds.min(axis=0), np.median(seconds / seconds[:, :1], axis=0)
+        peak = operations * 50_000 / best[2]
         error = abs(c - (a.T if way // 2 else a) @ (b.T if way % 2 else b)).max()
         assert error < k * np.finfo(dtype).eps * 16, (shape, way, error)
-        flops = 2 * m * n * k / seconds[0]
-        rows.append({"shape": shape, "way": "NT"[way // 2] + "NT"[way % 2], "us": seconds[0] * 1e6,
-                     "gflops": flops * 1e-9, "peak": flops / peak, "ratio": seconds[1] / seconds[0]})
+        flops = 2 * m * n * k / best[0]
+        rows.append({"shape": shape, "way": "NT"[way // 2] + "NT"[way % 2], "us": best[0] * 1e6, "gflops": flops * 1e-9,
+                     "peak": flops / peak, "ratios": [ratios[1], *ratios[3:]]})
     return rows
 
 
@@ -151,12 +179,15 @@ def main() -> None:
         return
     cores = [None, *filter(None, arguments.cores.split(","))]
     tables = [in_process(core, arguments) for core in cores]
-    print(f"{arguments.dtype}; us and ratios to OpenBLAS: best of {arguments.rounds} turns")
-    print(f"{'shape':>15} way        us GFLOP/s  peak" + "".join(f"{core or 'NumPy':>11}" for core in cores))
+    torch = len(tables[0][0]["ratios"]) > 1
+    print(f"{arguments.dtype}; us: best of {arguments.rounds} turns; ratios: medians")
+    print(f"{'shape':>15} way        us GFLOP/s  peak" + "".join(f"{core or 'NumPy':>11}" for core in cores)
+          + f"{'torch':>11}" * torch)
     for rows in zip(*tables, strict=True):
         us, gflops, peak = min(r["us"] for r in rows), max(r["gflops"] for r in rows), max(r["peak"] for r in rows)
+        others = [min(row["ratios"][1] for row in rows)] if torch else []
         print(f"{rows[0]['shape']:>15}  {rows[0]['way']} {us:9.2f} {gflops:7.1f} {peak:5.2f}"
-              + "".join(f"{row['ratio']:11.2f}" for row in rows))
+              + "".join(f"{ratio:11.2f}" for ratio in (*(row["ratios"][0] for row in rows), *others)))
 
 
 if __name__ == "__main__":
