@@ -26,27 +26,33 @@ class Driver(Small):
             flags = accumulate.differs(0).pick(ADD_C, 0) | bias.differs(0).pick(ADD_BIAS, 0)
             along = (k > 1).pick(csa, 1)  # the stride of a dimension of size 1 may be anything
             by_rows = csb.equals(1) | n.equals(1)
-            one_tile = by_rows & (m <= target.rows) & (k <= target.depth) & (n <= target.columns) & int(target.masks)
-            one_tile = one_tile & ((n > 1) | (k <= (csa.equals(1)).pick(target.lanes, 4 * target.lanes)))
+            one_tile = (m <= target.rows) & (k <= target.depth) & (n <= target.columns) & int(target.masks)
+            one_tile = one_tile & ((n > 1) | (k <= csa.equals(1).pick(target.lanes, 4 * target.lanes)))
             one_row = by_rows & m.equals(1) & (n >= target.columns) & (k >= target.row_depth) & self.by_row(n, k)
+            dots = (m <= target.dot_rows) & (k >= 2 * target.lanes) & (k * 2 >= m * m * target.lanes)  # the fewer rows, the sooner
             narrow = csa.differs(1) & (k > 1) & (n <= target.narrow_columns) & (m >= 2 * target.lanes)
 
-            def call_tile() -> None:
+            def call_tile(packed: bool) -> None:
                 with piece.equals(0).holds():
-                    self.do(self.tile, a, rsa, csa, b, rsb, c, ldc, k, m, n, flags, bias)
+                    width = (n <= target.lanes).pick(target.lanes, target.columns)
+                    panel = work + target.block_bytes
+                    if packed:
+                        self.do(self.pack(), panel, width, b, csb, rsb, n, k)
+                    self.do(self.tile, a, rsa, csa, *((panel, width) if packed else (b, rsb)), c, ldc, k, m, n, flags, bias)
                     self.finished(after, 0, m, 0, n)
 
             self.first_of(
                 ((m <= 0) | (n <= 0), lambda: None),
                 (k <= 0, lambda: self.do(self.empty(), c, ldc, m, n, flags, bias, piece, pieces, after)),
-                (one_tile, call_tile),
+                (by_rows & one_tile, lambda: call_tile(False)),
                 (n.equals(1) | narrow, lambda: self.do(self.narrow(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k,
                                                        flags, bias, work, piece, pieces, after)),
                 (one_row, lambda: self.do(self.rows(), c, a, csa, b, rsb, n, k, flags, bias, piece, pieces, after)),
                 (by_rows & (m <= target.strips[-1][0]), lambda: self.do(
                     self.strips(), c, ldc, a, rsa, csa, b, rsb, m, n, k, flags, bias, piece, pieces, after)),
-                (csb.differs(1) & (m <= target.dot_rows) & (k >= 2 * target.lanes), lambda: self.do(
+                (csb.differs(1) & dots, lambda: self.do(
                     self.few_dots(), c, ldc, a, rsa, csa, b, csb, m, n, k, flags, bias, work, piece, pieces, after)),
+                (one_tile, lambda: call_tile(True)),
                 (None, lambda: self.do(self.blocks(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias, work,
                                        piece, pieces, after)),
             )
