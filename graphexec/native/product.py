@@ -7,11 +7,14 @@ holds the call only.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
 from numba import carray, types  # type: ignore[attr-defined]
-from numba.extending import intrinsic, overload
+from numba.core import cgutils
+from numba.extending import intrinsic, lower_builtin, overload, type_callable
+from numba.np.arrayobj import make_array
 
 from graphexec import plugin
 from graphexec.native import patches, toolchain
@@ -64,21 +67,26 @@ def _status(builder: Any, after: Any) -> Any:
     return status
 
 
+def _call(builder: Any, kind: str, dtype: str, values: Sequence[Any]) -> Any:
+    """What a shared function returns for int64 arguments."""
+    i64, i32, pointer = ir.IntType(64), ir.IntType(32), ir.PointerType()
+    signature = ir.FunctionType(i32, [pointer, pointer, *[i64] * SHARED[kind]])
+    name = f"{PREFIX}{kind}_{dtype}"
+    function = builder.module.globals.get(name) or ir.Function(builder.module, signature, name)
+    result = cgutils.alloca_once(builder, i64)  # type: ignore[no-untyped-call]
+    exception = cgutils.alloca_once(builder, pointer)  # type: ignore[no-untyped-call]
+    builder.call(function, [result, exception, *values])
+    return builder.load(result)
+
+
 @functools.cache
-def _call(kind: str, dtype: str) -> Any:
+def _calling(kind: str, dtype: str) -> Any:
     count = SHARED[kind]
 
     @intrinsic
     def call(typing, *arguments):  # type: ignore[no-untyped-def]
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            i64, i32, pointer = ir.IntType(64), ir.IntType(32), ir.PointerType()
-            signature = ir.FunctionType(i32, [pointer, pointer, *[i64] * count])
-            name = f"{PREFIX}{kind}_{dtype}"
-            function = builder.module.globals.get(name) or ir.Function(builder.module, signature, name)
-            result = builder.alloca(i64)
-            unpacked = [builder.extract_value(values[0], k) for k in range(count)]
-            builder.call(function, [result, builder.alloca(pointer), *unpacked])
-            return builder.load(result)
+            return _call(builder, kind, dtype, [builder.extract_value(values[0], k) for k in range(count)])
 
         return types.int64(types.StarArgTuple([types.int64] * count)), generate  # type: ignore[no-untyped-call]
 
@@ -115,19 +123,7 @@ def register() -> None:
         for kind in SHARED:
             toolchain.reserve_symbol(f"{PREFIX}{kind}_{dtype}")
 
-    @overload(plugin.gemm)
-    def gemm(a, b, out, scratch, piece, pieces, accumulate=False, after=0):  # type: ignore[no-untyped-def]
-        call = _call("gemm", str(out.dtype))
-
-        def product(a, b, out, scratch, piece, pieces, accumulate=False, after=0):  # type: ignore[no-untyped-def]
-            size = out.itemsize
-            return call(
-                out.ctypes.data, out.strides[0] // size, a.ctypes.data, a.strides[0] // size, a.strides[1] // size,
-                b.ctypes.data, b.strides[0] // size, b.strides[1] // size, out.shape[0], out.shape[1], a.shape[1],
-                int(accumulate), 0, scratch, piece, pieces, after,
-            )  # fmt: skip
-
-        return product
+    _teach_gemm()
 
     @overload(plugin.array_at)
     def array_at(address, size, like):  # type: ignore[no-untyped-def]
@@ -149,9 +145,44 @@ def register() -> None:
     overload(plugin.fold)(_between("fold"))
 
 
+def _teach_gemm() -> None:
+    """`plugin.gemm` as one call of the shared function, whose arguments are taken out of the arrays' records.
+
+    Written to IR: as a Python function it would be typed and compiled anew for each kernel.
+    """
+
+    @type_callable(plugin.gemm)
+    def type_gemm(context):  # type: ignore[no-untyped-def]
+        def typer(a, b, out, scratch, piece, pieces, accumulate=None, after=None):  # type: ignore[no-untyped-def]
+            arrays = all(isinstance(x, types.Array) and x.ndim == 2 and x.dtype == out.dtype for x in (a, b, out))
+            return types.int64 if arrays and str(out.dtype) in ("float32", "float64") else None
+
+        return typer
+
+    @lower_builtin(plugin.gemm, types.Array, types.Array, types.Array, types.VarArg(types.Any))  # type: ignore[no-untyped-call]
+    def lower_gemm(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        i64, dtype = ir.IntType(64), signature.args[2].dtype
+        item = context.get_abi_sizeof(context.get_data_type(dtype))
+        a, b, out = (make_array(t)(context, builder, v) for t, v in zip(signature.args[:3], values[:3], strict=True))  # type: ignore[no-untyped-call]
+
+        def steps(array: Any) -> list[Any]:
+            return [builder.sdiv(s, i64(item)) for s in cgutils.unpack_tuple(builder, array.strides, 2)]  # type: ignore[no-untyped-call]
+
+        def size(array: Any, axis: int) -> Any:
+            return builder.extract_value(array.shape, axis)
+
+        numbers = [context.cast(builder, v, t, types.int64) for v, t in zip(values[3:], signature.args[3:], strict=True)]
+        scratch, piece, pieces, accumulate, after = [*numbers, *[i64(0)] * (5 - len(numbers))]
+        data = [builder.ptrtoint(x.data, i64) for x in (out, a, b)]
+        return _call(builder, "gemm", str(dtype), [
+            data[0], steps(out)[0], data[1], *steps(a), data[2], *steps(b), size(out, 0), size(out, 1), size(a, 1),
+            accumulate, i64(0), scratch, piece, pieces, after,
+        ])  # fmt: skip
+
+
 def _between(kind: str) -> Any:
     def function(image, patches, low, high, first, last, kernel, windows, strides, padding, dilations, lowest=0):  # type: ignore[no-untyped-def]
-        call = _call(kind, str(image.dtype))
+        call = _calling(kind, str(image.dtype))
 
         def moved(image, patches, low, high, first, last, kernel, windows, strides, padding, dilations, lowest=0):  # type: ignore[no-untyped-def]
             return call(

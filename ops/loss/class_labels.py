@@ -17,9 +17,9 @@ from graphexec.plugin import kernel
     errors={1: "a label is not between 0 and the number of classes"}, differentiable=False,
 )  # fmt: skip
 def class_labels(labels, classes, out):
-    label, target = labels.reshape(labels.size), out.reshape(out.size)
-    for i in range(label.size):
-        if label[i] < 0 or label[i] >= classes.size:
+    for i in range(labels.size):
+        label = labels.flat[i]
+        if label < 0 or label >= classes.size:
             return 1
-        target[i] = label[i]
+        out.flat[i] = label
     return 0
