@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from graphexec.native.gemm import WORK_ALIGNMENT, gemm_function, work_size, worthwhile_pieces
+from graphexec.native.gemm import WORK_ALIGNMENT, gemm_function, work_size
 from graphexec.native.gemm_target import host_features, target_for
 
 ISAS = ("avx512", "avx2", "neon", "scalar") if "avx512vl" in host_features() else ("avx2", "neon", "scalar")
@@ -200,13 +200,6 @@ def test_targets() -> None:
         gemm_function("int32")
     with pytest.raises(ValueError, match="unknown instruction set"):
         gemm_function("float32", "mmx")
-
-
-def test_worthwhile_pieces() -> None:
-    assert worthwhile_pieces(4, 8, 2) == worthwhile_pieces(32, 64, 64) == worthwhile_pieces(0, 5, 5) == 1
-    assert worthwhile_pieces(1, 1, 10**7) == 1
-    assert worthwhile_pieces(1024, 1024, 1024) > 100
-    assert worthwhile_pieces(128, 512, 784, 8) > worthwhile_pieces(128, 512, 784) > 8
 
 
 @pytest.mark.parametrize("features", ["avx512", "avx2", "neon", "scalar"])

@@ -41,12 +41,6 @@ def work_size(dtype: DTypeLike, features: Mapping[str, bool] | str | None = None
     return target_for(dtype, features).work_bytes
 
 
-def worthwhile_pieces(m: int, n: int, k: int, item: int = 4) -> int:
-    """How many threads one product is worth: 10 microseconds for each, at 150 GFLOP/s (float32) or 60 GB/s."""
-    nanoseconds = max(m * n * k * item // 300, (m * k + k * n + m * n) * item // 60)
-    return max(min(nanoseconds // 10_000, (m + 7) // 8 * ((n + 31) // 32)), 1)
-
-
 def gemm_function(dtype: DTypeLike, features: Mapping[str, bool] | str | None = None) -> Callable[..., int]:
     """The matrix product of `dtype` as a Python function that Numba compiles.
 
