@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 SHORT = 0.02
 """Seconds: an epoch expected to be shorter runs in the calling thread, where Ctrl-C waits for it."""
 
-MANY = 10_000
-"""Rows whose next order is drawn while an epoch runs: it takes 10 ns a row."""
-
 Entry = dict[str, Any]
 
 
@@ -59,12 +56,11 @@ def fit(
     held_out = None if validation is None else Passes(exe, validation, "evaluate", _wanted(exe, metrics), batch_size)
     history: list[Entry] = []
     with _Watch(bar, epochs * passes.steps, exe.graph.name) as watch:
-        shuffles = _Shuffles(exe.seed, passes.rows, start_epoch + epochs, watch.pool)
         for epoch in range(start_epoch + 1, start_epoch + epochs + 1):
             begin = time.perf_counter()
-            entry: Entry = {"epoch": epoch, **passes.run(shuffles.order(epoch) if shuffle else None, watch)}
+            entry: Entry = {"epoch": epoch, **passes.run(epoch if shuffle else None, watch)}
             if held_out is not None:
-                entry["held_out"] = held_out.run(None, None)
+                entry["held_out"] = held_out.run()
             entry["seconds"] = time.perf_counter() - begin
             history.append(entry)
             watch.describe(entry)
@@ -77,7 +73,7 @@ def evaluate(
     exe: Executable, data: Mapping[str, Any], metrics: Mapping[str, str] | Iterable[str] = (), *, batch_size: int | None = None
 ) -> dict[str, float]:
     """The loss and metrics over a data set: means of the batches' values weighted by rows. Nothing is updated."""
-    return Passes(exe, data, "evaluate", _wanted(exe, metrics), batch_size).run(None, None)
+    return Passes(exe, data, "evaluate", _wanted(exe, metrics), batch_size).run()
 
 
 def _wanted(exe: Executable, metrics: Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
@@ -96,16 +92,18 @@ class Passes:
         batch = self.rows if batch_size is None else min(batch_size, self.rows)
         self.whole, rest = divmod(self.rows, batch) if batch else (0, 0)
         self.steps = self.whole + (rest > 0)
-        self.order = np.arange(self.rows, dtype=np.int64)
+        self.order, self.key = np.arange(self.rows, dtype=np.int64), np.zeros(2, np.int64)
+        self._shuffler: Runner | None = None
         self.cursor = np.zeros((), np.int64)
         self.totals = {name: np.zeros((), np.float64) for name in self.wanted}
         self.runners = [(self._runner(kind, batch), self.whole)] if self.whole else []
         if rest:
             self.runners.append((self._runner(kind, rest), 1))
 
-    def run(self, order: np.ndarray | None, watch: _Watch | None) -> dict[str, float]:
-        """One pass over the data; means by name."""
-        self.order[...] = np.arange(self.rows) if order is None else order
+    def run(self, epoch: int | None = None, watch: _Watch | None = None) -> dict[str, float]:
+        """One pass over the data, shuffled by the seed and the number of the epoch if that is given; means by name."""
+        if epoch is not None:
+            self._shuffle(epoch)
         self.cursor[...] = 0
         for total in self.totals.values():
             total[...] = 0.0
@@ -116,6 +114,21 @@ class Passes:
             else:
                 watch.run(runner, times)
         return {name: float(total) / self.rows if self.rows else float("nan") for name, total in self.totals.items()}
+
+    def _shuffle(self, epoch: int) -> None:
+        """Draws the order of rows; see the op `shuffle`."""
+        from graphexec.executable import Runner
+
+        if self._shuffler is None:
+            nothing = Order("shuffle", [], [], [], {})
+            builder = OrderBuilder(nothing)
+            leaves = _leaf(builder, "epoch.order", self.order.shape, "int64"), _leaf(builder, "epoch.key", self.key.shape, "int64")
+            builder.add(registry.get("shuffle"), leaves, {}, "epoch.shuffle")
+            order = infer(builder.order(nothing), Sizes({}))
+            program = pipeline.lowered(order, {"epoch.order": self.order, "epoch.key": self.key}, 1)
+            self._shuffler = Runner(program, order, {}, 1)
+        self.key[...] = np.array([self.exe.seed % 2**64, epoch], np.uint64).view(np.int64)
+        self._shuffler.run()
 
     def _runner(self, kind: str, batch: int) -> Runner:
         from graphexec.executable import Runner
@@ -216,24 +229,6 @@ def _leaf(builder: OrderBuilder, name: str, shape: tuple[int, ...], dtype: str) 
     return index
 
 
-class _Shuffles:
-    """The order of rows in each epoch, by (seed, epoch); where there are MANY, the next is drawn while an epoch runs."""
-
-    def __init__(self, seed: int, rows: int, last: int, pool: Callable[[], ThreadPoolExecutor]) -> None:
-        self._seed, self._rows, self._last, self._pool = seed, rows, last, pool
-        self._next: Future[np.ndarray] | None = None
-
-    def order(self, epoch: int) -> np.ndarray:
-        """Epochs are asked for one after the other."""
-        order = self._draw(epoch) if self._next is None else self._next.result()
-        ahead = self._rows >= MANY and epoch < self._last
-        self._next = self._pool().submit(self._draw, epoch + 1) if ahead else None
-        return order
-
-    def _draw(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self._seed, epoch]).permutation(self._rows)
-
-
 class _Watch:
     """Runs epochs while it shows progress and listens for Ctrl-C."""
 
@@ -260,11 +255,6 @@ class _Watch:
         if self._bar is not None:
             self._bar.set_postfix_str(f"epoch {entry['epoch']}, loss {entry.get('loss', float('nan')):.4g}", refresh=False)
 
-    def pool(self) -> ThreadPoolExecutor:
-        """One thread for an epoch and one for the order of the next."""
-        self._pool = self._pool or ThreadPoolExecutor(2, "graphexec-fit")
-        return self._pool
-
     def run(self, runner: Runner, times: int) -> None:
         runner.progress[:] = 0
         self._before = self._shown = 0
@@ -281,7 +271,8 @@ class _Watch:
 
     def _run_beside(self, runner: Runner, times: int) -> None:
         """The native call in another thread; this one stays free for signals and for the bar."""
-        future: Future[None] = self.pool().submit(runner.run, times)
+        self._pool = self._pool or ThreadPoolExecutor(1, "graphexec-fit")
+        future: Future[None] = self._pool.submit(runner.run, times)
         try:
             while True:
                 try:

@@ -35,6 +35,11 @@ def integers(shape: tuple[int, ...], low: int = -3, high: int = 4, /, kind: str 
     return Sample(lambda rng, dtype: [rng.integers(low, high, shape).astype(kind)], attributes)
 
 
+def permuted(order: tuple[int, ...], key: tuple[int, ...]) -> Sample:
+    """An order of rows, whatever it is, and what the next is drawn from."""
+    return Sample(lambda rng, dtype: [rng.integers(-9, 9, order), rng.integers(-(2**63), 2**63, key)])
+
+
 def spread(*shapes: tuple[int, ...], **attributes: Any) -> Sample:
     """Floating operands whose elements are far apart, so that a largest element stays the largest nearby."""
 
@@ -243,6 +248,9 @@ SAMPLES: dict[str, list[Sample]] = {
     "scatter_add": [
         added_at((5, 3), (4,), 0), added_at((5, 3), (2, 3), 0), added_at((5, 3), (), 0), added_at((2, 4, 3), (6,), 1),
         added_at((2, 4), (9,), -1), added_at((5, 3), (0,), 0), added_at((1, 3), (4,), 0), added_at((5, 0), (4,), 0),
+    ],
+    "shuffle": [
+        permuted((7,), (2,)), permuted((3, 5), (3, 1)), permuted((2, 4), (2, 3)), permuted((0,), (2,)), permuted((1,), (0,)),
     ],
     "one_hot": [
         integers((4,), 0, 3, depth=3), integers((2, 3), -1, 5, "int32", depth=4), integers((), 0, 3, depth=3),

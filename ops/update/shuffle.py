@@ -1,0 +1,72 @@
+"""A random order of rows, made anew from a key, in place: how an epoch is shuffled.
+
+    order = a permutation of 0 ... n - 1, every one as likely as another, the same for the same key
+
+Shapes: order (n,), key (k,), such as a seed and an epoch. Dtypes: int64. Sources: Fisher and Yates's shuffle as in Knuth, TAOCP
+2, 3.4.2; numbers from SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014),
+bounded after Lemire, "Fast random integer generation in an interval", ACM TOMACS 29(1), 2019.
+"""
+
+import numpy as np
+
+from graphexec.plugin import kernel
+
+STEP, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
+S30, S27, S31 = np.uint64(30), np.uint64(27), np.uint64(31)
+
+
+def _mixed(z):
+    z = (z ^ (z >> S30)) * FIRST
+    z = (z ^ (z >> S27)) * SECOND
+    return z ^ (z >> S31)
+
+
+def _reference(order, key):
+    order, key = np.asarray(order), np.asarray(key)
+    out = np.empty_like(order)
+    if out.ndim > 1 or key.ndim > 1:
+        batch = np.broadcast_shapes(order.shape[:-1], key.shape[:-1])
+        keys = np.broadcast_to(key, (*batch, key.shape[-1]))
+        out = np.empty((*batch, order.shape[-1]), order.dtype)
+        for at in np.ndindex(batch):
+            out[at] = _reference(out[at], keys[at])
+        return out
+    out[:] = np.arange(out.size)
+    with np.errstate(over="ignore"):
+        state = np.uint64(0)
+        for part in key.astype(np.uint64):
+            state = _mixed((state ^ part) + STEP)
+        for i in range(out.size - 1, 0, -1):
+            bound = np.uint64(i + 1)
+            state = state + STEP
+            product = (_mixed(state) >> HALF) * bound
+            while (product & LOW) < (LOW + np.uint64(1)) % bound:
+                state = state + STEP
+                product = (_mixed(state) >> HALF) * bound
+            j = int(product >> HALF)
+            out[i], out[j] = out[j], out[i]
+    return out
+
+
+@kernel("(n),(k)->(n)", reference=_reference, updates=("order",), types={"order": "int64", "key": "int64", "out": "int64"},
+        differentiable=False, errors={1: "it has more rows than numbers of 32 bits can tell apart"})  # fmt: skip
+def shuffle(order, key, out):
+    if out.size > LOW:
+        return 1
+    for i in range(out.size):
+        out[i] = i
+    state = np.uint64(0)
+    for part in key:
+        state = _mixed((state ^ np.uint64(part)) + STEP)
+    for i in range(out.size - 1, 0, -1):
+        bound = np.uint64(i + 1)
+        state = state + STEP
+        product = (_mixed(state) >> HALF) * bound
+        if (product & LOW) < bound:  # rarely: which draws to leave out takes a division
+            while (product & LOW) < (LOW + np.uint64(1)) % bound:
+                state = state + STEP
+                product = (_mixed(state) >> HALF) * bound
+        j = np.int64(product >> HALF)
+        out[i], out[j] = out[j], out[i]
+    return 0
