@@ -42,15 +42,15 @@ def link(payload: bytes, entry: str) -> int:
     return toolchain.load(code, entry)
 
 
-def obtain(name: str, make: Callable[[], tuple[list[str], str]], *, loops: bool = True) -> int:
+def obtain(name: str, make: Callable[[], tuple[list[str], str]], *, written: bool = False) -> int:
     """The address of a kernel, from the disk or made by ``make``: IR modules, and their entry, which is ``name``.
 
-    Without ``loops`` they are compiled as they are written; see `toolchain.optimized`.
+    For ``written`` see `toolchain.optimized`.
     """
     payload = cache.read(name + ".o")
     if payload is None:
         modules, entry = make()
-        code = toolchain.build(modules, entry, loops=loops)
+        code = toolchain.build(modules, entry, written=written)
         payload = pack(code, needs(modules))
         cache.write(name + ".o", payload)
     return link(payload, name)
@@ -62,8 +62,8 @@ def require(name: str) -> None:
         if name in _loaded or (name in runtime.SYMBOLS and toolchain.is_known(name)):
             return
         unique = toolchain.symbol_name(f"shared_{name.removeprefix(PREFIX)}", fingerprint.environment())
-        written = name.startswith(f"{PREFIX}gemm_")  # in vectors, as it is to be
-        _loaded[name] = obtain(unique, lambda: (_compile(name, unique), unique), loops=not written)
+        written = name.startswith(f"{PREFIX}gemm_")
+        _loaded[name] = obtain(unique, lambda: (_compile(name, unique), unique), written=written)
         toolchain.add_symbol(name, _loaded[name])
 
 

@@ -62,10 +62,10 @@ def _target_machine() -> llvm.TargetMachine:
     )
 
 
-def build(modules: Sequence[str], entry: str, *, loops: bool = True) -> bytes:
-    """Object code of IR modules linked and optimised together; only ``entry`` stays visible. For ``loops`` see `optimized`."""
+def build(modules: Sequence[str], entry: str, *, written: bool = False) -> bytes:
+    """Object code of IR modules linked and optimised together; only ``entry`` stays visible. For ``written`` see `optimized`."""
     with _LOCK:
-        return bytes(_target_machine().emit_object(optimized(modules, entry, pack=loops, loops=loops)))
+        return bytes(_target_machine().emit_object(optimized(modules, entry, pack=not written, written=written)))
 
 
 def assembly(modules: Sequence[str], entry: str) -> str:
@@ -74,10 +74,10 @@ def assembly(modules: Sequence[str], entry: str) -> str:
         return str(_target_machine().emit_assembly(optimized(modules, entry)))
 
 
-def optimized(modules: Sequence[str], entry: str, *, pack: bool = True, loops: bool = True) -> llvm.ModuleRef:
+def optimized(modules: Sequence[str], entry: str, *, pack: bool = True, written: bool = False) -> llvm.ModuleRef:
     """IR modules linked and put through LLVM's -O3; without ``pack`` neighbouring operations are not made vectors.
 
-    Without ``loops`` nothing is done to loops: code that is written in vectors, and unrolled, compiles twice as fast.
+    Where they are ``written`` as their author wants them, in vectors and unrolled, they stay as they are.
     """
     _load_llvm()
     with _LOCK:
@@ -86,8 +86,8 @@ def optimized(modules: Sequence[str], entry: str, *, pack: bool = True, loops: b
             module.link_in(llvm.parse_assembly(text))
         module.verify()
         _internalize(module, entry)
-        options = llvm.create_pipeline_tuning_options(speed_level=3 if loops else 1)
-        options.loop_vectorization = options.loop_unrolling = options.loop_interleaving = loops
+        options = llvm.create_pipeline_tuning_options(speed_level=0 if written else 3)
+        options.loop_vectorization = options.loop_unrolling = options.loop_interleaving = not written
         options.slp_vectorization = pack
         builder = llvm.create_pass_builder(_target_machine(), options)
         builder.getModulePassManager().run(module, builder)
