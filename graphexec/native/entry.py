@@ -222,7 +222,7 @@ def _running(name: str, linkage: str) -> list[str]:
 def _loaded(kind: str, make: Callable[[str], list[str]]) -> int:
     """The address of a function whose IR ``make`` gives for its name."""
     name = toolchain.symbol_name(kind, fingerprint.environment(), *make(kind))
-    return library.obtain(name, lambda: (["\n".join(make(name))], name))
+    return library.obtain(name, lambda: (["\n".join(make(name))], name), written=True)
 
 
 @functools.cache
