@@ -193,6 +193,7 @@ def test_targets() -> None:
             target = target_for(dtype, isa)
             assert target.lanes * target.item in (64, 32, 16, target.item)
             assert target.narrow_rows % target.lanes == target.column_block % target.columns == 0
+            assert target.row_block % target.rows == 0  # panels of A are packed several at a time where all are whole
             assert work_size(dtype, isa) <= 2 << 20
     assert target_for("float32", {"avx2": True, "fma": True, "avx512f": False}).isa == "avx2"
     assert target_for("float32", {}).isa == "scalar"

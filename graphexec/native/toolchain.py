@@ -65,7 +65,7 @@ def _target_machine() -> llvm.TargetMachine:
 def build(modules: Sequence[str], entry: str, *, written: bool = False) -> bytes:
     """Object code of IR modules linked and optimised together; only ``entry`` stays visible. For ``written`` see `optimized`."""
     with _LOCK:
-        return bytes(_target_machine().emit_object(optimized(modules, entry, pack=not written, written=written)))
+        return bytes(_target_machine().emit_object(optimized(modules, entry, written=written)))
 
 
 def assembly(modules: Sequence[str], entry: str) -> str:
@@ -87,7 +87,7 @@ def optimized(modules: Sequence[str], entry: str, *, pack: bool = True, written:
         module.verify()
         _internalize(module, entry)
         options = llvm.create_pipeline_tuning_options(speed_level=0 if written else 3)
-        options.loop_vectorization = options.loop_unrolling = options.loop_interleaving = not written
+        options.loop_vectorization = options.loop_unrolling = options.loop_interleaving = True
         options.slp_vectorization = pack
         builder = llvm.create_pass_builder(_target_machine(), options)
         builder.getModulePassManager().run(module, builder)

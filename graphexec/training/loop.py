@@ -52,13 +52,13 @@ def fit(
     if epochs < 0 or (batch_size is not None and batch_size < 1):
         raise DataError(f"epochs={epochs} and batch_size={batch_size} must be positive")
     bar = sys.stderr.isatty() if progress is None else progress
-    passes = Passes(exe, data, "step", {} if exe.loss is None else {"loss": exe.loss}, batch_size)
+    passes = Passes(exe, data, "step", {} if exe.loss is None else {"loss": exe.loss}, batch_size, shuffle=shuffle)
     held_out = None if validation is None else Passes(exe, validation, "evaluate", _wanted(exe, metrics), batch_size)
     history: list[Entry] = []
     with _Watch(bar, epochs * passes.steps, exe.graph.name) as watch:
         for epoch in range(start_epoch + 1, start_epoch + epochs + 1):
             begin = time.perf_counter()
-            entry: Entry = {"epoch": epoch, **passes.run(epoch if shuffle else None, watch)}
+            entry: Entry = {"epoch": epoch, **passes.run(epoch, watch)}
             if held_out is not None:
                 entry["held_out"] = held_out.run()
             entry["seconds"] = time.perf_counter() - begin
@@ -85,25 +85,27 @@ class Passes:
     """Goes over a data set, as often as it is asked to: the programs for whole batches and for the rest."""
 
     def __init__(
-        self, exe: Executable, data: Mapping[str, Any], kind: str, wanted: Mapping[str, str], batch_size: int | None
-    ) -> None:
+        self, exe: Executable, data: Mapping[str, Any], kind: str, wanted: Mapping[str, str], batch_size: int | None,
+        shuffle: bool = False,
+    ) -> None:  # fmt: skip
         self.exe, self.wanted = exe, dict(wanted)
         self.dimension, self.rows, self.arrays = _rows(exe, data)
         batch = self.rows if batch_size is None else min(batch_size, self.rows)
         self.whole, rest = divmod(self.rows, batch) if batch else (0, 0)
         self.steps = self.whole + (rest > 0)
         self.order, self.key = np.arange(self.rows, dtype=np.int64), np.zeros(2, np.int64)
-        self._shuffler: Runner | None = None
+        self._shuffler = self._shuffling() if shuffle else None
         self.cursor = np.zeros((), np.int64)
         self.totals = {name: np.zeros((), np.float64) for name in self.wanted}
         self.runners = [(self._runner(kind, batch), self.whole)] if self.whole else []
         if rest:
             self.runners.append((self._runner(kind, rest), 1))
 
-    def run(self, epoch: int | None = None, watch: _Watch | None = None) -> dict[str, float]:
-        """One pass over the data, shuffled by the seed and the number of the epoch if that is given; means by name."""
-        if epoch is not None:
-            self._shuffle(epoch)
+    def run(self, epoch: int = 0, watch: _Watch | None = None) -> dict[str, float]:
+        """One pass over the data, which the seed and the number of the epoch shuffle; means by name."""
+        if self._shuffler is not None:
+            self.key[...] = np.array([self.exe.seed % 2**64, epoch], np.uint64).view(np.int64)
+            self._shuffler.run()
         self.cursor[...] = 0
         for total in self.totals.values():
             total[...] = 0.0
@@ -115,20 +117,16 @@ class Passes:
                 watch.run(runner, times)
         return {name: float(total) / self.rows if self.rows else float("nan") for name, total in self.totals.items()}
 
-    def _shuffle(self, epoch: int) -> None:
-        """Draws the order of rows; see the op `shuffle`."""
+    def _shuffling(self) -> Runner:
+        """The program that draws the order of rows; see the op `shuffle`."""
         from graphexec.executable import Runner
 
-        if self._shuffler is None:
-            nothing = Order("shuffle", [], [], [], {})
-            builder = OrderBuilder(nothing)
-            leaves = _leaf(builder, "epoch.order", self.order.shape, "int64"), _leaf(builder, "epoch.key", self.key.shape, "int64")
-            builder.add(registry.get("shuffle"), leaves, {}, "epoch.shuffle")
-            order = infer(builder.order(nothing), Sizes({}))
-            program = pipeline.lowered(order, {"epoch.order": self.order, "epoch.key": self.key}, 1)
-            self._shuffler = Runner(program, order, {}, 1)
-        self.key[...] = np.array([self.exe.seed % 2**64, epoch], np.uint64).view(np.int64)
-        self._shuffler.run()
+        nothing = Order("shuffle", [], [], [], {})
+        builder = OrderBuilder(nothing)
+        leaves = _leaf(builder, "epoch.order", self.order.shape, "int64"), _leaf(builder, "epoch.key", self.key.shape, "int64")
+        builder.add(registry.get("shuffle"), leaves, {}, "epoch.shuffle")
+        order = infer(builder.order(nothing), Sizes({}))
+        return Runner(pipeline.lowered(order, {"epoch.order": self.order, "epoch.key": self.key}, 1), order, {}, 1)
 
     def _runner(self, kind: str, batch: int) -> Runner:
         from graphexec.executable import Runner

@@ -1,7 +1,7 @@
 """Time of a training step, workload by workload, with graphexec alone.
 
     python tests/benchmarks/run.py [xor mnist ...] [--threads 2] [--seconds 2] [--json out.json]
-    python tests/benchmarks/run.py --fit                 the step inside `fit`, 1000 mini-batches an epoch
+    python tests/benchmarks/run.py --fit                 the step inside `fit`, 1000 mini-batches an epoch or --batches N
     python tests/benchmarks/run.py --profile nested      the time of each instruction, on one thread
 
 Every workload runs in a process of its own.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import json
 import resource
 import subprocess
@@ -29,7 +30,6 @@ clock = time.perf_counter
 BLOCK = 0.005
 """Seconds that a sample takes at least, of as many steps as fit."""
 FIT = ("xor", "digits")
-BATCHES = 1000
 
 
 def sample(run: Callable[[int], Any], seconds: float) -> np.ndarray:
@@ -74,23 +74,19 @@ def measure(name: str, threads: int, seconds: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def fit(name: str, threads: int, seconds: float) -> dict[str, Any]:
+def fit(name: str, threads: int, seconds: float, batches: int) -> dict[str, Any]:
     """Microseconds a step inside `fit`: the shuffle, the choice of rows and the sum of the losses included."""
     w = models.get(name)
     size = len(w.data["x"])
     exe = models.build(w, threads=threads, batch="batch")
-    data = {k: np.concatenate([v] * BATCHES) for k, v in w.data.items()}
+    data = {k: np.concatenate([v] * batches) for k, v in w.data.items()}
     epochs: list[float] = []
 
-    def run(count: int) -> None:
-        epochs.extend(e["seconds"] for e in exe.fit(data, epochs=count, batch_size=size, progress=False))
-
-    run(1)
-    del epochs[:]
     end = clock() + seconds
     while clock() < end or len(epochs) < 3:
-        run(1)
-    p10, median, p90 = np.percentile(np.array(epochs) * 1e6 / BATCHES, [10, 50, 90])
+        history = exe.fit(data, epochs=20, batch_size=size, progress=False)
+        epochs.extend(e["seconds"] for e in history[1:])  # the first tells how long a step takes
+    p10, median, p90 = np.percentile(np.array(epochs) * 1e6 / batches, [10, 50, 90])
     _, call, _ = bound(name, threads)
     return {"median": median, "p10": p10, "p90": p90, "step": float(np.median(sample(lambda k: repeated(call, k), seconds)))}
 
@@ -158,7 +154,7 @@ def instruction_times(runner: Any, seconds: float) -> np.ndarray:
 def child(name: str, a: argparse.Namespace) -> dict[str, Any]:
     """A workload in a process of its own."""
     command = [sys.executable, __file__, name, "--child", "--threads", str(a.threads), "--seconds", str(a.seconds)]
-    command += ["--fit"] * a.fit + ["--profile"] * a.profile
+    command += ["--fit"] * a.fit + ["--profile"] * a.profile + ["--batches", str(a.batches)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
         return {"error": (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]}
@@ -190,6 +186,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=2.0, help="of measuring, for each figure")
     parser.add_argument("--fit", action="store_true", help="the step inside fit")
+    parser.add_argument("--batches", type=int, default=1000, help="of an epoch of --fit")
     parser.add_argument("--profile", action="store_true", help="the time of each instruction")
     parser.add_argument("--top", type=int, default=40, help="lines of a profile")
     parser.add_argument("--json", metavar="FILE")
@@ -201,7 +198,7 @@ def main() -> None:
         if name not in known:
             parser.error(f"there is no workload {name!r} here: choose from {', '.join(known)}")
     if a.child:
-        work = fit if a.fit else profile if a.profile else measure
+        work = functools.partial(fit, batches=a.batches) if a.fit else profile if a.profile else measure
         print(json.dumps(work(names[0], a.threads, a.seconds)))
         return
     if not a.profile:
