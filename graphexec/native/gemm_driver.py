@@ -6,10 +6,12 @@ the kernels. Arguments of every function are int64; addresses are plain integers
 
 from typing import Any
 
-from graphexec.native.gemm_ir import ADD_BIAS, ADD_C, Int
+from graphexec.native.gemm_ir import ADD_BIAS, ADD_C, I64, Int
 from graphexec.native.gemm_small import Small
 
 PAGE = 4096  #: rows this many bytes apart fall on the same lines of a first-level cache
+
+ONE = 1 << 16  #: of fixed-point numbers: a division by the number of tiles is a multiplication by its inverse
 
 GROUP = 4  #: panels that are packed together where their lines are side by side
 
@@ -30,7 +32,12 @@ class Driver(Small):
             one_tile = one_tile & ((n > 1) | (k <= csa.equals(1).pick(target.lanes, 4 * target.lanes)))
             one_row = by_rows & m.equals(1) & (n >= target.columns) & (k >= target.row_depth) & self.by_row(n, k)
             dots = (m <= target.dot_rows) & (k >= 2 * target.lanes) & (k * 2 >= m * m * target.lanes)  # the fewer rows, the sooner
-            narrow = csa.differs(1) & (k > 1) & (n <= target.narrow_columns) & (m >= 2 * target.lanes)
+            less = m * (n + csa.equals(1).pick(k, 0)) * 2 <= n * k  # to turn round than B
+            fits = (m <= target.narrow_rows) & (m.up(target.lanes) * n <= target.turned // target.lanes)
+            turned = csb.differs(1) & less & fits & (m >= target.lanes)
+            wasteful = (n <= 2 * target.narrow_columns) & ((n.up(target.lanes) * target.lanes - n) * 5 >= n)
+            wasteful = wasteful & self.few_beside(m, n, k, csa, csb).equals(0)
+            narrow = csa.differs(1) & (k > 1) & (m >= 2 * target.lanes) & ((n <= target.narrow_columns) | wasteful)
 
             def call_tile(packed: bool) -> None:
                 with piece.equals(0).holds():
@@ -53,7 +60,9 @@ class Driver(Small):
                 (csb.differs(1) & dots, lambda: self.do(
                     self.few_dots(), c, ldc, a, rsa, csa, b, csb, m, n, k, flags, bias, work, piece, pieces, after)),
                 (one_tile, lambda: call_tile(True)),
-                (None, lambda: self.do(self.blocks(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias, work,
+                (turned, lambda: self.do(self.turned(), c, ldc, a, rsa, csa, b, csb, m, n, k, flags, bias, work, piece, pieces,
+                                         after)),
+                (None, lambda: self.do(self.shared(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias, work,
                                        piece, pieces, after)),
             )
 
@@ -74,38 +83,63 @@ class Driver(Small):
 
         return self.loops("pack", 7, body)
 
-    def share(self, m: Int, n: Int, piece: Int, pieces: Int) -> tuple[Int, Int, Int, Int]:
-        """The rectangle of C that is `piece`'s: whole tiles of a grid, about square."""
+    def few_beside(self, m: Int, n: Int, k: Int, csa: Int, csb: Int) -> Int:
+        """How many of the last columns are done beside the others, for they would take a vector of their own; 0 for none."""
+        lanes = self.target.lanes
+        few = n % lanes
+        lines = (few <= 2) & (m <= 4 * lanes) | (n > 2 * self.target.narrow_columns)
+        worthwhile = (n > lanes) & (k >= 2 * lanes) & (few <= lanes // 4) & (csa.equals(1) | (m >= lanes) & lines)
+        return (csb.equals(1) & worthwhile).pick(few, 0)
+
+    def shared(self) -> Any:
+        """A piece's rectangle of the general product: whole tiles of a grid, about square."""
         tall, wide = self.target.rows, self.target.columns
-        tiles, panels = m.up(tall), n.up(wide)
-        down = pieces.equals(0).pick(1, 1)
-        for rows in (2, 4, 8, 16):
-            square = (pieces % rows).equals(0) & (tiles >= 2 * rows) & (m * pieces > n * (rows * rows // 4))
-            down = (square & down.equals(rows // 2)).pick(rows, down)
-        down = ((panels * down < pieces) & (tiles >= pieces)).pick(pieces, down)
-        across = pieces // down
-        i, j = piece // across, piece % across
-        return ((tiles * i // down * tall).at_most(m), (tiles * (i + 1) // down * tall).at_most(m),
-                (panels * j // across * wide).at_most(n), (panels * (j + 1) // across * wide).at_most(n))
+
+        def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, m: Int, n: Int, k: Int,
+                 flags: Int, bias: Int, work: Int, piece: Int, pieces: Int, after: Int) -> None:
+            few = self.few_beside(m, n, k, csa, csb)
+            end = n - few
+
+            def rectangle(top: Int | int, bottom: Int, left: Int | int, right: Int) -> None:
+                self.do(self.blocks(), c, ldc, a, rsa, csa, b, rsb, csb, top, bottom, left, right, right.equals(end).pick(few, 0),
+                        k, flags, bias, work, after)
+
+            with pieces.equals(1).either() as (all_of_it, part):  # divisions take longer than the smallest products
+                with all_of_it:
+                    rectangle(0, m, 0, end)
+                with part:
+                    tiles, panels = m.up(tall), end.up(wide)
+                    down = Int(pieces.builder, I64(1))
+                    for rows in (2, 4, 8, 16):
+                        square = (pieces % rows).equals(0) & (tiles >= 2 * rows) & (m * pieces > n * (rows * rows // 4))
+                        down = (square & down.equals(rows // 2)).pick(rows, down)
+                    down = ((panels * down < pieces) & (tiles >= pieces)).pick(pieces, down)
+                    across = pieces // down
+                    i, j = piece // across, piece % across
+                    rectangle((tiles * i // down * tall).at_most(m), (tiles * (i + 1) // down * tall).at_most(m),
+                              (panels * j // across * wide).at_most(end), (panels * (j + 1) // across * wide).at_most(end))
+
+        return self.loops("shared", 17, body)
 
     def blocks(self) -> Any:
         """Blocks of columns, of k, of rows, then register tiles."""
         target = self.target
         item = target.item
 
-        def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, m: Int, n: Int, k: Int,
-                 flags: Int, bias: Int, work: Int, piece: Int, pieces: Int, after: Int) -> None:
-            top, bottom, left, right = self.share(m, n, piece, pieces)
+        def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, top: Int, bottom: Int, left: Int,
+                 right: Int, few: Int, k: Int, flags: Int, bias: Int, work: Int, after: Int) -> None:
             clashing_a, clashing_b = ((s * item % PAGE).equals(0) & (k >= target.clash) for s in (rsa * csa, rsb))
-            large_a = csa.differs(1) & (m * k * item > target.a_bytes)
+            large_a = csa.differs(1) & ((bottom - top) * k * item > target.a_bytes)
             pack_a = (right - left >= target.a_columns) & (large_a | clashing_a)
-            large_b = (bottom - top >= target.b_tiles * target.rows) & (k * n * item > target.b_bytes)
+            large_b = (bottom - top >= target.b_tiles * target.rows) & (k * (right - left) * item > target.b_bytes)
             pack_b = csb.differs(1) | large_b | clashing_b & (bottom - top >= target.a_columns)
             passes = k.up(target.depth)
+            deep = (k + passes - 1) // passes
             with left.to(right, target.column_block) as j0, passes.each() as p:
                 j1 = (j0 + target.column_block).at_most(right)
-                k0 = k * p // passes
-                kb = k * (p + 1) // passes - k0
+                beside = j1.equals(right).pick(few, 0)
+                k0 = p * deep
+                kb = (k - k0).at_most(deep)
                 now = p.equals(0).pick(flags, ADD_C)
                 panels = (j1 - j0).up(target.columns)
                 with top.to(bottom, target.row_block) as i0:
@@ -125,9 +159,10 @@ class Driver(Small):
                                 self.do(self.pack(), panel, width, b_now, csb, rsb, cols, kb)
                         pairs = (bottom - i0).at_most(target.row_block).up(2)
                         tiles = (pairs * 2).up(target.rows)
+                        share = pairs * (Int(tiles.builder, I64(ONE)) // tiles + 1)
                         with tiles.each() as t:
-                            i = i0 + pairs * t // tiles * 2
-                            rows = (i0 + pairs * (t + 1) // tiles * 2).at_most(bottom) - i
+                            i = i0 + share * t // ONE * 2
+                            rows = (i0 + share * (t + 1) // ONE * 2).at_most(bottom) - i
                             a_now = a + (i * rsa + k0 * csa) * item
                             a_panel = work + t * target.panel_bytes
                             together = rsa.equals(1) & (t - t % GROUP + GROUP <= tiles) & (
@@ -142,7 +177,11 @@ class Driver(Small):
                                     pack_a.pick(target.packed_rows, csa), packed.pick(panel, b_now),
                                     packed.pick(width, rsb), c + (i * ldc + j) * item, ldc, kb, rows, cols, now,
                                     bias + j * item)
+                    i1 = (i0 + target.row_block).at_most(bottom)
+                    with beside.differs(0).holds():
+                        self.do(self.beside(), c + (i0 * ldc + j1) * item, ldc, a + (i0 * rsa + k0 * csa) * item, rsa, csa,
+                                b + (k0 * rsb + j1) * item, rsb, i1 - i0, beside, kb, now, bias + j1 * item, work)
                     with p.equals(passes - 1).holds():
-                        self.finished(after, i0, (i0 + target.row_block).at_most(bottom), j0, j1)
+                        self.finished(after, i0, i1, j0, j1 + beside)
 
-        return self.loops("blocks", 17, body)
+        return self.loops("blocks", 18, body)

@@ -15,7 +15,7 @@ Source: Goto and van de Geijn, "Anatomy of high-performance matrix multiplicatio
 Van Zee and van de Geijn, "BLIS", ACM TOMS 41(3), 2015.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphexec.native.gemm_ir import ADD_BIAS, ADD_C, I8, I64, LINE, Emitter, repeated
@@ -111,23 +111,29 @@ class Outer(Emitter):
         last = builder.sub(live, I64(1))
         repeated = [builder.select(builder.icmp_signed("<", I64(i), live), I64(i), last) if i >= least else I64(i)
                     for i in range(rows)]
-        c_start = self.at(builder, c)
-        places = [[self.at(builder, row, j * self.target.lanes) for j in range(len(masks))]
-                  for row in (self.at(builder, c_start, builder.mul(ldc, i)) for i in repeated)]
+
+        def places() -> list[list[Any]]:
+            """Where C's vectors are. Computed where they are needed: there are not registers enough to keep them meanwhile."""
+            start = self.opaque(builder, self.at(builder, c))
+            return [[self.at(builder, row, j * self.target.lanes) for j in range(len(masks))]
+                    for row in (self.at(builder, start, builder.mul(ldc, i)) for i in repeated)]
+
         group = self.target.group
         starts = [self.at(builder, self.at(builder, a), builder.mul(rsa, I64(i))) for i in range(0, rows, group)]
         offsets = [builder.mul(rsa, I64(i % group)) if i < least else
                    builder.mul(rsa, builder.sub(repeated[i], I64(i - i % group))) for i in range(rows)]
         firsts = self._firsts(builder, flags, places, self.at(builder, bias), masks)
         with builder.if_then(builder.icmp_signed(">", k, I64(LONG))):
-            for place in (place for row in places for place in row):
+            for place in (place for row in places() for place in row):
                 self.prefetch(builder, place, write=True)
         sums = self._sums(builder, (starts, offsets, csa), (self.at(builder, b), ldb, b_masks), k, firsts)
-        for row, values in zip(places, sums, strict=True):
+        for row, values in zip(places(), sums, strict=True):
             for place, value, mask in zip(row, values, masks, strict=True):
                 self.store(builder, value, place, mask)
 
-    def _firsts(self, builder: Any, flags: Any, places: list[list[Any]], bias: Any, masks: list[Any]) -> list[list[Any]]:
+    def _firsts(
+        self, builder: Any, flags: Any, places: Callable[[], list[list[Any]]], bias: Any, masks: list[Any]
+    ) -> list[list[Any]]:
         """What the sums start from: zero or the bias (for every row), plus C where it is added to."""
         before = builder.block
         with builder.if_then(builder.icmp_signed("!=", builder.and_(flags, I64(ADD_BIAS)), I64(0))):
@@ -142,7 +148,7 @@ class Outer(Emitter):
         plain = builder.block
         with builder.if_then(builder.icmp_signed("!=", builder.and_(flags, I64(ADD_C)), I64(0))):
             added = [[builder.fadd(self.load(builder, place, mask), value)
-                      for place, value, mask in zip(row, start, masks, strict=True)] for row in places]
+                      for place, value, mask in zip(row, start, masks, strict=True)] for row in places()]
             adding = builder.block
         firsts: list[list[Any]] = []
         for row in added:

@@ -110,15 +110,24 @@ class Panels(Emitter):
         def body(builder: Any, c: Any, ldc: Any, sums: Any, n: Any, m: Any, flags: Any, bias: Any) -> None:
             element, live = self.element, self.mask(builder, n)
             nothing = ir.Constant(live.type, [False] * self.target.lanes)
-            wanted = [builder.select(builder.icmp_signed("!=", builder.and_(flags, I64(bit)), I64(0)), live, nothing)
-                      for bit in (ADD_C, ADD_BIAS)]
-            row = self.load(builder, self.at(builder, bias), wanted[1])
+            biased = builder.icmp_signed("!=", builder.and_(flags, I64(ADD_BIAS)), I64(0))
+            row = self.load(builder, self.at(builder, bias), builder.select(biased, live, nothing))
             c_start, sums_start = self.at(builder, c), self.at(builder, sums)
-            with counted(builder, m) as loop:
-                to = loop.pointer(c_start, ldc, element)
-                of = loop.pointer(sums_start, I64(self.target.lanes), element)
-                value = builder.fadd(self.load(builder, of), self.load(builder, to, wanted[0]))
-                self.store(builder, builder.fadd(value, row), to, live)
+
+            def lines(add: bool) -> None:
+                with counted(builder, m) as loop:
+                    to = loop.pointer(c_start, ldc, element)
+                    value = self.load(builder, loop.pointer(sums_start, I64(self.target.lanes), element))
+                    value = builder.fadd(value, self.load(builder, to, live)) if add else value
+                    self.store(builder, builder.fadd(value, row), to, live)
+
+            # Without C's lanes there is no load from it: one with no lanes would still wait for the store of the line before.
+            added = builder.icmp_signed("!=", builder.and_(flags, I64(ADD_C)), I64(0))
+            with builder.if_else(added) as (adding, plain):
+                with adding:
+                    lines(True)
+                with plain:
+                    lines(False)
 
         return self.function("finish", 7, body)
 

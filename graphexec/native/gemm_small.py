@@ -129,7 +129,6 @@ class Small(Loops):
         is transposed, and then added to C.
         """
         target, item = self.target, self.target.item
-        chunk, place = target.narrow_rows, target.block_bytes + target.column_block * target.depth * target.item
 
         def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, m: Int, n: Int, k: Int,
                  flags: Int, bias: Int, work: Int, piece: Int, pieces: Int, after: Int) -> None:
@@ -147,21 +146,76 @@ class Small(Loops):
                         self.finished(after, 0, m, 0, 1)
                 with scattered:
                     first, last = self.part(m, target.lanes, piece, pieces)
-                    sums, lines = work + place, work + (place + chunk * target.narrow_columns * item)
+                    sums = work + target.turn_place
+                    chunk = (n <= target.narrow_columns).pick(target.narrow_rows, target.narrow_rows // 2)
                     with first.to(last, chunk) as i:
                         rows, a_now = (last - i).at_most(chunk), a + i * item
                         with (n <= target.strips[-1][0]).either() as (strips, blocks):
                             with strips:
                                 self.do(self.strips(), sums, chunk, b, csb, rsb, a_now, csa, n, rows, k, 0, 0, 0, 1, 0)
                             with blocks:
-                                self.do(self.blocks(), sums, chunk, b, csb, rsb, a_now, csa, 1, n, rows, k, 0, 0,
-                                        work, 0, 1, 0)
-                        with n.each(target.lanes) as j:
-                            live = (n - j).at_most(target.lanes)
-                            self.do(self.pack_transpose(), lines, target.lanes, sums + j * chunk * item, chunk, live,
-                                    rows)
-                            self.do(self.finish(), c + (i * ldc + j) * item, ldc, lines, live, rows, flags,
-                                    bias + j * item)
+                                self.do(self.blocks(), sums, chunk, b, csb, rsb, a_now, csa, 1, 0, n, 0, rows, 0, k, 0, 0,
+                                        work, 0)
+                        self.turn(c + i * ldc * item, ldc, sums, chunk, rows, n, flags, bias, work)
                     self.finished(after, first, last, 0, n)
 
         return self.loops("narrow", 17, body)
+
+    def beside(self) -> Any:
+        """The last few columns of a block, B by rows: dot products for an A by rows, else the transposed product."""
+        item, lanes, rows = self.target.item, self.target.lanes, self.target.dot_rows_at_once
+
+        def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, m: Int, n: Int, k: Int, flags: Int, bias: Int,
+                 work: Int) -> None:
+            place = work + self.target.turn_place
+            with csa.equals(1).either() as (by_rows, by_columns):
+                with by_rows:
+                    with n.each() as j, k.each() as kk:
+                        self.put(self.scalar(b + (kk * rsb + j) * item), place + (j * k + kk) * item)
+                    with m.each(rows) as i, n.each() as j:  # all of them while a few rows of A are at hand
+                        self.do(self.dots(), c + (i * ldc + j) * item, ldc, place + j * k * item, a + i * rsa * item, rsa,
+                                (m - i).at_most(rows), k, flags & ADD_C)
+                    with (flags & ADD_BIAS).differs(0).holds(), m.each() as i, n.each() as j:
+                        out = c + (i * ldc + j) * item
+                        self.put(out.builder.fadd(self.scalar(out), self.scalar(bias + j * item)), out)
+                with by_columns:
+                    distance = m.up(lanes) * lanes
+                    with ((n <= 2) & (m <= 4 * lanes)).either() as (lines, strip):
+                        with lines, n.each() as j:
+                            self.do(self.rows(), place, b + j * item, rsb, a, csa, m, k, 0, 0, 0, 1, 0)
+                            with m.each() as i:
+                                out = c + (i * ldc + j) * item
+                                value = self.add_scalar((flags & ADD_C).differs(0), self.scalar(place + i * item), out)
+                                self.put(self.add_scalar((flags & ADD_BIAS).differs(0), value, bias + j * item), out)
+                        with strip:
+                            self.do(self.strips(), place, distance, b, 1, rsb, a, csa, n, m, k, 0, 0, 0, 1, 0)
+                            self.turn(c, ldc, place, distance, m, n, flags, bias, work)
+
+        return self.loops("beside", 13, body)
+
+    def turned(self) -> Any:
+        """Few rows by a transposed B: C^T = B A^T in scratch, where turning C round is less than turning B."""
+        item, lanes = self.target.item, self.target.lanes
+
+        def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, csb: Int, m: Int, n: Int, k: Int, flags: Int, bias: Int,
+                 work: Int, piece: Int, pieces: Int, after: Int) -> None:
+            first, last = self.part(n, lanes, piece, pieces)
+            sums, distance = work + self.target.turn_place, m.up(lanes) * lanes
+            self.do(self.blocks(), sums, distance, b + first * csb * item, csb, 1, a, csa, rsa, 0, last - first, 0, m, 0, k, 0, 0,
+                    work, 0)
+            self.turn(c + first * item, ldc, sums, distance, m, last - first, flags, bias + first * item, work)
+            self.finished(after, 0, m, first, last)
+
+        return self.loops("turned", 16, body)
+
+    def turn(self, c: Int, ldc: Int, sums: Int, distance: Int, m: Int, n: Int, flags: Int, bias: Int, work: Int) -> None:
+        """C = sums^T (+ C) (+ bias), for the n rows of `sums`, of m elements and `distance` apart."""
+        target, item = self.target, self.target.item
+        lines = work + (target.turn_place + target.turned * item)
+        with n.each(target.lanes) as j:
+            live = (n - j).at_most(target.lanes)
+            more = flags.differs(0) | (live < target.lanes)  # whole vectors of results are written where they belong at once
+            to, step = more.pick(lines, c + j * item), more.pick(target.lanes, ldc)
+            self.do(self.pack_transpose(), to, step, sums + j * distance * item, distance, live, m)
+            with more.holds():
+                self.do(self.finish(), c + j * item, ldc, lines, live, m, flags, bias + j * item)

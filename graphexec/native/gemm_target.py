@@ -108,10 +108,19 @@ class Target:
         return -(-self.row_block // self.rows) * self.panel_bytes
 
     @property
+    def turned(self) -> int:
+        """Elements of a C computed as C^T in scratch, at most."""
+        return self.narrow_rows * self.narrow_columns
+
+    @property
+    def turn_place(self) -> int:
+        """Where such a C^T stands in a thread's scratch: after a block of A and a block of B."""
+        return self.block_bytes + self.column_block * self.depth * self.item
+
+    @property
     def work_bytes(self) -> int:
-        """Scratch of one thread: a block of A, a block of B, a narrow product and its transpose."""
-        narrow = self.narrow_rows * (self.narrow_columns + self.lanes) * self.item
-        return self.block_bytes + self.column_block * self.depth * self.item + narrow
+        """Scratch of one thread: a block of A, a block of B, a C^T and a few columns of it as rows."""
+        return self.turn_place + (self.turned + self.narrow_rows * self.lanes) * self.item
 
 
 @lru_cache(None)
