@@ -260,7 +260,7 @@ def test_gradient(op, make, attributes, dtype, rng):
     check_gradient(op, *arrays, attributes=attributes)
 
 
-@pytest.mark.parametrize(("op", "make", "attributes", "dtype"), cases(has_gradient, lambda op: ["float32"], every=2))
+@pytest.mark.parametrize(("op", "make", "attributes", "dtype"), cases(has_gradient, lambda op: ["float32"], every=3))
 def test_gradient_in_float32(op, make, attributes, dtype, rng):
     """The native rule in float32 against the un-jitted one."""
     arrays = operands(make, rng, dtype)
@@ -292,7 +292,7 @@ def summed(order, inputs):
 
 def twice():
     """Cases for second derivatives; where a rule says that its second derivative is wrong, it has to be."""
-    for case in cases(has_gradient, double, every=2):
+    for case in cases(has_gradient, double, every=3):
         op, make, _, _ = case.values
         zeros = op.name == "prod" and any(0 in a for a in make(np.random.default_rng(0), "float64"))
         reason = "prod takes 'is 0' for a constant, as its docstring says"
