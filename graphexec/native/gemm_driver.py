@@ -35,9 +35,8 @@ class Driver(Small):
             less = m * (n + csa.equals(1).pick(k, 0)) * 2 <= n * k  # to turn round than B
             fits = (m <= target.narrow_rows) & (m.up(target.lanes) * n <= target.turned // target.lanes)
             turned = csb.differs(1) & less & fits & (m >= target.lanes)
-            wasteful = (n <= 2 * target.narrow_columns) & ((n.up(target.lanes) * target.lanes - n) * 5 >= n)
-            wasteful = wasteful & self.few_beside(m, n, k, csa, csb).equals(0)
-            narrow = csa.differs(1) & (k > 1) & (m >= 2 * target.lanes) & ((n <= target.narrow_columns) | wasteful)
+            narrow = csa.differs(1) & (k > 1) & (m >= 2 * target.lanes) & self.wasteful(n)
+            narrow = narrow & ((n <= target.narrow_columns) | self.few_beside(m, n, k, csa, csb).equals(0))
 
             def call_tile(packed: bool) -> None:
                 with piece.equals(0).holds():
@@ -82,6 +81,13 @@ class Driver(Small):
                     self.do(self.pack_copy(), out + i * item, distance, x + i * item, along, live, k)
 
         return self.loops("pack", 7, body)
+
+    def wasteful(self, n: Int) -> Int:
+        """Whether so few columns leave a sixth of their vectors empty, or are too few sums to keep the processor busy."""
+        lanes, limit = self.target.lanes, 2 * self.target.narrow_columns
+        empty = (n.up(lanes) * lanes - n) * 5 >= n
+        chains = 0 if self.target.rows >= 8 else lanes
+        return (n <= chains) | empty & (n <= limit)
 
     def few_beside(self, m: Int, n: Int, k: Int, csa: Int, csb: Int) -> Int:
         """How many of the last columns are done beside the others, for they would take a vector of their own; 0 for none."""
