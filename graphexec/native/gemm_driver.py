@@ -30,13 +30,22 @@ class Driver(Small):
             by_rows = csb.equals(1) | n.equals(1)
             one_tile = (m <= target.rows) & (k <= target.depth) & (n <= target.columns) & int(target.masks)
             one_tile = one_tile & ((n > 1) | (k <= csa.equals(1).pick(target.lanes, 4 * target.lanes)))
-            one_row = by_rows & m.equals(1) & (n >= target.columns) & (k >= target.row_depth) & self.by_row(n, k)
-            dots = (m <= target.dot_rows) & (k >= 2 * target.lanes) & (k * 2 >= m * m * target.lanes)  # the fewer rows, the sooner
-            less = m * (n + csa.equals(1).pick(k, 0)) * 2 <= n * k  # to turn round than B
-            fits = (m <= target.narrow_rows) & (m.up(target.lanes) * n <= target.turned // target.lanes)
-            turned = csb.differs(1) & less & fits & (m >= target.lanes)
-            narrow = csa.differs(1) & (k > 1) & (m >= 2 * target.lanes) & self.wasteful(n)
-            narrow = narrow & ((n <= target.narrow_columns) | self.few_beside(m, n, k, csa, csb).equals(0))
+
+            def dots() -> Int:
+                few = (m <= target.dot_rows) & (k * 2 >= m * m * target.lanes)  # the fewer rows, the sooner
+                return csb.differs(1) & (k >= 2 * target.lanes) & few
+
+            def narrow() -> Int:
+                lines = csa.differs(1) & (k > 1) & (m >= 2 * target.lanes) & self.wasteful(n)
+                return n.equals(1) | lines & ((n <= target.narrow_columns) | self.few_beside(m, n, k, csa, csb).equals(0))
+
+            def one_row() -> Int:
+                return by_rows & m.equals(1) & (n >= target.columns) & (k >= target.row_depth) & self.by_row(n, k)
+
+            def turned() -> Int:
+                less = m * (n + csa.equals(1).pick(k, 0)) * 2 <= n * k  # to turn round than B
+                fits = (m <= target.narrow_rows) & (m.up(target.lanes) * n <= target.turned // target.lanes)
+                return csb.differs(1) & less & fits & (m >= target.lanes)
 
             def call_tile(packed: bool) -> None:
                 with piece.equals(0).holds():
@@ -47,18 +56,18 @@ class Driver(Small):
                     self.do(self.tile, a, rsa, csa, *((panel, width) if packed else (b, rsb)), c, ldc, k, m, n, flags, bias)
                     self.finished(after, 0, m, 0, n)
 
-            self.first_of(
-                ((m <= 0) | (n <= 0), lambda: None),
-                (k <= 0, lambda: self.do(self.empty(), c, ldc, m, n, flags, bias, piece, pieces, after)),
-                (by_rows & one_tile, lambda: call_tile(False)),
-                (n.equals(1) | narrow, lambda: self.do(self.narrow(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k,
-                                                       flags, bias, work, piece, pieces, after)),
-                (one_row, lambda: self.do(self.rows(), c, a, csa, b, rsb, n, k, flags, bias, piece, pieces, after)),
-                (by_rows & (m <= target.strips[-1][0]), lambda: self.do(
-                    self.strips(), c, ldc, a, rsa, csa, b, rsb, m, n, k, flags, bias, piece, pieces, after)),
-                (csb.differs(1) & dots, lambda: self.do(
+            self.first_of(  # the smallest first: what is tested takes longer than some of them
+                (lambda: (m <= 0) | (n <= 0), lambda: None),
+                (lambda: k <= 0, lambda: self.do(self.empty(), c, ldc, m, n, flags, bias, piece, pieces, after)),
+                (lambda: by_rows & one_tile, lambda: call_tile(False)),
+                (dots, lambda: self.do(
                     self.few_dots(), c, ldc, a, rsa, csa, b, csb, m, n, k, flags, bias, work, piece, pieces, after)),
-                (one_tile, lambda: call_tile(True)),
+                (lambda: one_tile, lambda: call_tile(True)),
+                (narrow, lambda: self.do(self.narrow(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias, work,
+                                         piece, pieces, after)),
+                (one_row, lambda: self.do(self.rows(), c, a, csa, b, rsb, n, k, flags, bias, piece, pieces, after)),
+                (lambda: by_rows & (m <= target.strips[-1][0]), lambda: self.do(
+                    self.strips(), c, ldc, a, rsa, csa, b, rsb, m, n, k, flags, bias, piece, pieces, after)),
                 (turned, lambda: self.do(self.turned(), c, ldc, a, rsa, csa, b, csb, m, n, k, flags, bias, work, piece, pieces,
                                          after)),
                 (None, lambda: self.do(self.shared(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias, work,

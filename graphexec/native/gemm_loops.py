@@ -32,13 +32,13 @@ class Loops(Outer, Panels):
         else:
             builder.call(function, values)
 
-    def first_of(self, *cases: tuple[Int | None, Callable[[], None]]) -> None:
+    def first_of(self, *cases: tuple[Callable[[], Int] | None, Callable[[], None]]) -> None:
         """Writes a chain of tests: what belongs to the first condition that holds is done; None always holds."""
         (condition, action), *others = cases
         if condition is None:
             action()
             return
-        with condition.either() as (yes, no):
+        with condition().either() as (yes, no):
             with yes:
                 action()
             with no:
