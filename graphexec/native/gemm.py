@@ -11,8 +11,10 @@ Every argument is an int64. Addresses are plain integers; strides count elements
 Scheme (Goto and van de Geijn 2008; BLIS, Van Zee and van de Geijn 2015): k is cut into blocks of equal depth, a
 function of k alone; columns into blocks whose packed panels fit the second-level cache; rows into blocks of register
 tiles. An operand is packed where reading it in place would miss the cache, and read in place otherwise. A few rows use
-wider register tiles, a few columns of an A by columns the transposed product; one column of an A by rows, and few rows
-by a transposed B, are dot products along k. All of it is LLVM IR (`gemm_driver`, `gemm_kernels`, `gemm_panels`).
+wider register tiles, a few columns of an A by columns the transposed product, and so does a small C where turning it round
+is less than packing a transposed B; one column of an A by rows, and few rows by a transposed B, are dot products along k.
+A few last columns, which would take a vector of their own, are done beside the others in one of these ways. All of it is
+LLVM IR (`gemm_driver`, `gemm_small`, `gemm_kernels`, `gemm_panels`).
 
 Threads: each calls with the same arguments but its own `piece` < `pieces` and its own `work`, and computes a rectangle
 of C. k is never divided and each element has one chain of operations, so the bits of C do not depend on `pieces`.
