@@ -44,7 +44,7 @@ class Driver(Small):
 
             def turned() -> Int:
                 less = m * (n + csa.equals(1).pick(k, 0)) * 2 <= n * k  # to turn round than B
-                fits = (m <= target.narrow_rows) & (m.up(target.lanes) * n <= target.turned // target.lanes)
+                fits = (m <= target.narrow_rows) & (m.up(target.lanes) * n <= target.turn_size // target.lanes)
                 return csb.differs(1) & less & fits & (m >= target.lanes)
 
             def call_tile(packed: bool) -> None:

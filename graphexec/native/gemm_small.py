@@ -211,7 +211,7 @@ class Small(Loops):
     def turn(self, c: Int, ldc: Int, sums: Int, distance: Int, m: Int, n: Int, flags: Int, bias: Int, work: Int) -> None:
         """C = sums^T (+ C) (+ bias), for the n rows of `sums`, of m elements and `distance` apart."""
         target, item = self.target, self.target.item
-        lines = work + (target.turn_place + target.turned * item)
+        lines = work + (target.turn_place + target.turn_size * item)
         with n.each(target.lanes) as j:
             live = (n - j).at_most(target.lanes)
             more = flags.differs(0) | (live < target.lanes)  # whole vectors of results are written where they belong at once

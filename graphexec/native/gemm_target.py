@@ -109,7 +109,7 @@ class Target:
         return -(-self.row_block // self.rows) * self.panel_bytes
 
     @property
-    def turned(self) -> int:
+    def turn_size(self) -> int:
         """Elements of a C computed as C^T in scratch, at most."""
         return self.narrow_rows * self.narrow_columns
 
@@ -121,7 +121,7 @@ class Target:
     @property
     def work_bytes(self) -> int:
         """Scratch of one thread: a block of A, a block of B, a C^T and a few columns of it as rows."""
-        return self.turn_place + (self.turned + self.narrow_rows * self.lanes) * self.item
+        return self.turn_place + (self.turn_size + self.narrow_rows * self.lanes) * self.item
 
 
 @lru_cache(None)

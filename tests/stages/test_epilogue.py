@@ -9,9 +9,10 @@ from graphexec.plugin import elementwise
 
 ops = gx.ops
 
-SHAPES = [  # of each path: one tile, a row, few rows, dots, few columns, one column, blocks of several sizes; no depth
+SHAPES = [  # of each path: one tile, a row, few rows, dots, few columns, blocks of several sizes, with and without a few columns
+    # beside them; a C turned round; no depth
     (3, 16, 5), (1, 64, 40), (1, 300, 7), (2, 130, 33), (3, 40, 100), (70, 16, 9), (200, 17, 64), (90, 33, 65), (300, 200, 150),
-    (128, 64, 1100), (5, 20, 0), (64, 600, 20),
+    (128, 64, 1100), (5, 20, 0), (64, 600, 20), (16, 64, 64),
 ]  # fmt: skip
 
 
