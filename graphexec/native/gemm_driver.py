@@ -157,7 +157,13 @@ class Driver(Small):
                 kb = (k - k0).at_most(deep)
                 now = p.equals(0).pick(flags, ADD_C)
                 panels = (j1 - j0).up(target.columns)
-                with top.to(bottom, target.row_block) as i0:
+                dots = beside.differs(0) & csa.equals(1)
+                with dots.holds():
+                    self.gather(b + (k0 * rsb + j1) * item, rsb, beside, kb, work)
+                again = dots & panels.equals(1) & (kb * item >= target.beside_bytes)  # A is read twice: the second time near by
+                step = again.pick(target.beside_rows, target.row_block)
+                with top.to(bottom, step) as i0:
+                    i1 = (i0 + step).at_most(bottom)
                     with panels.each() as q:
                         j = j0 + q * target.columns
                         cols = (j1 - j).at_most(target.columns)
@@ -172,16 +178,16 @@ class Driver(Small):
                                         kb * (target.columns * item), b_now, rsb, kb)
                             with single:
                                 self.do(self.pack(), panel, width, b_now, csb, rsb, cols, kb)
-                        pairs = (bottom - i0).at_most(target.row_block).up(2)
+                        pairs = (i1 - i0).up(2)
                         tiles = (pairs * 2).up(target.rows)
                         share = pairs * (Int(tiles.builder, I64(ONE)) // tiles + 1)
                         with tiles.each() as t:
                             i = i0 + share * t // ONE * 2
-                            rows = (i0 + share * (t + 1) // ONE * 2).at_most(bottom) - i
+                            rows = (i0 + share * (t + 1) // ONE * 2).at_most(i1) - i
                             a_now = a + (i * rsa + k0 * csa) * item
                             a_panel = work + t * target.panel_bytes
                             together = rsa.equals(1) & (t - t % GROUP + GROUP <= tiles) & (
-                                tiles * target.rows <= bottom - i0)  # every tile has all its rows
+                                tiles * target.rows <= i1 - i0)  # every tile has all its rows
                             with (pack_a & j.equals(j0)).holds(), together.either() as (several, single):
                                 with several, (t % GROUP).equals(0).holds():
                                     self.do(self.pack_panels(GROUP, target.rows, target.packed_rows), a_panel,
@@ -192,7 +198,6 @@ class Driver(Small):
                                     pack_a.pick(target.packed_rows, csa), packed.pick(panel, b_now),
                                     packed.pick(width, rsb), c + (i * ldc + j) * item, ldc, kb, rows, cols, now,
                                     bias + j * item)
-                    i1 = (i0 + target.row_block).at_most(bottom)
                     with beside.differs(0).holds():
                         self.do(self.beside(), c + (i0 * ldc + j1) * item, ldc, a + (i0 * rsa + k0 * csa) * item, rsa, csa,
                                 b + (k0 * rsb + j1) * item, rsb, i1 - i0, beside, kb, now, bias + j1 * item, work)

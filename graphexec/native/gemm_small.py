@@ -161,8 +161,16 @@ class Small(Loops):
 
         return self.loops("narrow", 17, body)
 
+    def gather(self, b: Int, rsb: Int, n: Int, k: Int, work: Int) -> None:
+        """A few columns of a B by rows, each contiguous, in scratch."""
+        item = self.target.item
+        with n.each() as j, k.each() as kk:
+            self.put(self.scalar(b + (kk * rsb + j) * item), work + self.target.turn_place + (j * k + kk) * item)
+
     def beside(self) -> Any:
-        """The last few columns of a block, B by rows: dot products for an A by rows, else the transposed product."""
+        """The last few columns of a block, B by rows: dot products with what `gather` left for an A by rows, else the transposed
+        product.
+        """
         item, lanes, rows = self.target.item, self.target.lanes, self.target.dot_rows_at_once
 
         def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, m: Int, n: Int, k: Int, flags: Int, bias: Int,
@@ -170,8 +178,6 @@ class Small(Loops):
             place = work + self.target.turn_place
             with csa.equals(1).either() as (by_rows, by_columns):
                 with by_rows:
-                    with n.each() as j, k.each() as kk:
-                        self.put(self.scalar(b + (kk * rsb + j) * item), place + (j * k + kk) * item)
                     with m.each(rows) as i, n.each() as j:  # all of them while a few rows of A are at hand
                         self.do(self.dots(), c + (i * ldc + j) * item, ldc, place + j * k * item, a + i * rsa * item, rsa,
                                 (m - i).at_most(rows), k, flags & ADD_C)
