@@ -248,7 +248,8 @@ print("over")
 """
 
 INTERRUPT = """\
-import _thread
+import _thread, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without it
 f = gx.Graph("fit")
 x, w = f.input("x", ("n", 16)), f.parameter("w", (16, 16), init="normal(std=0.1)")
 f.output(gx.ops.mean(gx.ops.tanh(x @ w), name="loss"))
