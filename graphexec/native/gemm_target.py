@@ -32,7 +32,7 @@ TUNED: Mapping[str, Mapping[str, int]] = {
     "avx512": {"group": 4, "unroll": 2, "depth_bytes": 4096, "row_block": 56, "block_columns": 384},
     "avx2": {  # 32 and 256 to 512 KiB; 16 registers, all of them taken by a tile
         "row_block": 48, "dot_rows_at_once": 4, "narrow_columns": 8, "a_columns": 48, "a_bytes": 1 << 16, "b_tiles": 8,
-        "b_bytes": 1 << 14, "beside_rows": 48,
+        "b_bytes": 1 << 14, "beside_rows": 24,
     },
 }  # fmt: skip
 
@@ -56,7 +56,7 @@ class Target:
     row_reach: int = 12_800  #: bytes ahead at which the next ones are asked for, at most
     strip_depth: int = 64  #: most of k in one pass of a strip
     dot_rows_at_once: int = 8  #: rows of the dot product kernel
-    beside_rows: int = 16  #: rows of a block of one panel and a few columns beside it
+    beside_rows: int = 8  #: rows of a block of one panel and a few columns beside it; of shorter rows twice as many
     beside_bytes: int = 512  #: shortest rows of A for which such a block is smaller than others
     narrow_rows: int = 512  #: rows of a product of few columns computed at a time; a multiple of the lanes
     narrow_columns: int = 16  #: most columns of such a product
