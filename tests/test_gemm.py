@@ -104,6 +104,20 @@ def test_shapes_of_every_path(isa: str, dtype: str) -> None:
         check(isa, dtype, shape, 1000 + seed)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_zeros_have_one_sign_whatever_the_pieces(dtype: str) -> None:
+    """A sum of products that are too small is -0; what is added to it, if only 0, changes that."""
+    tiny = np.finfo(dtype).tiny
+    for turned_a, turned_b in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        a, b = np.full((60, 80) if turned_a else (80, 60), -tiny, dtype), np.full((65, 60) if turned_b else (60, 65), tiny, dtype)
+        results = []
+        for pieces in (1, 2, 3, 4, 8):
+            c = np.full((80, 65), np.nan, dtype)
+            multiply(None, c, a.T if turned_a else a, b.T if turned_b else b, 0, None, pieces)
+            results.append(c.tobytes())
+        assert len(set(results)) == 1, (turned_a, turned_b)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_larger_shapes(dtype: str) -> None:

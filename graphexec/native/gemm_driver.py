@@ -160,10 +160,10 @@ class Driver(Small):
                 dots = beside.differs(0) & csa.equals(1)
                 with dots.holds():
                     self.gather(b + (k0 * rsb + j1) * item, rsb, beside, kb, work)
-                reach = kb * item  # of a row of A: it is read twice, and a few of them stay in the first cache
-                few_rows = (reach >= 2 * target.beside_bytes).pick(target.beside_rows, 2 * target.beside_rows)
-                again = dots & panels.equals(1) & (reach >= target.beside_bytes)
-                step = again.pick(few_rows, target.row_block)
+                row_bytes = kb * item
+                near = (row_bytes >= 2 * target.beside_bytes).pick(target.beside_rows, 2 * target.beside_rows)
+                again = dots & panels.equals(1) & (row_bytes >= target.beside_bytes)  # rows of A, read twice: from the first cache
+                step = again.pick(near, target.row_block)
                 with top.to(bottom, step) as i0:
                     i1 = (i0 + step).at_most(bottom)
                     with panels.each() as q:

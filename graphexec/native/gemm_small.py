@@ -13,6 +13,11 @@ class Small(Loops):
         """The general product."""
         raise NotImplementedError
 
+    def put_sum(self, value: Any, out: Int, flags: Int, bias: Int) -> None:
+        """An element of C: the value (+ what was there) (+ the bias at its address)."""
+        value = self.add_scalar((flags & ADD_C).differs(0), value, out)
+        self.put(self.add_scalar((flags & ADD_BIAS).differs(0), value, bias), out)
+
     def empty(self) -> Any:
         """No products to sum: zeros, what was there, the bias."""
         item = self.target.item
@@ -20,9 +25,7 @@ class Small(Loops):
         def body(c: Int, ldc: Int, m: Int, n: Int, flags: Int, bias: Int, piece: Int, pieces: Int, after: Int) -> None:
             first, last = m * piece // pieces, m * (piece + 1) // pieces
             with first.to(last) as i, n.each() as j:
-                out = c + (i * ldc + j) * item
-                value = self.add_scalar((flags & ADD_C).differs(0), self.element(0.0), out)
-                self.put(self.add_scalar((flags & ADD_BIAS).differs(0), value, bias + j * item), out)
+                self.put_sum(self.element(0.0), c + (i * ldc + j) * item, flags, bias + j * item)
             self.finished(after, first, last, 0, n)
 
         return self.loops("empty", 9, body)
@@ -186,13 +189,11 @@ class Small(Loops):
                         self.put(out.builder.fadd(self.scalar(out), self.scalar(bias + j * item)), out)
                 with by_columns:
                     distance = m.up(lanes) * lanes
-                    with ((n <= 2) & (m <= 4 * lanes)).either() as (lines, strip):
+                    with (n <= 2).either() as (lines, strip):
                         with lines, n.each() as j:
                             self.do(self.rows(), place, b + j * item, rsb, a, csa, m, k, 0, 0, 0, 1, 0)
                             with m.each() as i:
-                                out = c + (i * ldc + j) * item
-                                value = self.add_scalar((flags & ADD_C).differs(0), self.scalar(place + i * item), out)
-                                self.put(self.add_scalar((flags & ADD_BIAS).differs(0), value, bias + j * item), out)
+                                self.put_sum(self.scalar(place + i * item), c + (i * ldc + j) * item, flags, bias + j * item)
                         with strip:
                             self.do(self.strips(), place, distance, b, 1, rsb, a, csa, n, m, k, 0, 0, 0, 1, 0)
                             self.turn(c, ldc, place, distance, m, n, flags, bias, work)
