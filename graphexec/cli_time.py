@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -11,18 +10,13 @@ import numpy as np
 
 from graphexec import cli_print as out
 from graphexec.cli_session import Result, Session, Settings
-from graphexec.execute import loop
 from graphexec.machine import Machine, machine
 from graphexec.template_array import multiplications
+from graphexec.timing import instruction_times, run_times
 
 if TYPE_CHECKING:
     from graphexec.executable import Runner
     from graphexec.program import Instruction
-
-SAMPLE = 1e-3
-"""Seconds that one sample takes at least, so that the clock's own cost does not show."""
-SHORT = 2e-5
-"""Seconds below which an instruction is measured many times in a row."""
 
 FIGURES = ("time", "share", "GFLOP/s", "GB/s", "of limit")
 
@@ -34,7 +28,7 @@ def bench(
     session = Session(path, settings)
     kind = session.kind(kind)
     runner = bound_runner(session, kind, sizes, specs)
-    times = sample(runner, seconds)
+    times = run_times(runner, seconds)
     p10, median, p90 = (float(t) for t in np.percentile(times, [10, 50, 90]))
     rows = _rows(session, runner)
     threads = runner.threads if runner.program.parallel else 1
@@ -99,20 +93,6 @@ def _rows(session: Session, runner: Runner) -> int:
     return next((len(runner.inputs[n]) for n, leaf in session.leaves.items() if is_batched(leaf)), 1)
 
 
-def sample(runner: Runner, seconds: float) -> np.ndarray:
-    """Times of a run, each the mean of as many in a row as a sample needs."""
-    begin = time.perf_counter()
-    runner.run()
-    times = max(int(SAMPLE / max(time.perf_counter() - begin, 1e-9)), 1)
-    found: list[float] = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(found) < 3:
-        begin = time.perf_counter()
-        runner.run(times)
-        found.append((time.perf_counter() - begin) / times)
-    return np.array(found)
-
-
 # -- profile
 
 
@@ -141,61 +121,6 @@ def profile(
     head += f"\nAt the limits of this machine: {out.seconds(limit)}, {_share(limit, total)} of that time\n{limits}"
     record = {"kind": kind, "seconds": total, "limit": limit, "machine": asdict(limits), "nodes": nodes, "instructions": records}
     return Result(f"{head}\n\n{text}", record, session.notes)
-
-
-def instruction_times(runner: Runner, seconds: float) -> np.ndarray:
-    """The median time of each instruction, over whole runs, one instruction a call; the call's own time is taken off.
-
-    Instructions run in their order, so that values stay what they are in a run; a short one that does not overwrite
-    what it reads runs many times in a row, since its own time would drown in the clock's.
-    """
-    count = len(runner.program.table)
-    if not count:
-        return np.zeros(0)
-    repeats = np.ones(count, np.int64)
-    once = np.median([_walk(runner, repeats) for _ in range(5)], axis=0)
-    repeats[:] = np.where(once < SHORT, np.ceil(SHORT / np.maximum(once, SHORT / 1000)), 1)
-    repeats[[k for k, instruction in enumerate(runner.program.instructions) if _in_place(runner, instruction)]] = 1
-    found = [_walk(runner, repeats)]
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(found) < 3:
-        found.append(_walk(runner, repeats))
-    times: np.ndarray = np.median(found, axis=0)
-    return times
-
-
-def _walk(runner: Runner, repeats: np.ndarray) -> np.ndarray:
-    """Seconds of each instruction in one run of the program, each called ``repeats`` times over."""
-    call, table, progress, clock = loop(), runner.program.table, runner.progress, time.perf_counter_ns
-    address, row, told, count = table.ctypes.data, table.strides[0], progress.ctypes.data, len(table)
-    stamps = np.zeros((count, 2), np.int64)
-    for k, times in enumerate(repeats.tolist()):
-        begin = clock()
-        status = call(address + row * k, 1, times, told)
-        stamps[k] = begin, clock()
-        if status:
-            progress[2] = k
-            runner.fail(status)
-    idle = []
-    for _ in range(9):  # runs nothing and so measures the call
-        begin = clock()
-        call(address, 0, 1, told)
-        idle.append(clock() - begin)
-    seconds: np.ndarray = np.maximum(stamps[:, 1] - stamps[:, 0] - np.median(idle), 0.0) * 1e-9 / repeats
-    return seconds
-
-
-def _in_place(runner: Runner, instruction: Instruction) -> bool:
-    """Whether an instruction writes over what it reads: repeated, it would work on its own results."""
-    program = runner.program
-
-    def span(value: int) -> tuple[int, int]:
-        storage = program.layout.storage[value]
-        start = int(program.addresses[storage])
-        return start, start + program.layout.bytes[storage]
-
-    read = [span(v) for v in instruction.node.reads]
-    return any(a < d and c < b for a, b in map(span, instruction.node.outputs) for c, d in read)
 
 
 def _record(

@@ -28,7 +28,7 @@ LEVELS = [  # patterns of module names, lowest level first
         "training.initializers", "training.optimizers",
     ],
     ["pipeline", "interpret"],
-    ["executable", "machine", "gradcheck", "gradcheck_*", "training.*"],
+    ["executable", "machine", "timing", "gradcheck", "gradcheck_*", "training.*"],
     ["cli", "cli_*", "__main__", ""],
 ]  # fmt: skip
 

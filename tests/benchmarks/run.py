@@ -26,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import models
 import numpy as np
 
+from graphexec.timing import instruction_times, run_times
+
 clock = time.perf_counter
 BLOCK = 0.005
 """Seconds that a sample takes at least, of as many steps as fit."""
@@ -105,50 +107,9 @@ def profile(name: str, threads: int, seconds: float) -> dict[str, Any]:
         rows.append({"us": us, "node": node.name, "kind": kind, "serial": instruction.template.serial})
         sums[kind][0] += 1
         sums[kind][1] += us
-    whole = float(np.median(sample(lambda k: [runner._loop(runner._table, runner._count, k, runner._progress)], seconds)))
+    whole = float(np.median(run_times(runner, seconds))) * 1e6
     ranked = sorted(([k, *v] for k, v in sums.items()), key=lambda s: -s[2])
     return {"total": float(times.sum()), "whole": whole, "rows": rows, "sums": ranked}
-
-
-def instruction_times(runner: Any, seconds: float) -> np.ndarray:
-    """Median seconds of each instruction, over whole runs in order.
-
-    A short one runs many times in a row, unless it overwrites what it reads: again and again that would make denormals.
-    """
-    program, call, now = runner.program, runner._loop, time.perf_counter_ns
-    count, row = len(program.table), program.table.strides[0]
-
-    def place(value: int) -> tuple[int, int]:
-        storage = program.layout.storage[value]
-        return int(program.addresses[storage]), int(program.addresses[storage]) + program.layout.bytes[storage]
-
-    def overwrites(node: Any) -> bool:
-        reads = [place(v) for v in node.reads]
-        return any(a < d and c < b for a, b in map(place, node.outputs) for c, d in reads)
-
-    def walk(repeats: np.ndarray) -> np.ndarray:
-        found = np.zeros(count)
-        for k, times in enumerate(repeats.tolist()):
-            begin = now()
-            call(runner._table + row * k, 1, times, runner._progress)
-            found[k] = now() - begin
-        idle = []
-        for _ in range(9):
-            begin = now()
-            call(runner._table, 0, 1, runner._progress)
-            idle.append(now() - begin)
-        shorter: np.ndarray = np.maximum(found - np.median(idle), 0) * 1e-9 / repeats
-        return shorter
-
-    repeats = np.ones(count, np.int64)
-    once = np.median([walk(repeats) for _ in range(5)], axis=0)
-    repeats[:] = np.where(once < 2e-5, np.ceil(2e-5 / np.maximum(once, 2e-8)), 1)
-    repeats[[k for k, i in enumerate(program.instructions) if overwrites(i.node)]] = 1
-    found, end = [walk(repeats)], clock() + seconds
-    while clock() < end or len(found) < 3:
-        found.append(walk(repeats))
-    times: np.ndarray = np.median(found, axis=0)
-    return times
 
 
 def child(name: str, a: argparse.Namespace) -> dict[str, Any]:
