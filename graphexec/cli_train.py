@@ -142,6 +142,8 @@ class Reporter:
         self.every = max(-(-epochs // LINES), 1)
         self.saved = -math.inf
         self.pending: tuple[int, Mapping[str, np.ndarray]] | None = None
+        self.kept = len(history)
+        """The epoch that the checkpoint holds."""
 
     def __call__(self, entry: Entry) -> None:
         self.history.append(entry)
@@ -158,7 +160,7 @@ class Reporter:
         if self.pending is not None and self.checkpoint is not None:
             epoch, arrays = self.pending
             save_checkpoint(self.checkpoint, self.exe, epoch, self.history[:epoch], arrays)
-            self.pending, self.saved = None, time.monotonic()
+            self.pending, self.saved, self.kept = None, time.monotonic(), epoch
 
 
 def _line(entry: Entry, epochs: int) -> str:
@@ -176,7 +178,7 @@ def _interruptible(report: Reporter, note: Callable[[str], None]) -> Iterator[No
         yield
     except KeyboardInterrupt:
         report.save()
-        done = len(report.history)
+        done = len(report.history) if report.checkpoint is None else report.kept  # it may be stopped while it puts one aside
         kept = "nothing is kept: use --checkpoint DIR"
         if report.checkpoint is not None:
             kept = (
