@@ -23,7 +23,7 @@ _CALLEE = re.compile(r"@([\w.$]+)\(")
 
 def straighten(modules: Sequence[str], entry: str) -> Straight | None:
     """The function ``entry``, whose pointers are written once each and which returns 0; None where it is not so simple."""
-    module = toolchain.optimized(modules, entry, pack=False)  # packs of two and four would keep a loop from becoming vectors
+    module = toolchain.optimized(modules, entry)
     return _read(module, module.get_function(entry))
 
 

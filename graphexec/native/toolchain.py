@@ -74,10 +74,12 @@ def assembly(modules: Sequence[str], entry: str) -> str:
         return str(_target_machine().emit_assembly(optimized(modules, entry)))
 
 
-def optimized(modules: Sequence[str], entry: str, *, pack: bool = True, written: bool = False) -> llvm.ModuleRef:
-    """IR modules linked and put through LLVM's -O3; without ``pack`` neighbouring operations are not made vectors.
+def optimized(modules: Sequence[str], entry: str, *, written: bool = False) -> llvm.ModuleRef:
+    """IR modules linked and put through LLVM's -O3; where they are ``written`` as their author wants them, in vectors and
+    unrolled, they stay as they are.
 
-    Where they are ``written`` as their author wants them, in vectors and unrolled, they stay as they are.
+    Loops become vectors of elements. Operations on one element are not packed into one (LLVM's SLP): a product in a pack is not
+    rounded together with the sum that it goes into, and the last elements of an array would differ from the others in a bit.
     """
     _load_llvm()
     with _LOCK:
@@ -88,7 +90,7 @@ def optimized(modules: Sequence[str], entry: str, *, pack: bool = True, written:
         _internalize(module, entry)
         options = llvm.create_pipeline_tuning_options(speed_level=0 if written else 3)
         options.loop_vectorization = options.loop_unrolling = options.loop_interleaving = True
-        options.slp_vectorization = pack
+        options.slp_vectorization = False
         builder = llvm.create_pass_builder(_target_machine(), options)
         builder.getModulePassManager().run(module, builder)
         return module

@@ -167,6 +167,20 @@ def test_broadcasting(op, rng):
         check_gradient(op, attributes=attributes, shapes=cut(op, [(2, 1, 3), (2, 1), ()]))
 
 
+@pytest.mark.parametrize("op", [op for op in OPS if isinstance(op, ElementwiseOp)], ids=lambda op: op.name)
+def test_an_element_gives_the_same_bits_wherever_it_lies(op, rng):
+    """In vectors, in what is left over behind them, and in a kernel for few elements."""
+    attributes = samples(op)[0][2]
+    count = 3 if op.variadic else len(op.inputs)
+    for dtype in dtypes_of(op):
+        draws = draw_operands(op, rng, [(8,)] * count, dtype)
+        for k in range(8):
+            many, few = (native(op, [np.full(n, d[k]) for d in draws], attributes) for n in (77, 16))
+            for found, again in zip(many, few, strict=True):
+                np.testing.assert_array_equal(found, np.full_like(found, again[0]))
+                np.testing.assert_array_equal(again, np.full_like(again, again[0]))
+
+
 def by_axis(op):
     """Ops whose operands can be drawn in any size."""
     if isinstance(op, KernelOp):
