@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from graphexec import codegen, codegen_rows, codegen_stages
+from graphexec import codegen, codegen_multi_tensor, codegen_rows, codegen_stages
 from graphexec.codegen import Array, Body, Closing, Operand, Reduction, Ref, Step
 from graphexec.codegen_rows import Form, RowBody, RowStep
 from graphexec.codegen_stages import Staged
@@ -136,6 +136,18 @@ def _staged(body: Body, closings: Sequence[Closing], texts: Sequence[str]) -> St
         return None
     straight = straighten([codegen_stages.element_ir("element", body, closings), *texts], "element")
     return codegen_stages.cut(straight, body, closings) if straight else None
+
+
+def multi_tensor_kernel(
+    calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...]
+) -> Kernel:
+    """``calls`` on every element of several arrays; see `codegen_multi_tensor.multi_tensor_ir`."""
+
+    def make(name: str) -> list[str]:
+        steps = tuple(_step(c) for c in calls)
+        return [codegen_multi_tensor.multi_tensor_ir(name, Body(loads, steps, stores, words)), *_texts(steps)]
+
+    return _kernel("multi_tensor", ("multi_tensor", calls, loads, stores, words), calls, make)
 
 
 def reduction_kernel(

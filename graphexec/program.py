@@ -21,12 +21,14 @@ from graphexec.infer import freeze
 from graphexec.kernels import Close, Kernel
 from graphexec.layout import Layout, iteration, lay_out
 from graphexec.memory import ALIGNMENT, MemoryPlan, plan_memory
+from graphexec.multi_tensor import MultiTensorOp
 from graphexec.op import ElementwiseOp, KernelOp, ReductionOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.product_op import ProductOp
 from graphexec.spec import Size, is_one, itemsize, shape_text
 from graphexec.template import Record, Template, calls_of, few_of, movement, product, vectors_for
 from graphexec.template_array import array_template
+from graphexec.template_multi_tensor import multi_tensor_template
 from graphexec.template_product import product_template
 from graphexec.template_rows import rows_template
 from graphexec.view import View, collapse
@@ -325,6 +327,8 @@ def _template(layout: Layout, node: Node, read: set[int]) -> Template:
         make = rows_template
     elif isinstance(node.op, ProductOp):
         make = product_template
+    elif isinstance(node.op, MultiTensorOp):
+        make = multi_tensor_template
     else:
         assert isinstance(node.op, KernelOp), node.op
         make = array_template

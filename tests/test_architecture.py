@@ -17,13 +17,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LEVELS = [  # patterns of module names, lowest level first
-    ["errors", "source", "codegen", "codegen_rows", "codegen_stages", "row_plan", "stages"],
+    ["errors", "source", "codegen", "codegen_rows", "codegen_stages", "codegen_multi_tensor", "row_plan", "stages"],
     ["spec", "view", "op", "plugin", "call", "math", "native", "native.*"],
     ["registry"],
     ["arithmetic", "graph"],
     [
         "order", "infer", "builder", "derive", "derive_*", "differentiate", "rewrite", "rewrite.*", "fused", "product_op", "layout",
-        "memory",
+        "memory", "multi_tensor",
         "kernels", "template", "template_*", "program", "execute", "pace", "graphfile", "graphfile_*", "training",
         "training.initializers", "training.optimizers",
     ],

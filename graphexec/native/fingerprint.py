@@ -25,8 +25,8 @@ def environment() -> str:
     """Versions, processor, and the engine's own sources."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
-    names = ("math.py", "codegen.py", "codegen_rows.py", "row_plan.py", "product_op.py", "source.py")
-    beside = [here.parent / name for name in names]
+    names = ("math.py", "row_plan.py", "stages.py", "product_op.py", "source.py")
+    beside = [*here.parent.glob("codegen*.py"), *(here.parent / name for name in names)]
     for path in sorted([*here.glob("*.py"), *beside]):
         digest.update(path.read_bytes())
     name, features = toolchain.host()

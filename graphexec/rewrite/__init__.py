@@ -20,6 +20,7 @@ from graphexec.rewrite.fold import fold
 from graphexec.rewrite.fuse import fuse
 from graphexec.rewrite.likes import early_likes
 from graphexec.rewrite.merge import merge
+from graphexec.rewrite.multi_tensor import multi_tensor
 from graphexec.rewrite.outer import outer_products
 from graphexec.rewrite.pairs import pairs
 from graphexec.rewrite.prune import prune
@@ -46,6 +47,7 @@ PASSES: dict[str, Pass] = {
     "fuse": fuse,
     "pairs": pairs,  # of what fuse leaves apart
     "epilogue": epilogue,  # after fuse: what follows a product may be several nodes
+    "multi_tensor": multi_tensor,  # of the updates that the others leave apart
     "alike": alike,  # last: it moves what the others make
 }
 ALWAYS = ("required", "prune")
