@@ -19,8 +19,10 @@ from graphexec.spec import Size
 
 SMALL = 1_024
 """Elements of a parameter, at most: a larger one takes long enough by itself, and may be shared by threads."""
-MOST = 32
-"""Parameters of an instruction, at most, and therefore gradients that wait."""
+NEAR = 6
+"""Nodes from the first to the last of an instruction's updates, at most: gradients do not wait for long."""
+LEAST, MOST = 3, 32
+"""Parameters of an instruction: kernels for one of them, which have its number of elements, do two as fast."""
 TOTAL = 8_192
 """Elements of an instruction, at most, which one thread does."""
 
@@ -28,23 +30,27 @@ TOTAL = 8_192
 def multi_tensor(order: Order, keep: Iterable[int] = ()) -> Order:
     """The order with such updates as one node."""
     found = [p for p, node in enumerate(order.nodes) if _is_rule(node)]
-    if len(found) < 2:
+    if len(found) < LEAST:
         return order
     movable = _Movable(order)
     groups: dict[Any, list[list[int]]] = {}
-    for p in found:
-        node = order.nodes[p]
-        if movable(p):
-            mine = groups.setdefault(_key(order, node), [[]])
-            if len(mine[-1]) == MOST or sum(_size(order, order.nodes[q]) for q in (*mine[-1], p)) > TOTAL:
-                mine.append([])
-            mine[-1].append(p)
+    for p in filter(movable, found):
+        several = groups.setdefault(_key(order, order.nodes[p]), [])
+        if several and _fits(order, several[-1], p):
+            several[-1].append(p)
+        else:
+            several.append([p])
     nodes: list[Node | None] = list(order.nodes)
-    for group in (g for several in groups.values() for g in several if len(g) > 1):
+    for group in (g for several in groups.values() for g in several if len(g) >= LEAST):
         for p in group:
             nodes[p] = None
         nodes[group[-1]] = _joined([order.nodes[p] for p in group])
     return order.with_nodes([n for n in nodes if n is not None])
+
+
+def _fits(order: Order, group: list[int], p: int) -> bool:
+    elements = sum(_size(order, order.nodes[q]) for q in (*group, p))
+    return p - group[0] <= NEAR and len(group) < MOST and elements <= TOTAL
 
 
 def _is_rule(node: Node) -> bool:

@@ -1,5 +1,7 @@
 """multi_tensor: small parameters are updated together, with the same bits as one by one, and others stay apart."""
 
+import sys
+
 import numpy as np
 import pytest
 from helpers import registered
@@ -10,12 +12,19 @@ from graphexec.plugin import elementwise
 from graphexec.rewrite.multi_tensor import MOST, SMALL, TOTAL
 
 ops = gx.ops
+module = sys.modules["graphexec.rewrite.multi_tensor"]
 
 RULES = {
     "sgd": gx.SGD(lr=0.1, weight_decay=0.01), "momentum": gx.SGD(lr=0.1, momentum=0.9, nesterov=True), "adam": gx.Adam(lr=0.01),
     "adamw": gx.AdamW(lr=0.01),
 }  # fmt: skip
 SHAPES = [(), (1,), (7,), (8,), (3, 5), (16,), (33,), (4, 20), (129,), (0,), (SMALL,)]
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Updates may wait for one another however far they are apart."""
+    monkeypatch.setattr(module, "NEAR", 10_000)
 
 
 def bowl(shapes, dtype="float32"):
@@ -57,6 +66,7 @@ def same(found, expected):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.usefixtures("patient")
 def test_together_gives_the_bits_of_one_by_one(rule, dtype):
     inputs = data(SHAPES, dtype)
     together = trained(bowl(SHAPES, dtype), inputs, RULES[rule])
@@ -68,6 +78,7 @@ def test_together_gives_the_bits_of_one_by_one(rule, dtype):
         same(trained(bowl(SHAPES, dtype), inputs, RULES[rule], threads=threads), apart)
 
 
+@pytest.mark.usefixtures("patient")
 def test_the_op_means_what_its_kernel_does():
     """Its slow path, on the program's own operands."""
     exe, _ = trained(bowl(SHAPES), data(SHAPES), RULES["adam"])
@@ -86,6 +97,7 @@ def test_the_op_means_what_its_kernel_does():
             np.testing.assert_allclose(found[3 * m + k], expected[k], rtol=1e-6)
 
 
+@pytest.mark.usefixtures("patient")
 def test_groups_have_at_most_so_many_members_and_elements():
     shapes = [(2,)] * (MOST + 3)
     exe, _ = trained(bowl(shapes), data(shapes), RULES["sgd"], steps=1)
@@ -95,10 +107,31 @@ def test_groups_have_at_most_so_many_members_and_elements():
     assert rules(exe) == [f"sgd x {TOTAL // SMALL}", "sgd"]
 
 
+def test_gradients_do_not_wait_for_long():
+    """The updates of one small layer are near; those of different layers are not, and memory is what it was."""
+    g = gx.Graph("deep")
+    h = g.input("x", (64, 32))
+    for k in range(6):
+        w, b = g.parameter(f"w{k}", (32, 32), init="normal(std=0.1)"), g.parameter(f"b{k}", (32,), init="zeros")
+        h = ops.tanh(h @ w + b)
+    g.output(ops.sum(ops.square(h), name="loss"))
+    inputs = {"x": np.random.default_rng(0).normal(size=(64, 32)).astype("float32")}
+    exe, _ = trained(g, inputs, RULES["adam"], steps=1)
+    assert not any(" x " in name for name in rules(exe))
+    shapes = [(8, 2), (8,), (1, 8), (1,)]
+    small = gx.Graph("small")
+    w1, b1, w2, b2 = (small.parameter(f"p{k}", s, init="normal") for k, s in enumerate(shapes))
+    h = ops.sigmoid(ops.linear(small.input("x", (4, 2)), w1, b1))
+    small.output(ops.sum(ops.square(ops.linear(h, w2, b2)), name="loss"))
+    exe, _ = trained(small, {"x": np.ones((4, 2), "float32")}, RULES["adam"], steps=1)
+    assert "adam x 3" in rules(exe)
+
+
+@pytest.mark.usefixtures("patient")
 def test_large_parameters_and_other_types_stay_apart():
-    shapes = [(SMALL + 1,), (4,), (5,)]
+    shapes = [(SMALL + 1,), (4,), (5,), (6,)]
     exe, _ = trained(bowl(shapes), data(shapes), RULES["sgd"], steps=1)
-    assert sorted(rules(exe)) == ["sgd", "sgd x 2"]
+    assert sorted(rules(exe)) == ["sgd", "sgd x 3"]
     g = gx.Graph("types")
     a, b = g.parameter("a", (4,), init="normal"), g.parameter("b", (4,), init="normal", dtype="float64")
     x = g.input("x", (3, 4))
@@ -120,6 +153,7 @@ def test_gradients_that_lie_in_another_value_are_left():
         same(trained(g, inputs, rule), trained(g, inputs, rule, skip_passes="multi_tensor"))
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_rule_of_ones_own():
     """Without a step, with state and attributes; one that also returns something else is left alone."""
 
@@ -139,6 +173,7 @@ def test_a_rule_of_ones_own():
         same(together, trained(bowl(shapes), data(shapes), rule, skip_passes="multi_tensor"))
 
 
+@pytest.mark.usefixtures("patient")
 def test_an_update_that_is_read_is_not_put_off():
     """Parameters that are outputs keep their places in the order: what is shown after a step is the new value or the old one,
     as without the pass."""
@@ -149,6 +184,7 @@ def test_an_update_that_is_read_is_not_put_off():
     same(trained(g, inputs, RULES["adam"]), trained(g, inputs, RULES["adam"], skip_passes="multi_tensor"))
 
 
+@pytest.mark.usefixtures("patient")
 def test_gradients_agree_with_the_interpreter():
     """One step of plain SGD moves each parameter by its gradient."""
     shapes = [(4,), (3, 2), (5,)]

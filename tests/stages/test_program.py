@@ -15,9 +15,10 @@ LISTING = """\
    1  fused              loss.square.backward(3, 2)@0, loss.partial(3,)@64 <- z.matmul(3, 2)@0, b(2,), y(3, 2), constant(), loss.backward.expand_like(3, 2)
    2  sum                loss()@128 <- loss.partial(3,)@64
    3  sum_to             z.backward.sum(2,)@64 <- loss.square.backward(3, 2)@0
-   4  matmul             z.transpose.backward.transpose(2, 2)@192 <- z.transpose.backward.transpose.factor(2, 3)@0, x(3, 2)
-   5  sgd x 2            b.update(2,), w.update(2, 2) <- b(2,), z.backward.sum(2,)@64, w(2, 2), z.transpose.backward.transpose(2, 2)@192
-6 instructions, 5 kernels, arena 256 bytes (384 without reuse)"""  # noqa: E501 - as it is printed
+   4  sgd                b.update(2,) <- b(2,), z.backward.sum(2,)@64
+   5  matmul             z.transpose.backward.transpose(2, 2)@64 <- z.transpose.backward.transpose.factor(2, 3)@0, x(3, 2)
+   6  sgd                w.update(2, 2) <- w(2, 2), z.transpose.backward.transpose(2, 2)@64
+7 instructions, 6 kernels, arena 192 bytes (384 without reuse)"""  # noqa: E501 - as it is printed
 
 PLAIN = """\
    0  matmul             z.matmul(3, 2)@0 <- x(3, 2), z.transpose(2, 2)

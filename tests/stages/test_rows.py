@@ -156,15 +156,16 @@ def test_cross_entropy_is_one_kernel_forward_and_backward(n, dtype):
 
 
 CLASSES = """\
-   0  matmul             scores.matmul(8, 3)@0 <- x(8, 3), scores.transpose(3, 3)
-   1  class_labels       loss.softmax_cross_entropy_rows.class_labels(8,)@192 <- label(8,), loss.softmax_cross_entropy_rows.positions(3,)
-   2  rows               loss.softmax_cross_entropy_rows(8,)@256, d_scores(8, 3)@0 <- scores.matmul(8, 3)@0, b(3,), loss.softmax_cross_entropy_rows.expand_dims(8, 1)@192, loss.softmax_cross_entropy_rows.positions(3,), constant(), loss.softmax_cross_entropy_rows.squeeze.backward.expand_dims(8, 1), loss.softmax_cross_entropy_rows.sum.1.backward.expand_like(8, 3)
-   3  sum                loss.sum()@192 <- loss.softmax_cross_entropy_rows(8,)@256
-   4  divide             loss()@192 <- loss.sum()@192, loss.size()
-   5  sum_to             scores.backward.sum(3,)@256 <- d_scores(8, 3)@0
-   6  matmul             scores.transpose.backward.transpose(3, 3)@320 <- scores.transpose.backward.transpose.factor(3, 8)@0, x(8, 3)
-   7  sgd x 2            b.update(3,), w.update(3, 3) <- b(3,), scores.backward.sum(3,)@256, w(3, 3), scores.transpose.backward.transpose(3, 3)@320
-8 instructions, 7 kernels, arena 448 bytes (832 without reuse)"""  # noqa: E501 - as it is printed
+   0  matmul             scores.matmul(8, 3)@192 <- x(8, 3), scores.transpose(3, 3)
+   1  class_labels       loss.softmax_cross_entropy_rows.class_labels(8,)@0 <- label(8,), loss.softmax_cross_entropy_rows.positions(3,)
+   2  rows               loss.softmax_cross_entropy_rows(8,)@64, d_scores(8, 3)@192 <- scores.matmul(8, 3)@192, b(3,), loss.softmax_cross_entropy_rows.expand_dims(8, 1)@0, loss.softmax_cross_entropy_rows.positions(3,), constant(), loss.softmax_cross_entropy_rows.squeeze.backward.expand_dims(8, 1), loss.softmax_cross_entropy_rows.sum.1.backward.expand_like(8, 3)
+   3  sum                loss.sum()@0 <- loss.softmax_cross_entropy_rows(8,)@64
+   4  divide             loss()@0 <- loss.sum()@0, loss.size()
+   5  sum_to             scores.backward.sum(3,)@64 <- d_scores(8, 3)@192
+   6  sgd                b.update(3,) <- b(3,), scores.backward.sum(3,)@64
+   7  matmul             scores.transpose.backward.transpose(3, 3)@64 <- scores.transpose.backward.transpose.factor(3, 8)@192, x(8, 3)
+   8  sgd                w.update(3, 3) <- w(3, 3), scores.transpose.backward.transpose(3, 3)@64
+9 instructions, 7 kernels, arena 384 bytes (832 without reuse)"""  # noqa: E501 - as it is printed
 
 
 def test_listing():
