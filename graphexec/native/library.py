@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from graphexec.native import cache, fingerprint, runtime, toolchain
+from graphexec.native.interrupt import held_back
 
 PREFIX = "graphexec_native_"
 _NAMES = re.compile(rf"@({PREFIX}\w+|{'|'.join(runtime.SYMBOLS)})\b")
@@ -47,13 +48,14 @@ def obtain(name: str, make: Callable[[], tuple[list[str], str]], *, written: boo
 
     For ``written`` see `toolchain.optimized`.
     """
-    payload = cache.read(name + ".o")
-    if payload is None:
-        modules, entry = make()
-        code = toolchain.build(modules, entry, written=written)
-        payload = pack(code, needs(modules))
-        cache.write(name + ".o", payload)
-    return link(payload, name)
+    with held_back():
+        payload = cache.read(name + ".o")
+        if payload is None:
+            modules, entry = make()
+            code = toolchain.build(modules, entry, written=written)
+            payload = pack(code, needs(modules))
+            cache.write(name + ".o", payload)
+        return link(payload, name)
 
 
 def require(name: str) -> None:

@@ -2,10 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from graphexec.native import library, toolchain
 
 SCRIPT = """\
 import json, sys, warnings
@@ -137,3 +141,46 @@ def test_the_second_process_compiles_nothing(tmp_path):
     assert int(lines[0][0]) > 0
     assert lines[0][1] == "True"
     assert lines[1] == ["0", "False"]
+
+
+class Dropped:
+    """What is raised in a destructor is printed and lost."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def heeded():
+    """Ctrl-C raises KeyboardInterrupt, also in tests that run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
+def test_an_interrupt_while_code_is_made_takes_effect_afterwards(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRAPHEXEC_CACHE_DIR", str(tmp_path))
+    made = []
+
+    def make(name):
+        Dropped()
+        made.append(name)
+        return [f"define i64 @{name}() {{\n  ret i64 7\n}}"], name
+
+    name = toolchain.symbol_name("interrupted", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        library.obtain(name, lambda: make(name))
+    assert made == [name]
+    assert list(tmp_path.rglob(f"{name}.o"))
+
+
+def test_other_threads_make_code_without_touching_signals(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRAPHEXEC_CACHE_DIR", str(tmp_path))
+    name, found = toolchain.symbol_name("elsewhere", str(tmp_path)), []
+    text = f"define i64 @{name}() {{\n  ret i64 7\n}}"
+    thread = threading.Thread(target=lambda: found.append(library.obtain(name, lambda: ([text], name))))
+    thread.start()
+    thread.join()
+    assert found[0] > 0
