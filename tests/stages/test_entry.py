@@ -255,7 +255,6 @@ x, w = f.input("x", ("n", 16)), f.parameter("w", (16, 16), init="normal(std=0.1)
 f.output(gx.ops.mean(gx.ops.tanh(x @ w), name="loss"))
 fitted = gx.compile(f, loss="loss", optimizer=gx.SGD(lr=0.1), threads=2)
 data = {"x": np.ones((1_000_000, 16), np.float32)}
-fitted.fit(data, epochs=1, batch_size=1, progress=False)  # an interrupt while LLVM calls back, or destroys, is lost by Python
 threading.Timer(0.2, _thread.interrupt_main).start()
 seen = []
 try:
