@@ -107,7 +107,10 @@ class Driver(Small):
         return (csb.equals(1) & worthwhile).pick(few, 0)
 
     def shared(self) -> Any:
-        """A piece's rectangle of the general product: whole tiles of a grid, about square."""
+        """A piece's rectangle of the general product: whole tiles of a grid, about square; rows alone where B is small.
+
+        What A was made of lies in the cache of the core that made it: the same rows, where the product before was cut so.
+        """
         tall, wide = self.target.rows, self.target.columns
 
         def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, m: Int, n: Int, k: Int,
@@ -129,9 +132,15 @@ class Driver(Small):
                         square = (pieces % rows).equals(0) & (tiles >= 2 * rows) & (m * pieces > n * (rows * rows // 4))
                         down = (square & down.equals(rows // 2)).pick(rows, down)
                     down = ((panels * down < pieces) & (tiles >= pieces)).pick(pieces, down)
+                    local = (n * k * self.target.item <= self.target.local_bytes) & (m >= pieces * self.target.local_rows)
+                    down = local.pick(pieces, down)
                     across = pieces // down
                     i, j = piece // across, piece % across
-                    rectangle((tiles * i // down * tall).at_most(m), (tiles * (i + 1) // down * tall).at_most(m),
+
+                    def cut(i: Int) -> Int:
+                        return local.pick(m * i // down, (tiles * i // down * tall).at_most(m))
+
+                    rectangle(cut(i), cut(i + 1),
                               (panels * j // across * wide).at_most(end), (panels * (j + 1) // across * wide).at_most(end))
 
         return self.loops("shared", 17, body)

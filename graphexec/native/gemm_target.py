@@ -69,6 +69,8 @@ class Target:
     clash: int = 128  #: least k at which rows a multiple of a page apart push each other out of the cache
     b_tiles: int = 18  #: fewest tiles of C, one above the other, for which a B by rows is packed
     b_bytes: int = 1 << 20  #: largest B by rows read in place whatever C's rows
+    local_bytes: int = 1 << 15  #: largest B of which every piece reads all, to work on rows of A that may be its own
+    local_rows: int = 8  #: fewest rows of such a piece
 
     @property
     def tag(self) -> str:
