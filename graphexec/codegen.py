@@ -430,14 +430,13 @@ class _Lanes:
         new = self.lines.convert(self.scalars.call(self.step, self.slot, [old, value])[0], self.step.results[0], self.dtype)
         self.lines.put(f"store {self.type} {new}, ptr {lane}{mark}")
 
-    def total(self) -> str:
-        """All lanes combined, pairwise: lane i with lane i + 32, then i + 16, ..."""
-        width = BLOCK // 2
+    def total(self, count: int = BLOCK) -> str:
+        """The first lanes combined, pairwise: lane i with lane i + 32, then i + 16, ..."""
+        width = count // 2
         while width:
             loop = self.lines.begin("0", str(width))
-            other = self.lines.let(f"load {self.type}, ptr {self.at(self.lines.let(f'add i64 {loop[0]}, {width}'))}")
-            self.combine(loop[0], other)
-            self.lines.end(loop)
+            self.combine(loop[0], self.value(self.lines.let(f"add i64 {loop[0]}, {width}")))
+            self.lines.end(loop, independent=count < BLOCK and width > 2)
             width //= 2
         return self.value("0")
 
@@ -460,6 +459,8 @@ class Reduction(NamedTuple):
     """Loops over axes that go."""
     along: bool
     """Whether the innermost axis is one that goes; else it is one that stays, beside ``kept``."""
+    row: int = 0
+    """Elements along the innermost axis, the only one that goes, where they are whole lanes of a vector; else 0."""
 
 
 def reduction_ir(name: str, body: Body, reduction: Reduction, out: Operand) -> str:
@@ -483,7 +484,8 @@ def reduction_ir(name: str, body: Body, reduction: Reduction, out: Operand) -> s
     else:
         emit.across(sizes)
     scalars.leave()
-    return _module(lines, name, _declare([*body.steps, reduction.combine]))
+    declarations = _declare([*body.steps, reduction.combine])
+    return _module(lines, name, declarations, 1, unroll=False) if reduction.row else _module(lines, name, declarations)
 
 
 class _ReductionBody:
@@ -515,18 +517,22 @@ class _ReductionBody:
         if kept:
             bounds[0] = _share(lines, sizes[0], 1)
         loops = [lines.begin(*bounds[d]) for d in range(kept)]
-        self.lanes.fill(str(BLOCK))
+        few = self.reduction.row
+        self.lanes.fill(str(few or BLOCK))
         inner = [lines.begin(*bounds[d]) for d in range(kept, len(sizes) - 1)]
         rows = self.open_rows([*loops, *inner])
         n = sizes[-1]
-        whole = lines.let(f"and i64 {n}, {-BLOCK}")
-        block = lines.begin("0", whole)
-        self.block(rows, block[0], str(BLOCK))
-        lines.end(block, step=BLOCK)
-        self.block(rows, whole, lines.let(f"sub i64 {n}, {whole}"))
+        if few:
+            self.block(rows, "0", str(few))
+        else:
+            whole = lines.let(f"and i64 {n}, {-BLOCK}")
+            block = lines.begin("0", whole)
+            self.block(rows, block[0], str(BLOCK))
+            lines.end(block, step=BLOCK)
+            self.block(rows, whole, lines.let(f"sub i64 {n}, {whole}"))
         for loop in reversed(inner):
             lines.end(loop)
-        self.finish(self.access.row(self.out, [loop[0] for loop in loops]), "0", self.lanes.total())
+        self.finish(self.access.row(self.out, [loop[0] for loop in loops]), "0", self.lanes.total(few or BLOCK))
         for loop in reversed(loops):
             lines.end(loop)
 

@@ -152,17 +152,17 @@ def multi_tensor_kernel(
 
 def reduction_kernel(
     op: ReductionOp, calls: tuple[Call, ...], loads: tuple[Operand, ...], value: Ref, words: tuple[str, ...], out: Operand,
-    dtype: str, kept: int, reduced: int, along: bool,
+    dtype: str, kept: int, reduced: int, along: bool, row: int = 0,
 ) -> Kernel:  # fmt: skip
     """A reduction over what ``calls`` make of an element, ``value``; see `codegen.reduction_ir`."""
     combine = Call(op, (), dtype, ())
-    parts = ("reduction", calls, loads, value, words, out, dtype, kept, reduced, along, op.identity)
+    parts = ("reduction", calls, loads, value, words, out, dtype, kept, reduced, along, op.identity, row)
 
     def make(name: str) -> list[str]:
         steps = tuple(_step(c) for c in calls)
         closing = _step(combine)
         body = Body(loads, steps, ((out, value),), words)
-        reduction = Reduction(closing, dtype, _constant(op.identity_of(dtype), dtype), kept, reduced, along)
+        reduction = Reduction(closing, dtype, _constant(op.identity_of(dtype), dtype), kept, reduced, along, row)
         return [codegen.reduction_ir(name, body, reduction, out), *_texts((*steps, closing))]
 
     return _kernel(op.name, parts, (*calls, combine), make)

@@ -22,6 +22,7 @@ from graphexec.kernels import Close, Kernel
 from graphexec.layout import Layout, iteration, lay_out
 from graphexec.memory import ALIGNMENT, MemoryPlan, plan_memory
 from graphexec.multi_tensor import MultiTensorOp
+from graphexec.native import toolchain
 from graphexec.op import ElementwiseOp, KernelOp, ReductionOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.product_op import ProductOp
@@ -377,6 +378,9 @@ def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Templat
 
 # -- reductions
 
+FEW_LANES = (8, 16, 32)
+"""Elements of a short row that may be lanes, combined pairwise in registers: no more than a vector has, where it has 32 bytes."""
+
 
 def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
     op = node.op
@@ -386,8 +390,14 @@ def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
     axes = op.axes(specs, node.attributes)
     kept, reduced = _reduction_axes(x, out, axes, keepdims=len(out.shape) == len(x.shape))
     along = not kept or (bool(reduced) and abs(reduced[-1][1]) <= abs(kept[-1][1]))
+    row = 0
     if along and kept and len(reduced) == 1 and reduced[0][0] <= SHORT_ROW and not any(isinstance(x.shape[a], Size) for a in axes):
-        along = False  # rows too short for lanes of their own: the lanes are rows
+        n, stride, _ = reduced[0]
+        lanes = toolchain.vector_bytes() // itemsize(layout.specs[node.outputs[0]].dtype)
+        if stride == 1 and n in FEW_LANES and (n <= lanes or toolchain.vector_bytes() == 64):
+            row = n
+        else:
+            along = False  # rows too short for lanes of their own: the lanes are rows
     order = kept + reduced if along else kept[:-1] + reduced + kept[-1:]
     if along and not reduced:
         order = [*kept, (1, 0, 0)]
@@ -396,7 +406,7 @@ def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
     store = Operand(dtype, movement(order[-1][2]))
     count_reduced = len(reduced) or int(along)
     count_kept = len(kept) - (not along)
-    kernel = kernels.reduction_kernel(op, (), (load,), Ref("load", 0), (), store, dtype, count_kept, count_reduced, along)
+    kernel = kernels.reduction_kernel(op, (), (load,), Ref("load", 0), (), store, dtype, count_kept, count_reduced, along, row)
     record = Record(n for n, _, _ in order)
     record.operand((False, 0), [s * itemsize(load.dtype) for _, s, _ in order], load)
     record.operand((True, 0), [s * itemsize(dtype) for _, _, s in order], store)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec import program, template
+from graphexec import kernels, program, template
 from graphexec.execute import SERIAL
 from graphexec.native import toolchain
 
@@ -92,6 +92,32 @@ def test_a_declared_short_row_chooses_how_many_vectors_run_at_a_time(monkeypatch
         y = gx.compile(g, threads=1)(x=x, b=b)["y"]
         np.testing.assert_allclose(y, np.tanh(x + b), rtol=1e-5, atol=1e-6)
     assert found == [1, 1, 2, 1, 4, 1, 4, 4]
+
+
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_short_rows_are_reduced_in_registers_or_side_by_side(monkeypatch, rng, width, dtype):
+    """Whatever the width of vectors: rows of every size, rows that are not contiguous, and one row alone."""
+    found = []
+    real = kernels.reduction_kernel
+    monkeypatch.setattr(kernels, "reduction_kernel", lambda *a: found.append(a[-1]) or real(*a))
+    monkeypatch.setattr(toolchain, "vector_bytes", lambda: width)
+    for n in (1, 4, 7, 8, 12, 16, 31, 32, 33):
+        x = rng.standard_normal((21, n)).astype(dtype)
+        for turned in (False, True):
+            g = gx.Graph("rows")
+            v = g.input("x", x.T.shape if turned else x.shape, dtype)
+            v = gx.ops.transpose(v) if turned else v
+            g.output(*(getattr(gx.ops, op)(v, axis=1, name=op) for op in ("sum", "max", "prod")))
+            exe = gx.compile(g, threads=1)
+            out = exe(x=x.T if turned else x)
+            for op, numpy_op in (("sum", np.sum), ("max", np.max), ("prod", np.prod)):
+                np.testing.assert_allclose(out[op], numpy_op(x.astype(float), axis=1), rtol=1e-4, atol=1e-4)
+            for threads in (2, 3):
+                again = gx.compile(g, threads=threads)(x=x.T if turned else x)
+                assert all(again[k].tobytes() == out[k].tobytes() for k in out)
+    lanes = width // np.dtype(dtype).itemsize
+    assert set(found) == {0} | {n for n in (8, 16, 32) if n <= lanes or width == 64}
 
 
 def test_few_declared_elements_have_kernels_with_their_number(monkeypatch, rng):
