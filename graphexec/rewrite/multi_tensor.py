@@ -99,7 +99,7 @@ class _Movable:
             if isinstance(node.op, ViewOp):
                 self.scattered.update(node.outputs)
             elif node.op.name == "concat":
-                self.scattered.update(node.inputs)
+                self.scattered.update(map(self.updates.base, node.inputs))
             for v in node.reads:
                 self.last[self.updates.base(v)] = position
             for target in self.updates.targets(node):
@@ -114,4 +114,4 @@ class _Movable:
         if any(t not in self.leaves or self.times[t] > 1 or self.last[t] > position for t in targets):
             return False
         others = [v for v in own if self.updates.base(v) not in targets]
-        return not any(v in self.scattered or self.updates.touch(v) for v in others)
+        return not any({v, self.updates.base(v)} & self.scattered or self.updates.touch(v) for v in others)
