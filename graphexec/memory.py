@@ -46,7 +46,7 @@ def plan_memory(layout: Layout, keep: Iterable[int] = (), *, reuse: bool = True)
     last = _last_uses(layout, keep) if reuse else [len(layout.steps)] * len(layout.bytes)
     blocks, block_of = _blocks(layout, last, reuse)
     offsets, arena = _placed(blocks, len(layout.steps))
-    without = sum(_round(n) for n, p in zip(layout.bytes, layout.persistent, strict=True) if not p)
+    without = sum(rounded(n) for n, p in zip(layout.bytes, layout.persistent, strict=True) if not p)
     return MemoryPlan([-1 if k < 0 else offsets[k] for k in block_of], arena, without)
 
 
@@ -83,7 +83,7 @@ def _blocks(layout: Layout, last: list[int], reuse: bool) -> tuple[_Blocks, list
                 blocks.last[block] = last[storage]
             else:
                 block_of[storage] = len(blocks.sizes)
-                blocks.sizes.append(_round(layout.bytes[storage]))
+                blocks.sizes.append(rounded(layout.bytes[storage]))
                 blocks.born.append(position)
                 blocks.last.append(last[storage])
     return blocks, block_of
@@ -143,7 +143,8 @@ def _written_last(layout: Layout, step: Node) -> tuple[int, ...]:
     return tuple(step.outputs[k] for k in row_plan(layout, step).phases[-1].stores)
 
 
-def _round(nbytes: int) -> int:
+def rounded(nbytes: int) -> int:
+    """The bytes that a block of so many takes in the arena."""
     return max(-(-nbytes // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphexec.execute import loop
-from graphexec.memory import ALIGNMENT
+from graphexec.memory import ALIGNMENT, rounded
 
 if TYPE_CHECKING:
     from graphexec.executable import Runner
@@ -69,7 +69,7 @@ class _Walk:
     def keep_apart(self, rows: list[int]) -> None:
         """Makes copies of instructions whose results go to memory of their own, one after another to the same."""
         program = self.runner.program
-        sizes = [sum(_round(program.layout.bytes[s]) for s in _written(program, k)) for k in rows]
+        sizes = [sum(rounded(program.layout.bytes[s]) for s in _written(program, k)) for k in rows]
         self.elsewhere = np.zeros(max(sizes, default=0) + ALIGNMENT, np.uint8)
         start = self.elsewhere.ctypes.data + -self.elsewhere.ctypes.data % ALIGNMENT
         for k in rows:
@@ -129,7 +129,7 @@ def _elsewhere(program: Program, row: int, start: int) -> np.ndarray:
     moved = {}
     for storage in _written(program, row):
         moved[storage] = start - int(program.addresses[storage])
-        start += _round(program.layout.bytes[storage])
+        start += rounded(program.layout.bytes[storage])
     outputs = program.instructions[row].node.outputs
     for slot, (is_output, which) in zip(template.slots, template.operands, strict=True):
         if is_output and which >= 0:
@@ -137,7 +137,3 @@ def _elsewhere(program: Program, row: int, start: int) -> np.ndarray:
     for slot, word in template.inside:
         record[slot] = record.ctypes.data + word * 8
     return block
-
-
-def _round(size: int) -> int:
-    return size + -size % ALIGNMENT

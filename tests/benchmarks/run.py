@@ -109,7 +109,7 @@ def profile(name: str, threads: int, seconds: float) -> dict[str, Any]:
         sums[kind][1] += us
     whole = float(np.median(run_times(runner, seconds))) * 1e6
     ranked = sorted(([k, *v] for k, v in sums.items()), key=lambda s: -s[2])
-    return {"total": float(times.sum()), "whole": whole, "rows": rows, "sums": ranked}
+    return {"total": float(times.sum()), "whole": whole, "threads": threads, "rows": rows, "sums": ranked}
 
 
 def child(name: str, a: argparse.Namespace) -> dict[str, Any]:
@@ -127,7 +127,8 @@ def show(name: str, r: dict[str, Any], a: argparse.Namespace) -> str:
     if "error" in r:
         return f"{name:14s} {r['error']}"
     if a.profile:
-        lines = [f"{name}: {r['total']:.1f} us in {len(r['rows'])} instructions one by one, {r['whole']:.1f} us together"]
+        together = f"{r['whole']:.1f} us together on up to {r['threads']} threads"
+        lines = [f"{name}: {r['total']:.1f} us in {len(r['rows'])} instructions one by one, {together}"]
         if len(r["rows"]) <= a.top:
             for k, x in enumerate(r["rows"]):
                 lines.append(f"{k:5d} {x['us']:10.3f} us {' ' if x['serial'] else 'T'} {x['node']:32s} {x['kind']}")

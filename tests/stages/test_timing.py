@@ -38,7 +38,8 @@ def test_measuring_runs_the_program_and_nothing_else(monkeypatch, skip):
     assert times.shape == (len(program.instructions),)
     assert (times >= 0).all()
     over = [k for k in range(len(times)) if _in_place(program, k)]
-    assert {program.instructions[k].node.op.name.split("+")[-1] for k in over} >= {"increment", "adam"}
+    wanted = {"increment", "adam", "matmul_add"} | ({"exp", "tanh", "add"} if skip else {"matmul+adam"})
+    assert {program.instructions[k].node.op.name for k in over} >= wanted
     assert all(walks[-1][k] > 1 for k in over)  # they were repeated
     for _ in walks:
         plain.step()
@@ -53,7 +54,7 @@ def test_a_program_without_instructions_takes_no_time():
     g.output(g.input("x", (2,)))
     exe = gx.compile(g)
     exe(x=np.zeros(2, "float32"))
-    assert instruction_times(exe._last, 0).shape == (len(exe.program.instructions),)
+    assert instruction_times(exe._last, 0).shape == (0,)
 
 
 @pytest.mark.slow
