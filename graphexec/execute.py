@@ -26,8 +26,9 @@ from graphexec.native import entry
 SERIAL, MEET = 1, 2
 """Flags of a row: the first thread does it alone; all threads meet before it."""
 
-FLAGS = native.FLAGS
-"""Bits for flags; above them stands into how many pieces the row's instruction can be cut."""
+FLAGS, ENOUGH = native.FLAGS, native.ENOUGH
+"""Bits for flags, above which stands into how many pieces the instruction can be cut; and how many for each thread are so many
+that they are taken one by one."""
 
 ASK = entry.ASK
 

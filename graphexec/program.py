@@ -15,11 +15,12 @@ import numpy as np
 from graphexec import kernels
 from graphexec.codegen import BLOCK, CHUNK, SHORT_ROW, Operand, Ref
 from graphexec.errors import GraphExecError
-from graphexec.execute import FLAGS, MEET, SERIAL
+from graphexec.execute import FLAGS, SERIAL
 from graphexec.fused import FusedOp, RowsOp, ref_of
 from graphexec.infer import freeze
 from graphexec.kernels import Close, Kernel
 from graphexec.layout import Layout, iteration, lay_out
+from graphexec.meetings import mark_meetings
 from graphexec.memory import ALIGNMENT, MemoryPlan, plan_memory
 from graphexec.multi_tensor import MultiTensorOp
 from graphexec.native import toolchain
@@ -36,9 +37,6 @@ from graphexec.view import View, collapse
 
 MEETING = 1_000
 """Nanoseconds that a meeting of all threads costs, with what the others lose while they wait."""
-
-_MANY = 64
-"""Accesses since the last meeting beyond which threads meet without a closer look."""
 
 
 class Instruction(NamedTuple):
@@ -240,34 +238,9 @@ def _gains_by_threads(program: Program, chosen: Sequence[Template], table: np.nd
     """Marks the meetings; whether sharing the work saves more than they cost."""
     if threads == 1 or all(t.serial for t in chosen):
         return False
-    _mark_meetings(program.layout, program.addresses, table)
+    meets = mark_meetings(program.layout, program.addresses, chosen, table, threads)
     gain = (1 - 1 / threads) * sum(t.work for t in chosen if not t.serial)
-    return bool(gain > MEETING * (np.count_nonzero(table[:, 2] & MEET) + 2))
-
-
-def _mark_meetings(layout: Layout, addresses: np.ndarray, table: np.ndarray) -> None:
-    """Marks the instructions before which all threads must have finished what came before.
-
-    Two instructions conflict when one writes memory that the other uses and they are not both serial, that is, done by
-    the same thread.
-    """
-    before: list[tuple[int, int, bool, bool]] = []  # start, end, written?, serial?
-    for position, node in enumerate(layout.steps):
-        serial = bool(table[position, 2] & SERIAL)
-        mine = []
-        for values, written in ((node.reads, False), (node.outputs, True)):
-            for v in values:
-                start = int(addresses[layout.storage[v]])
-                mine.append((start, start + max(layout.bytes[layout.storage[v]], 1), written, serial))
-        rivals = [a for a in before if not (serial and a[3])]
-        meet = len(rivals) > _MANY or any(
-            (w or other_w) and start < other_end and other_start < end
-            for start, end, w, _ in mine for other_start, other_end, other_w, _ in rivals
-        )  # fmt: skip
-        if meet:
-            table[position, 2] |= MEET
-            before = []
-        before += mine
+    return bool(gain > MEETING * (meets + 2))
 
 
 def _scratch(chosen: Sequence[Template], threads: int) -> np.ndarray | None:
@@ -373,7 +346,8 @@ def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Templat
         record.address((True, k))
     moved = sum(itemsize(layout.specs[v].dtype) for v in values)
     units = sizes[0] / (1 if len(sizes) > 1 else CHUNK if closes else BLOCK)
-    return record.template(kernel, product(sizes) * (0.3 * len(calls) + 0.05 * moved), shareable=not few, units=units)
+    cuts = () if few or endings else record.cut(0, 1 if len(sizes) > 1 else BLOCK)
+    return record.template(kernel, product(sizes) * (0.3 * len(calls) + 0.05 * moved), shareable=not few, units=units, cuts=cuts)
 
 
 # -- reductions
@@ -411,7 +385,8 @@ def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
     record.operand((False, 0), [s * itemsize(load.dtype) for _, s, _ in order], load)
     record.operand((True, 0), [s * itemsize(dtype) for _, _, s in order], store)
     units = order[0][0] if count_kept else order[-1][0] / BLOCK
-    return record.template(kernel, product(n for n, _, _ in order) * 0.2, shareable=not along or bool(kept), units=units)
+    work, cuts = product(n for n, _, _ in order) * 0.2, record.cut(0, 1) if count_kept else ()
+    return record.template(kernel, work, shareable=not along or bool(kept), units=units, cuts=cuts)
 
 
 _Axis = tuple[int, int, int]

@@ -24,8 +24,24 @@ SERIAL_BELOW = 1_500
 PIECE = 20_000
 """Nanoseconds of estimated work that a piece should take which threads take one by one: taking it costs a hundred."""
 
+MOST_THREADS = 1 << 16
+"""More than there ever are."""
+
 MOST_PIECES = 4_096
 """Of an instruction; many for any number of threads, and far below what the crew's counter holds."""
+
+
+class Cut(NamedTuple):
+    """How threads divide an operand among themselves: of ``units`` parts, ``pitch`` bytes apart, thread i of n touches those
+    from ``units * i // n`` to ``units * (i + 1) // n`` and nothing else.
+    """
+
+    units: int
+    pitch: int
+    reach: int
+    """Bytes from the first element of a part to its last, fewer than ``pitch``."""
+    threads: int
+    """The most threads for which that is so."""
 
 
 class Template(NamedTuple):
@@ -45,6 +61,8 @@ class Template(NamedTuple):
     """Words that hold the address of another word of the record: (which, of which)."""
     pieces: int = 1
     """Into how many pieces it can be cut that are worth taking one by one."""
+    cuts: tuple[Cut | None, ...] = ()
+    """How each operand is divided where every thread gets one piece; None where any thread may touch any of it."""
 
 
 def calls_of(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[Call, ...], list[float], tuple[str, ...]]:
@@ -109,17 +127,22 @@ class Record:
     """A record while its words are put down."""
 
     def __init__(self, sizes: Iterable[int]) -> None:
-        self.words: list[int] = [int(n) for n in sizes]
+        self.sizes = [int(n) for n in sizes]
+        self.words: list[int] = list(self.sizes)
         self.slots: list[int] = []
         self.operands: list[tuple[bool, int]] = []
+        self.moves: list[Sequence[int]] = []
 
     def address(self, who: tuple[bool, int], word: int = 0) -> None:
         self.slots.append(len(self.words))
         self.operands.append(who)
+        self.moves.append(())
         self.words.append(word)
 
     def operand(self, who: tuple[bool, int], moves: Sequence[int], operand: Operand) -> None:
+        """``moves``: bytes from one element to the next along each axis."""
         self.address(who)
+        self.moves[-1] = moves
         self.words += [int(m) for m in moves[:-1]]
         if operand.inner == STRIDED:
             self.words.append(int(moves[-1]))
@@ -129,11 +152,27 @@ class Record:
             as_float = dtype[0] == "f"
             self.words.append(int(np.float64(value).view(np.int64)) if as_float else int(value))
 
-    def template(self, kernel: Kernel, work: float, *, shareable: bool = True, units: float = 1) -> Template:
+    def cut(self, axis: int, unit: int) -> tuple[Cut | None, ...]:
+        """How the operands are divided by a kernel that cuts an axis at multiples of ``unit`` elements."""
+        return tuple(cut_along(self.sizes, moves, axis, unit) for moves in self.moves)
+
+    def template(
+        self, kernel: Kernel, work: float, *, shareable: bool = True, units: float = 1, cuts: tuple[Cut | None, ...] = ()
+    ) -> Template:
         """``work`` in estimated nanoseconds decides whether the instruction is worth sharing, and with its ``units``, which
         a piece is a whole number of, how finely.
         """
         serial = not shareable or work < SERIAL_BELOW
         pieces = max(int(min(units, work / PIECE, MOST_PIECES)), 1)
         words = np.array(self.words, np.int64)
-        return Template(kernel, words, tuple(self.slots), tuple(self.operands), serial, work, pieces=pieces)
+        return Template(kernel, words, tuple(self.slots), tuple(self.operands), serial, work, pieces=pieces, cuts=cuts)
+
+
+def cut_along(sizes: Sequence[int], moves: Sequence[int], axis: int, unit: int = 1, threads: int = MOST_THREADS) -> Cut | None:
+    """An operand divided along an axis at multiples of ``unit`` indices; None where its parts would lie in one another."""
+    if not moves or any(m < 0 for m in moves):
+        return None
+    axis %= len(sizes)
+    inside = sum((n - 1) * m for k, (n, m) in enumerate(zip(sizes, moves, strict=True)) if k != axis)
+    move = moves[axis]
+    return Cut(-(-sizes[axis] // unit), unit * move, inside + (unit - 1) * move, threads) if inside < move else None

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from graphexec import kernels
 from graphexec.codegen import Array
 from graphexec.layout import Layout
+from graphexec.native.gemm_cut import most_pieces_by_rows
 from graphexec.op import KernelOp
 from graphexec.order import ABSENT, Node
 from graphexec.product_op import ProductOp
 from graphexec.spec import is_one, itemsize
-from graphexec.template import Record, Template, product
+from graphexec.template import MOST_THREADS, Cut, Record, Template, cut_along, product
 from graphexec.view import View, collapse
 
 
@@ -38,8 +39,11 @@ def array_template(layout: Layout, node: Node, read: set[int]) -> Template:
     strided = tuple(n in op.strided for n in names)
     kernel = kernels.array_kernel(op, constants, dtype, arrays, strided, words, lengths, len(sizes))
     record = Record(sizes)
+    cuts: list[Cut | None] = []
     for value, core, move, which in zip(values, cores, moves, who, strict=True):
         view, item = layout.views[value], itemsize(layout.specs[value].dtype)
+        if sizes:
+            cuts.append(_batch_cut(view, core, sizes, move, item, shared=op.shared))
         record.address(which)
         record.words += [int(m) * item for m in move]
         shape, strides = view.shape[view.ndim - core :], view.strides[view.ndim - core :]
@@ -49,7 +53,37 @@ def array_template(layout: Layout, node: Node, read: set[int]) -> Template:
     record.numbers(numbers, words)
     if op.scratch:
         record.address((False, -1), op.scratch)
-    return record.template(kernel, _work(layout, op, values), shareable=op.shared or bool(sizes), units=sizes[0] if sizes else 1)
+        cuts += [None] * len(sizes[:1])
+    if not sizes and op.name in PRODUCTS:
+        cuts = [*_row_cuts([layout.views[v] for v in values], dtype, PRODUCTS[op.name]), None]
+    work, units = _work(layout, op, values), sizes[0] if sizes else 1
+    return record.template(kernel, work, shareable=op.shared or bool(sizes), units=units, cuts=tuple(cuts))
+
+
+PRODUCTS = {"matmul": (0, 1), "matmul_add": (1, 2)}
+"""Ops that are one call of `plugin.gemm`, and which of their operands are its factors; the others lie like the product."""
+
+
+def _batch_cut(view: View, core: int, sizes: Sequence[int], moves: Sequence[int], item: int, *, shared: bool) -> Cut | None:
+    """An operand of a kernel that threads call for different indices of its first batch axis."""
+    lead = view.ndim - core
+    inner = [(int(n), int(s)) for n, s in zip(view.shape[lead:], view.strides[lead:], strict=True)]
+    axes = [*zip(sizes, moves, strict=True), *inner]
+    threads = sizes[0] if shared else MOST_THREADS  # beyond, a shared kernel is called for all, and cuts its own work
+    return cut_along([n for n, _ in axes], [int(m) * item for _, m in axes], 0, threads=threads)
+
+
+def _row_cuts(views: Sequence[View], dtype: str, factors: tuple[int, int]) -> list[Cut | None]:
+    """The operands of a matrix product where threads do rows of it; then the second factor is read by all."""
+    a, b = (views[k] for k in factors)
+    (m, k), n, item = (int(x) for x in a.shape), int(b.shape[1]), itemsize(dtype)
+    threads = most_pieces_by_rows(dtype, int(a.strides[1]), int(b.strides[1]), m, n, k)
+    if threads < 2:
+        return [None] * len(views)
+    return [
+        None if at == factors[1] else cut_along([int(x) for x in v.shape], [int(s) * item for s in v.strides], 0, threads=threads)
+        for at, v in enumerate(views)
+    ]  # fmt: skip
 
 
 def _work(layout: Layout, op: KernelOp, values: Sequence[int]) -> float:

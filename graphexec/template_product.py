@@ -16,7 +16,7 @@ from graphexec.layout import Layout
 from graphexec.order import Node
 from graphexec.product_op import ProductOp, followed
 from graphexec.spec import itemsize
-from graphexec.template import Record, Template, calls_of, movement, vectors_for
+from graphexec.template import Cut, Record, Template, calls_of, cut_along, movement, vectors_for
 from graphexec.template_array import array_template
 
 
@@ -36,7 +36,12 @@ def product_template(layout: Layout, node: Node, read: set[int]) -> Template:
     words = np.array([*product.words, *link, *record.words], np.int64)
     work = product.work + 0.1 * layout.specs[made].size
     inside = ((after, first), (first + 1, begin))
-    return Template(product.kernel, words, slots, (*who, *record.operands), product.serial, work, inside, product.pieces)
+    cuts: tuple[Cut | None, ...] = ()
+    if any(product.cuts):  # rows of the product, and after it the same rows of the others
+        threads = min(cut.threads for cut in product.cuts if cut)
+        cuts = (*product.cuts, *(cut_along(record.sizes, moves, 0, threads=threads) for moves in record.moves))
+    operands = (*who, *record.operands)
+    return Template(product.kernel, words, slots, operands, product.serial, work, inside, product.pieces, cuts)
 
 
 def _then(layout: Layout, node: Node, op: ProductOp, read: set[int]) -> tuple[Kernel, Record, list[tuple[int, int, int]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphexec import kernels
-from graphexec.codegen import SHORT_ROW, VECTORS, Operand, Ref
+from graphexec.codegen import BLOCK, SHORT_ROW, VECTORS, Operand, Ref
 from graphexec.codegen_rows import LANES, Form, room_of
 from graphexec.fused import RowsOp, ref_of
 from graphexec.kernels import Call
@@ -68,7 +68,8 @@ def rows_template(layout: Layout, node: Node, read: set[int]) -> Template:
         record.address((False, -1), together)
         record.words += [each, together]
     moved = sum(itemsize(o.dtype) for o in operands)
-    return record.template(kernel, product(shape) * (0.3 * len(calls) + 0.05 * moved), units=sizes[0])
+    cuts = record.cut(-1, BLOCK) if across and len(sizes) == 2 else record.cut(0, 1)
+    return record.template(kernel, product(shape) * (0.3 * len(calls) + 0.05 * moved), units=sizes[0], cuts=cuts)
 
 
 def _is_across(shape: tuple[int, ...], views: list[View], plan: RowPlan) -> bool:

@@ -23,7 +23,7 @@ LEVELS = [  # patterns of module names, lowest level first
     ["arithmetic", "graph"],
     [
         "order", "infer", "builder", "derive", "derive_*", "differentiate", "rewrite", "rewrite.*", "fused", "product_op", "layout",
-        "memory", "multi_tensor",
+        "memory", "multi_tensor", "meetings",
         "kernels", "template", "template_*", "program", "execute", "pace", "graphfile", "graphfile_*", "training",
         "training.initializers", "training.optimizers",
     ],

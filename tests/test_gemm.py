@@ -10,6 +10,7 @@ import pytest
 from numba import njit
 
 from graphexec.native.gemm import WORK_ALIGNMENT, gemm_function, work_size
+from graphexec.native.gemm_cut import most_pieces_by_rows
 from graphexec.native.gemm_target import host_features, target_for
 
 ISAS = ("avx512", "avx2", "neon", "scalar") if "avx512vl" in host_features() else ("avx2", "neon", "scalar")
@@ -131,6 +132,26 @@ def test_long_and_flat_shapes() -> None:
     shapes = [(4096, 1, 3000), (1, 4096, 4096), (2, 9000, 70), (5000, 9, 300), (700, 16, 9000)]
     for seed, shape in enumerate(shapes * 4):
         check(None, "float32", shape, 3000 + seed)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pieces_are_the_rows_that_they_are_said_to_be(dtype: str) -> None:
+    rng, seen, item = np.random.default_rng(13), 0, np.dtype(dtype).itemsize
+    for m, n, k in [*rng.integers(1, 130, (150, 3)).tolist(), *SPECIAL]:
+        ta, tb = rng.integers(0, 2, 2)
+        a, b = matrix(rng, m, k, ta, 0, dtype), matrix(rng, k, n, tb, 0, dtype)
+        most = most_pieces_by_rows(dtype, a.strides[1] // item, b.strides[1] // item, m, n, k)
+        seen += most > 1
+        for pieces in range(2, min(most, 5) + 1):
+            for piece in range(pieces):
+                c = np.full((m, n), np.nan, dtype)
+                compiled(dtype, None)(
+                    c.ctypes.data, n, a.ctypes.data, a.strides[0] // item, a.strides[1] // item, b.ctypes.data,
+                    b.strides[0] // item, b.strides[1] // item, m, n, k, 0, 0, scratch(dtype, None).ctypes.data, piece, pieces)
+                written = np.arange(m) >= m * piece // pieces
+                written &= np.arange(m) < m * (piece + 1) // pieces
+                assert (np.isnan(c) == ~written[:, None]).all(), (m, n, k, ta, tb, piece, pieces)
+    assert seen > 50
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

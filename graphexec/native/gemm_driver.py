@@ -4,6 +4,7 @@ Written to LLVM IR as well, with `Int` for Python's integers: Numba takes longer
 the kernels. Arguments of every function are int64; addresses are plain integers, counted in bytes.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from graphexec.native.gemm_ir import ADD_BIAS, ADD_C, I64, Int
@@ -27,25 +28,6 @@ class Driver(Small):
                  accumulate: Int, bias: Int, work: Int, piece: Int, pieces: Int, after: Int) -> None:
             flags = accumulate.differs(0).pick(ADD_C, 0) | bias.differs(0).pick(ADD_BIAS, 0)
             along = (k > 1).pick(csa, 1)  # the stride of a dimension of size 1 may be anything
-            by_rows = csb.equals(1) | n.equals(1)
-            one_tile = (m <= target.rows) & (k <= target.depth) & (n <= target.columns) & int(target.masks)
-            one_tile = one_tile & ((n > 1) | (k <= csa.equals(1).pick(target.lanes, 4 * target.lanes)))
-
-            def dots() -> Int:
-                few = (m <= target.dot_rows) & (k * 2 >= m * m * target.lanes)  # the fewer rows, the sooner
-                return csb.differs(1) & (k >= 2 * target.lanes) & few
-
-            def narrow() -> Int:
-                lines = csa.differs(1) & (k > 1) & (m >= 2 * target.lanes) & self.wasteful(n)
-                return n.equals(1) | lines & ((n <= target.narrow_columns) | self.few_beside(m, n, k, csa, csb).equals(0))
-
-            def one_row() -> Int:
-                return by_rows & m.equals(1) & (n >= target.columns) & (k >= target.row_depth) & self.by_row(n, k)
-
-            def turned() -> Int:
-                less = m * (n + csa.equals(1).pick(k, 0)) * 2 <= n * k  # to turn round than B
-                fits = (m <= target.narrow_rows) & (m.up(target.lanes) * n <= target.turn_size // target.lanes)
-                return csb.differs(1) & less & fits & (m >= target.lanes)
 
             def call_tile(packed: bool) -> None:
                 with piece.equals(0).holds():
@@ -56,25 +38,69 @@ class Driver(Small):
                     self.do(self.tile, a, rsa, csa, *((panel, width) if packed else (b, rsb)), c, ldc, k, m, n, flags, bias)
                     self.finished(after, 0, m, 0, n)
 
-            self.first_of(  # the smallest first: what is tested takes longer than some of them
-                (lambda: (m <= 0) | (n <= 0), lambda: None),
-                (lambda: k <= 0, lambda: self.do(self.empty(), c, ldc, m, n, flags, bias, piece, pieces, after)),
-                (lambda: by_rows & one_tile, lambda: call_tile(False)),
-                (dots, lambda: self.do(
-                    self.few_dots(), c, ldc, a, rsa, csa, b, csb, m, n, k, flags, bias, work, piece, pieces, after)),
-                (lambda: one_tile, lambda: call_tile(True)),
-                (narrow, lambda: self.do(self.narrow(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias, work,
-                                         piece, pieces, after)),
-                (one_row, lambda: self.do(self.rows(), c, a, csa, b, rsb, n, k, flags, bias, piece, pieces, after)),
-                (lambda: by_rows & (m <= target.strips[-1][0]), lambda: self.do(
-                    self.strips(), c, ldc, a, rsa, csa, b, rsb, m, n, k, flags, bias, piece, pieces, after)),
-                (turned, lambda: self.do(self.turned(), c, ldc, a, rsa, csa, b, csb, m, n, k, flags, bias, work, piece, pieces,
-                                         after)),
-                (None, lambda: self.do(self.shared(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias, work,
-                                       piece, pieces, after)),
-            )
+            ways: dict[str, Callable[[], None]] = {
+                "nothing": lambda: None,
+                "empty": lambda: self.do(self.empty(), c, ldc, m, n, flags, bias, piece, pieces, after),
+                "tile": lambda: call_tile(False),
+                "few_dots": lambda: self.do(
+                    self.few_dots(), c, ldc, a, rsa, csa, b, csb, m, n, k, flags, bias, work, piece, pieces, after),
+                "packed_tile": lambda: call_tile(True),
+                "narrow": lambda: self.do(self.narrow(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias, work,
+                                          piece, pieces, after),
+                "rows": lambda: self.do(self.rows(), c, a, csa, b, rsb, n, k, flags, bias, piece, pieces, after),
+                "strips": lambda: self.do(
+                    self.strips(), c, ldc, a, rsa, csa, b, rsb, m, n, k, flags, bias, piece, pieces, after),
+                "turned": lambda: self.do(self.turned(), c, ldc, a, rsa, csa, b, csb, m, n, k, flags, bias, work, piece, pieces,
+                                          after),
+                "shared": lambda: self.do(self.shared(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias, work,
+                                          piece, pieces, after),
+            }
+            self.first_of(*((condition, ways[name]) for name, condition in self.ways(csa, csb, m, n, k)))
 
         return self.loops("gemm", 17, body)
+
+    def ways(self, csa: Int, csb: Int, m: Int, n: Int, k: Int) -> list[tuple[str, Callable[[], Int] | None]]:
+        """In which way a shape is done, by name: the first whose condition holds, where None always does.
+
+        The smallest first: what is tested takes longer than some of them. `gemm_cut` asks the same with plain numbers.
+        """
+        target = self.target
+        by_rows = csb.equals(1) | n.equals(1)
+        one_tile = (m <= target.rows) & (k <= target.depth) & (n <= target.columns) & int(target.masks)
+        one_tile = one_tile & ((n > 1) | (k <= csa.equals(1).pick(target.lanes, 4 * target.lanes)))
+
+        def dots() -> Int:
+            few = (m <= target.dot_rows) & (k * 2 >= m * m * target.lanes)  # the fewer rows, the sooner
+            return csb.differs(1) & (k >= 2 * target.lanes) & few
+
+        def narrow() -> Int:
+            lines = csa.differs(1) & (k > 1) & (m >= 2 * target.lanes) & self.wasteful(n)
+            return n.equals(1) | lines & ((n <= target.narrow_columns) | self.few_beside(m, n, k, csa, csb).equals(0))
+
+        def one_row() -> Int:
+            return by_rows & m.equals(1) & (n >= target.columns) & (k >= target.row_depth) & self.by_row(n, k)
+
+        def turned() -> Int:
+            less = m * (n + csa.equals(1).pick(k, 0)) * 2 <= n * k  # to turn round than B
+            fits = (m <= target.narrow_rows) & (m.up(target.lanes) * n <= target.turn_size // target.lanes)
+            return csb.differs(1) & less & fits & (m >= target.lanes)
+
+        return [
+            ("nothing", lambda: (m <= 0) | (n <= 0)),
+            ("empty", lambda: k <= 0),
+            ("tile", lambda: by_rows & one_tile),
+            ("few_dots", dots),
+            ("packed_tile", lambda: one_tile),
+            ("narrow", narrow),
+            ("rows", one_row),
+            ("strips", lambda: by_rows & (m <= target.strips[-1][0])),
+            ("turned", turned),
+            ("shared", None),
+        ]
+
+    def local(self, m: Int, n: Int, k: Int, pieces: Int | int) -> Int:
+        """Whether a piece of the general product is rows alone, `m * piece // pieces` to `m * (piece + 1) // pieces`."""
+        return (n * k * self.target.item <= self.target.local_bytes) & (m >= pieces * self.target.local_rows)
 
     def pack(self) -> Any:
         """A panel of `width` lines of x, `across` apart, whose elements are `along` apart."""
@@ -132,7 +158,7 @@ class Driver(Small):
                         square = (pieces % rows).equals(0) & (tiles >= 2 * rows) & (m * pieces > n * (rows * rows // 4))
                         down = (square & down.equals(rows // 2)).pick(rows, down)
                     down = ((panels * down < pieces) & (tiles >= pieces)).pick(pieces, down)
-                    local = (n * k * self.target.item <= self.target.local_bytes) & (m >= pieces * self.target.local_rows)
+                    local = self.local(m, n, k, pieces)
                     down = local.pick(pieces, down)
                     across = pieces // down
                     i, j = piece // across, piece % across

@@ -1,0 +1,90 @@
+"""How a matrix product is cut into pieces, known before it runs: so that who plans a program can tell what each thread touches.
+
+The conditions are those of `gemm_driver`, asked with plain numbers in the place of the integers of the code being written.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, cast
+
+from graphexec.native.gemm_driver import Driver
+from graphexec.native.gemm_target import target_for
+
+
+class Number:
+    """A number with the operators of `gemm_ir.Int`, of which the value is known."""
+
+    def __init__(self, value: int) -> None:
+        self.value = int(value)
+
+    def __add__(self, other: Any) -> Number:
+        return Number(self.value + _value(other))
+
+    def __sub__(self, other: Any) -> Number:
+        return Number(self.value - _value(other))
+
+    def __mul__(self, other: Any) -> Number:
+        return Number(self.value * _value(other))
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Any) -> Number:
+        return Number(self.value // _value(other))
+
+    def __mod__(self, other: Any) -> Number:
+        return Number(self.value % _value(other))
+
+    def __and__(self, other: Any) -> Number:
+        return Number(self.value & _value(other))
+
+    def __or__(self, other: Any) -> Number:
+        return Number(self.value | _value(other))
+
+    def __lt__(self, other: Any) -> Number:
+        return Number(self.value < _value(other))
+
+    def __le__(self, other: Any) -> Number:
+        return Number(self.value <= _value(other))
+
+    def __gt__(self, other: Any) -> Number:
+        return Number(self.value > _value(other))
+
+    def __ge__(self, other: Any) -> Number:
+        return Number(self.value >= _value(other))
+
+    def equals(self, other: Any) -> Number:
+        return Number(self.value == _value(other))
+
+    def differs(self, other: Any) -> Number:
+        return Number(self.value != _value(other))
+
+    def pick(self, yes: Any, no: Any) -> Number:
+        return Number(_value(yes if self.value else no))
+
+    def up(self, step: int) -> Number:
+        return Number(-(-self.value // step))
+
+
+def _value(x: Any) -> int:
+    return x.value if isinstance(x, Number) else int(x)
+
+
+def way(dtype: str, csa: int, csb: int, m: int, n: int, k: int) -> str:
+    """The name of the way in which a product is done; see `gemm_driver.Driver.ways`."""
+    numbers: list[Any] = [Number(x) for x in (csa, csb, m, n, k)]
+    return next(name for name, holds in _driver(dtype).ways(*numbers) if holds is None or _value(holds()))
+
+
+def most_pieces_by_rows(dtype: str, csa: int, csb: int, m: int, n: int, k: int) -> int:
+    """Into how many pieces at most a product is cut by rows alone, `m i // pieces` to `m (i + 1) // pieces`; 0 if never."""
+    driver = _driver(dtype)
+    if way(dtype, csa, csb, m, n, k) != "shared":
+        return 0
+    rows, columns, depth = (cast(Any, Number(x)) for x in (m, n, k))
+    return m // driver.target.local_rows if _value(driver.local(rows, columns, depth, 1)) else 0
+
+
+@lru_cache(None)
+def _driver(dtype: str) -> Driver:
+    return Driver(None, target_for(dtype))
