@@ -27,8 +27,8 @@ PIECE = 20_000
 MOST_THREADS = 1 << 16
 """More than there ever are."""
 
-MOST_PIECES = 4_096
-"""Of an instruction; many for any number of threads, and far below what the crew's counter holds."""
+MOST_PIECES = 4_095
+"""Of an instruction; many for any number of threads, and what the crew can count."""
 
 
 class Cut(NamedTuple):

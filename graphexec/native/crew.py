@@ -14,15 +14,18 @@ GENERATION, TABLE, COUNT, TIMES, PROGRESS, BASE, NUMBER = range(7)
 """The job, on one cache line: a count and the number of members; the table and how often; arrivals before it, and
 the number of the last instruction whose pieces were taken."""
 
-ARRIVED, VERDICT, SLEEPERS, LOCK, MEMBERS, TAKEN, KNOWN = 8, 16, 24, 32, 40, 48, 56
+MOST, LINE = 1024, 8
+"""Members of a crew at most; words of a cache line."""
+
+ARRIVED, VERDICT, SLEEPERS, LOCK, MEMBERS, KNOWN = 8, 16, 24, 32, 40, 48
 """Each on a cache line of its own: arrivals at meetings; whether to go on and what failed, for even and odd times; members
-that sleep; 1 while a program runs; members there are, with the caller; the instruction whose pieces are taken, and how many
-of them were; the last generation before each was hired."""
+that sleep; 1 while a program runs; members there are, with the caller; the last generation before each was hired."""
 
-MOST = 1024
-"""Members of a crew at most."""
+SHARES = KNOWN + MOST
+"""For each member, on a cache line of its own, its share of an instruction's pieces: the instruction's number, the first piece
+that is left, and the one after the last."""
 
-WORDS = KNOWN + MOST
+WORDS = SHARES + MOST * LINE
 
 SPINS = 300
 """Looks at a counter before a thread that waits for others lets them have the processor; 5 to 15 microseconds."""
@@ -30,8 +33,9 @@ SPINS = 300
 FLAGS = 8
 """Bits of a row's third word that are not the number of its pieces."""
 
-PIECES = 24
-"""Bits for the pieces of an instruction; above them stands its number, which grows as long as the process lives."""
+PIECE = 12
+"""Bits for a piece, of which a share has two; above them stands the instruction's number, which grows as long as the process
+lives."""
 
 ENOUGH = 4
 """Pieces for each member from which on they are taken one by one: with fewer, the last ones would leave the others waiting."""
@@ -76,33 +80,63 @@ go:
 }}
 """
 
-# Members come to an instruction at different times. Who finds a later number there was late: all pieces have been taken, for
-# else nobody would have gone on. Who finds an earlier one is the first to come.
+# A member takes the pieces of its own share in their order, so that it finds in its cache what it did there the last time, and
+# then the last ones of other shares, so that a fast one helps a slow one. Members come to an instruction at different times.
+# Who finds a later number was late: all pieces have been taken, for else nobody would have gone on. Who finds an earlier one is
+# the first to look at that share, and all of it is left.
 _TAKING = """
 ; the next piece of an instruction, by its number; -1 if none is left
-define internal i64 @next_piece(ptr %state, i64 %number, i64 %pieces) {{
+define internal i64 @next_piece(ptr %state, i64 %number, i64 %pieces, i64 %ith, i64 %nth) {{
 entry:
-  %taken = getelementptr i64, ptr %state, i64 {taken}
-  %begin = shl i64 %number, {bits}
+  %shares = getelementptr i64, ptr %state, i64 {shares}
+  %tag = shl i64 %number, {bits2}
+  br label %member
+member:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %empty ]
+  %some = icmp slt i64 %k, %nth
+  br i1 %some, label %open, label %none
+open:
+  %own = icmp eq i64 %k, 0
+  %sum = add i64 %ith, %k
+  %beyond = icmp sge i64 %sum, %nth
+  %around = sub i64 %sum, %nth
+  %j = select i1 %beyond, i64 %around, i64 %sum
+  %at = mul i64 %j, {line}
+  %share = getelementptr i64, ptr %shares, i64 %at
+  %low.all = mul i64 %pieces, %j
+  %low = udiv i64 %low.all, %nth
+  %high.all = add i64 %low.all, %pieces
+  %high = udiv i64 %high.all, %nth
+  %low.bits = shl i64 %low, {bits}
+  %span = or i64 %low.bits, %high
+  %begin = or i64 %tag, %span
   br label %look
 look:
-  %now = load atomic i64, ptr %taken monotonic, align 8
-  %whose = lshr i64 %now, {bits}
+  %now = load atomic i64, ptr %share monotonic, align 8
+  %whose = lshr i64 %now, {bits2}
   %over = icmp ugt i64 %whose, %number
   br i1 %over, label %none, label %there
 there:
   %mine = icmp eq i64 %whose, %number
   %from = select i1 %mine, i64 %now, i64 %begin
-  %piece = sub i64 %from, %begin
-  %left = icmp slt i64 %piece, %pieces
-  br i1 %left, label %try, label %none
+  %above = lshr i64 %from, {bits}
+  %first = and i64 %above, {mask}
+  %end = and i64 %from, {mask}
+  %left = icmp ult i64 %first, %end
+  br i1 %left, label %try, label %empty
 try:
-  %next = add i64 %from, 1
-  %pair = cmpxchg ptr %taken, i64 %now, i64 %next monotonic monotonic
+  %step = select i1 %own, i64 {one}, i64 -1
+  %next = add i64 %from, %step
+  %pair = cmpxchg ptr %share, i64 %now, i64 %next monotonic monotonic
   %won = extractvalue {{ i64, i1 }} %pair, 1
   br i1 %won, label %got, label %look
 got:
+  %last = sub i64 %end, 1
+  %piece = select i1 %own, i64 %first, i64 %last
   ret i64 %piece
+empty:
+  %k.next = add i64 %k, 1
+  br label %member
 none:
   ret i64 -1
 }}
@@ -187,7 +221,7 @@ taking:
   br label %take
 take:
   %s3 = phi i64 [ 0, %taking ], [ %s3.now, %done.piece ]
-  %piece = call i64 @next_piece(ptr %state, i64 %number.next, i64 %pieces)
+  %piece = call i64 @next_piece(ptr %state, i64 %number.next, i64 %pieces, i64 %ith, i64 %nth)
   %got = icmp sge i64 %piece, 0
   br i1 %got, label %do.piece, label %ran
 do.piece:
@@ -229,7 +263,7 @@ end:
   %met.end = add i64 %met, %nth
   call void @meet(ptr %state, i64 %met.end)
   %more = icmp slt i64 %t.next, %times
-  br i1 %more, label %judge, label %leave
+  br i1 %more, label %judge, label %last
 judge:
   %going = load i64, ptr %go.at
   %failed = load i64, ptr %failed.at
@@ -240,6 +274,11 @@ judge:
 halt:
   %met.halt = add i64 %met.end, %nth
   call void @meet(ptr %state, i64 %met.halt)
+  br label %last
+last:
+  br i1 %first, label %note.number, label %leave
+note.number:
+  store i64 %number, ptr %number.at
   br label %leave
 leave:
   ret void
@@ -291,11 +330,6 @@ entry:
   %base = load i64, ptr %arrived
   %base.at = getelementptr i64, ptr %state, i64 {base}
   store i64 %base, ptr %base.at
-  %taken.at = getelementptr i64, ptr %state, i64 {taken}
-  %taken = load atomic i64, ptr %taken.at monotonic, align 8
-  %number = lshr i64 %taken, {bits}
-  %number.at = getelementptr i64, ptr %state, i64 {number}
-  store i64 %number, ptr %number.at
   %even.index = add i64 {verdict}, 2
   %even.at = getelementptr i64, ptr %state, i64 %even.index
   store i64 0, ptr %even.at
@@ -402,7 +436,8 @@ def _filled(text: str, **names: str) -> str:
     words = {
         "table": TABLE, "count": COUNT, "times": TIMES, "progress": PROGRESS, "base": BASE, "arrived": ARRIVED, "verdict": VERDICT,
         "sleepers": SLEEPERS, "lock": LOCK, "members": MEMBERS, "known": KNOWN, "spins": SPINS, "idle": IDLE,
-        "taken": TAKEN, "number": NUMBER, "bits": PIECES, "enough": ENOUGH, "flags": FLAGS,
+        "shares": SHARES, "line": LINE, "number": NUMBER, "bits": PIECE, "bits2": 2 * PIECE, "one": 1 << PIECE,
+        "mask": (1 << PIECE) - 1, "enough": ENOUGH, "flags": FLAGS,
     }  # fmt: skip
     return text.format(**words, **_system(), **names)
 
