@@ -23,8 +23,8 @@ import numpy as np
 from graphexec.native import crew as native
 from graphexec.native import entry
 
-SERIAL, MEET = 1, 2
-"""Flags of a row: the first thread does it alone; all threads meet before it."""
+SERIAL, MEET, KIND = 1, 2, 4
+"""Flags of a row: the first thread does it alone; all threads meet before it; times which kind of pieces it is cut into."""
 
 FLAGS, ENOUGH = native.FLAGS, native.ENOUGH
 """Bits for flags, above which stands into how many pieces the instruction can be cut; and how many for each thread are so many

@@ -15,7 +15,7 @@ import numpy as np
 from graphexec import kernels
 from graphexec.codegen import BLOCK, CHUNK, SHORT_ROW, Operand, Ref
 from graphexec.errors import GraphExecError
-from graphexec.execute import FLAGS, SERIAL
+from graphexec.execute import FLAGS, KIND, SERIAL
 from graphexec.fused import FusedOp, RowsOp, ref_of
 from graphexec.infer import freeze
 from graphexec.kernels import Close, Kernel
@@ -212,7 +212,8 @@ def _fill(program: Program, threads: int) -> None:
     items = np.array([1 if s is None else itemsize(s.dtype) for s in layout.specs] or [1], np.int64)  # None: pruned
     by_value = program.addresses[storage] + offsets * items
     for template in templates.values():
-        table[members[id(template)]] = (template.kernel.address, 0, SERIAL if template.serial else template.pieces << FLAGS)
+        flags = SERIAL if template.serial else template.pieces << FLAGS | template.kind * KIND
+        table[members[id(template)]] = template.kernel.address, 0, flags
     program.parallel = _gains_by_threads(program, chosen, table, threads)
     program.scratch = _scratch(chosen, threads if program.parallel else 1)
     for template in templates.values():

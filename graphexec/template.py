@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -63,6 +64,8 @@ class Template(NamedTuple):
     """Into how many pieces it can be cut that are worth taking one by one."""
     cuts: tuple[Cut | None, ...] = ()
     """How each operand is divided where every thread gets one piece; None where any thread may touch any of it."""
+    kind: int = 0
+    """What the kernel is told of such pieces: of a product, in which direction it is cut (`native.gemm_cut.strips`)."""
 
 
 def calls_of(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[Call, ...], list[float], tuple[str, ...]]:
@@ -157,15 +160,17 @@ class Record:
         return tuple(cut_along(self.sizes, moves, axis, unit) for moves in self.moves)
 
     def template(
-        self, kernel: Kernel, work: float, *, shareable: bool = True, units: float = 1, cuts: tuple[Cut | None, ...] = ()
+        self, kernel: Kernel, work: float, *, shareable: bool = True, units: float = 1, cuts: tuple[Cut | None, ...] = (),
+        kind: int = 0,
     ) -> Template:
         """``work`` in estimated nanoseconds decides whether the instruction is worth sharing, and with its ``units``, which
         a piece is a whole number of, how finely.
         """
         serial = not shareable or work < SERIAL_BELOW
         pieces = max(int(min(units, work / PIECE, MOST_PIECES)), 1)
+        pieces = math.ceil(units / math.ceil(units / pieces)) if pieces < units else pieces  # of as many units each as can be
         words = np.array(self.words, np.int64)
-        return Template(kernel, words, tuple(self.slots), tuple(self.operands), serial, work, pieces=pieces, cuts=cuts)
+        return Template(kernel, words, tuple(self.slots), tuple(self.operands), serial, work, pieces=pieces, cuts=cuts, kind=kind)
 
 
 def cut_along(sizes: Sequence[int], moves: Sequence[int], axis: int, unit: int = 1, threads: int = MOST_THREADS) -> Cut | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from graphexec import kernels
 from graphexec.codegen import Array
 from graphexec.layout import Layout
-from graphexec.native.gemm_cut import most_pieces_by_rows
+from graphexec.native.gemm_cut import most_pieces_by_rows, strips
 from graphexec.op import KernelOp
 from graphexec.order import ABSENT, Node
 from graphexec.product_op import ProductOp
@@ -54,14 +54,23 @@ def array_template(layout: Layout, node: Node, read: set[int]) -> Template:
     if op.scratch:
         record.address((False, -1), op.scratch)
         cuts += [None] * len(sizes[:1])
+    work, kind = _work(layout, op, values), 0
+    units = sizes[0] if sizes else max([1, *map(int, layout.specs[node.outputs[0]].shape[:1])])  # such kernels cut by items
     if not sizes and op.name in PRODUCTS:
-        cuts = [*_row_cuts([layout.views[v] for v in values], dtype, PRODUCTS[op.name]), None]
-    work, units = _work(layout, op, values), sizes[0] if sizes else 1
-    return record.template(kernel, work, shareable=op.shared or bool(sizes), units=units, cuts=tuple(cuts))
+        views, factors = [_last_two(layout.views[v]) for v in values], PRODUCTS[op.name]
+        cuts = [*_row_cuts(views, dtype, factors), None]
+        a, b = (views[k] for k in factors)
+        kind, units = strips(dtype, *map(int, a.strides), *map(int, b.strides), *map(int, (*a.shape[:1], *b.shape[::-1])))
+    return record.template(kernel, work, shareable=op.shared or bool(sizes), units=units, cuts=tuple(cuts), kind=kind)
 
 
 PRODUCTS = {"matmul": (0, 1), "matmul_add": (1, 2)}
 """Ops that are one call of `plugin.gemm`, and which of their operands are its factors; the others lie like the product."""
+
+
+def _last_two(view: View) -> View:
+    """A matrix of which leading axes of size 1 are left out."""
+    return View(view.shape[-2:], view.strides[-2:])
 
 
 def _batch_cut(view: View, core: int, sizes: Sequence[int], moves: Sequence[int], item: int, *, shared: bool) -> Cut | None:

@@ -41,7 +41,7 @@ def product_template(layout: Layout, node: Node, read: set[int]) -> Template:
         threads = min(cut.threads for cut in product.cuts if cut)
         cuts = (*product.cuts, *(cut_along(record.sizes, moves, 0, threads=threads) for moves in record.moves))
     operands = (*who, *record.operands)
-    return Template(product.kernel, words, slots, operands, product.serial, work, inside, product.pieces, cuts)
+    return Template(product.kernel, words, slots, operands, product.serial, work, inside, product.pieces, cuts, product.kind)
 
 
 def _then(layout: Layout, node: Node, op: ProductOp, read: set[int]) -> tuple[Kernel, Record, list[tuple[int, int, int]]]:

@@ -10,7 +10,8 @@ import pytest
 from numba import njit
 
 from graphexec.native.gemm import WORK_ALIGNMENT, gemm_function, work_size
-from graphexec.native.gemm_cut import most_pieces_by_rows
+from graphexec.native.gemm_cut import most_pieces_by_rows, strips
+from graphexec.native.gemm_driver import BY_COLUMNS, BY_ROWS, STRIPS
 from graphexec.native.gemm_target import host_features, target_for
 
 ISAS = ("avx512", "avx2", "neon", "scalar") if "avx512vl" in host_features() else ("avx2", "neon", "scalar")
@@ -152,6 +153,40 @@ def test_pieces_are_the_rows_that_they_are_said_to_be(dtype: str) -> None:
                 written &= np.arange(m) < m * (piece + 1) // pieces
                 assert (np.isnan(c) == ~written[:, None]).all(), (m, n, k, ta, tb, piece, pieces)
     assert seen > 50
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_strips(dtype: str) -> None:
+    """Each strip is whole tiles of its direction and writes nothing else; together they give the bits of one piece."""
+    rng, seen, item = np.random.default_rng(14), set(), np.dtype(dtype).itemsize
+    for m, n, k in [*rng.integers(1, 300, (60, 3)).tolist(), (600, 100, 40), (30, 700, 50), (64, 300, 512)]:
+        ta, tb = rng.integers(0, 2, 2)
+        a, b = matrix(rng, m, k, ta, 0, dtype), matrix(rng, k, n, tb, 0, dtype)
+        kind, units = strips(dtype, *(s // item for s in (*a.strides, *b.strides)), m, n, k)
+        if not kind:
+            continue
+        seen.add((kind, int(ta), int(tb)))
+        whole = np.full((m, n), np.nan, dtype)
+        multiply(None, whole, a, b)
+        for pieces in (units, -(-units // 2), 3):
+            if pieces > units:
+                continue
+            done = np.zeros((m, n), int)
+            for piece in range(pieces):
+                c = np.full((m, n), np.nan, dtype)
+                compiled(dtype, None)(
+                    c.ctypes.data, n, a.ctypes.data, a.strides[0] // item, a.strides[1] // item, b.ctypes.data,
+                    b.strides[0] // item, b.strides[1] // item, m, n, k, 0, 0, scratch(dtype, None).ctypes.data, piece,
+                    pieces + kind * STRIPS)
+                written = ~np.isnan(c)
+                along = written.all(axis=2 - kind)
+                assert (written == (along[:, None] if kind == BY_ROWS else along)).all()
+                assert (np.diff(np.flatnonzero(along)) == 1).all()
+                assert (c[written] == whole[written]).all(), (m, n, k, ta, tb, kind, piece, pieces)
+                done += written
+            assert (done == 1).all(), (m, n, k, kind, pieces)
+    assert {kind for kind, _, _ in seen} == {BY_ROWS, BY_COLUMNS}
+    assert len(seen) >= 4
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

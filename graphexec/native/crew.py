@@ -33,6 +33,9 @@ SPINS = 300
 FLAGS = 8
 """Bits of a row's third word that are not the number of its pieces."""
 
+STRIPS = 32
+"""Where in the number of pieces a kernel is told in which of its ways to cut, if it has several: two bits of its row's flags."""
+
 PIECE = 12
 """Bits for a piece, of which a share has two; above them stands the instruction's number, which grows as long as the process
 lives."""
@@ -218,6 +221,10 @@ given:
   br label %ran
 taking:
   %number.next = add i64 %number, 1
+  %kind.all = lshr i64 %flags, 2
+  %kind = and i64 %kind.all, 3
+  %kind.bits = shl i64 %kind, {strips}
+  %told = add i64 %pieces, %kind.bits
   br label %take
 take:
   %s3 = phi i64 [ 0, %taking ], [ %s3.now, %done.piece ]
@@ -225,7 +232,7 @@ take:
   %got = icmp sge i64 %piece, 0
   br i1 %got, label %do.piece, label %ran
 do.piece:
-  %s4 = call i64 %f(ptr %r, i64 %piece, i64 %pieces, i64 %ith)
+  %s4 = call i64 %f(ptr %r, i64 %piece, i64 %told, i64 %ith)
   %sound.yet = icmp eq i64 %s3, 0
   br label %done.piece
 done.piece:
@@ -437,7 +444,7 @@ def _filled(text: str, **names: str) -> str:
         "table": TABLE, "count": COUNT, "times": TIMES, "progress": PROGRESS, "base": BASE, "arrived": ARRIVED, "verdict": VERDICT,
         "sleepers": SLEEPERS, "lock": LOCK, "members": MEMBERS, "known": KNOWN, "spins": SPINS, "idle": IDLE,
         "shares": SHARES, "line": LINE, "number": NUMBER, "bits": PIECE, "bits2": 2 * PIECE, "one": 1 << PIECE,
-        "mask": (1 << PIECE) - 1, "enough": ENOUGH, "flags": FLAGS,
+        "mask": (1 << PIECE) - 1, "enough": ENOUGH, "flags": FLAGS, "strips": STRIPS,
     }  # fmt: skip
     return text.format(**words, **_system(), **names)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, cast
 
-from graphexec.native.gemm_driver import Driver
+from graphexec.native.gemm_driver import BY_COLUMNS, BY_ROWS, Driver
 from graphexec.native.gemm_target import target_for
 
 
@@ -83,6 +83,25 @@ def most_pieces_by_rows(dtype: str, csa: int, csb: int, m: int, n: int, k: int) 
         return 0
     rows, columns, depth = (cast(Any, Number(x)) for x in (m, n, k))
     return m // driver.target.local_rows if _value(driver.local(rows, columns, depth, 1)) else 0
+
+
+def strips(dtype: str, rsa: int, csa: int, rsb: int, csb: int, m: int, n: int, k: int) -> tuple[int, int]:
+    """In which direction a product can be cut into many strips, of which none packs what another packs, and into how many.
+
+    (BY_ROWS, tiles), (BY_COLUMNS, tiles) or (0, 1): see `gemm_driver.Driver.shared`. Of two directions the one in which a
+    thread with a share of the strips reads less.
+    """
+    driver = _driver(dtype)
+    if way(dtype, csa, csb, m, n, k) != "shared":
+        return 0, 1
+    a_row, a_column, b_row, b_column, *shape = (cast(Any, Number(x)) for x in (rsa, csa, rsb, csb, m, n, k))
+    rows, columns, depth = shape
+    found = []
+    if not _value(driver.packs_b(b_row, b_column, rows, columns, depth)):
+        found.append((BY_ROWS, -(-m // driver.target.rows)))
+    if not _value(driver.packs_a(a_row, a_column, rows, columns, depth)):
+        found.append((BY_COLUMNS, -(-n // driver.target.columns)))
+    return (0, 1) if not found else found[0] if m > n else found[-1]
 
 
 @lru_cache(None)

@@ -14,6 +14,10 @@ PAGE = 4096  #: rows this many bytes apart fall on the same lines of a first-lev
 
 ONE = 1 << 16  #: of fixed-point numbers: a division by the number of tiles is a multiplication by its inverse
 
+STRIPS = 1 << 32  #: times BY_ROWS or BY_COLUMNS, added to the number of pieces: each is a strip of whole tiles
+
+BY_ROWS, BY_COLUMNS = 1, 2  #: strips one below the other, or one beside the other
+
 GROUP = 4  #: panels that are packed together where their lines are side by side
 
 
@@ -28,6 +32,7 @@ class Driver(Small):
                  accumulate: Int, bias: Int, work: Int, piece: Int, pieces: Int, after: Int) -> None:
             flags = accumulate.differs(0).pick(ADD_C, 0) | bias.differs(0).pick(ADD_BIAS, 0)
             along = (k > 1).pick(csa, 1)  # the stride of a dimension of size 1 may be anything
+            strips, pieces = pieces // STRIPS, pieces % STRIPS
 
             def call_tile(packed: bool) -> None:
                 with piece.equals(0).holds():
@@ -53,7 +58,7 @@ class Driver(Small):
                 "turned": lambda: self.do(self.turned(), c, ldc, a, rsa, csa, b, csb, m, n, k, flags, bias, work, piece, pieces,
                                           after),
                 "shared": lambda: self.do(self.shared(), c, ldc, a, rsa, along, b, rsb, csb, m, n, k, flags, bias, work,
-                                          piece, pieces, after),
+                                          piece, pieces, strips, after),
             }
             self.first_of(*((condition, ways[name]) for name, condition in self.ways(csa, csb, m, n, k)))
 
@@ -133,14 +138,15 @@ class Driver(Small):
         return (csb.equals(1) & worthwhile).pick(few, 0)
 
     def shared(self) -> Any:
-        """A piece's rectangle of the general product: whole tiles of a grid, about square; rows alone where B is small.
+        """A piece's rectangle of the general product: whole tiles of a grid, about square; a strip where the caller says so; and
+        rows alone where B is small.
 
         What A was made of lies in the cache of the core that made it: the same rows, where the product before was cut so.
         """
         tall, wide = self.target.rows, self.target.columns
 
         def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, m: Int, n: Int, k: Int,
-                 flags: Int, bias: Int, work: Int, piece: Int, pieces: Int, after: Int) -> None:
+                 flags: Int, bias: Int, work: Int, piece: Int, pieces: Int, strips: Int, after: Int) -> None:
             few = self.few_beside(m, n, k, csa, csb)
             end = n - few
 
@@ -158,8 +164,8 @@ class Driver(Small):
                         square = (pieces % rows).equals(0) & (tiles >= 2 * rows) & (m * pieces > n * (rows * rows // 4))
                         down = (square & down.equals(rows // 2)).pick(rows, down)
                     down = ((panels * down < pieces) & (tiles >= pieces)).pick(pieces, down)
-                    local = self.local(m, n, k, pieces)
-                    down = local.pick(pieces, down)
+                    local = self.local(m, n, k, pieces) & strips.equals(0)
+                    down = (local | strips.equals(BY_ROWS)).pick(pieces, strips.equals(BY_COLUMNS).pick(1, down))
                     across = pieces // down
                     i, j = piece // across, piece % across
 
@@ -169,7 +175,22 @@ class Driver(Small):
                     rectangle(cut(i), cut(i + 1),
                               (panels * j // across * wide).at_most(end), (panels * (j + 1) // across * wide).at_most(end))
 
-        return self.loops("shared", 17, body)
+        return self.loops("shared", 18, body)
+
+    def clashes(self, stride: Int, k: Int) -> Int:
+        """Whether lines so far apart push each other out of the cache."""
+        return (stride * self.target.item % PAGE).equals(0) & (k >= self.target.clash)
+
+    def packs_a(self, rsa: Int, csa: Int, m: Int, n: Int, k: Int) -> Int:
+        """Whether A is packed for a rectangle of C."""
+        large = csa.differs(1) & (m * k * self.target.item > self.target.a_bytes)
+        return (n >= self.target.a_columns) & (large | self.clashes(rsa * csa, k))
+
+    def packs_b(self, rsb: Int, csb: Int, m: Int, n: Int, k: Int) -> Int:
+        """Whether B is packed for a rectangle of C."""
+        target = self.target
+        large = (m >= target.b_tiles * target.rows) & (k * n * target.item > target.b_bytes)
+        return csb.differs(1) | large | self.clashes(rsb, k) & (m >= target.a_columns)
 
     def blocks(self) -> Any:
         """Blocks of columns, of k, of rows, then register tiles."""
@@ -178,11 +199,8 @@ class Driver(Small):
 
         def body(c: Int, ldc: Int, a: Int, rsa: Int, csa: Int, b: Int, rsb: Int, csb: Int, top: Int, bottom: Int, left: Int,
                  right: Int, few: Int, k: Int, flags: Int, bias: Int, work: Int, after: Int) -> None:
-            clashing_a, clashing_b = ((s * item % PAGE).equals(0) & (k >= target.clash) for s in (rsa * csa, rsb))
-            large_a = csa.differs(1) & ((bottom - top) * k * item > target.a_bytes)
-            pack_a = (right - left >= target.a_columns) & (large_a | clashing_a)
-            large_b = (bottom - top >= target.b_tiles * target.rows) & (k * (right - left) * item > target.b_bytes)
-            pack_b = csb.differs(1) | large_b | clashing_b & (bottom - top >= target.a_columns)
+            pack_a = self.packs_a(rsa, csa, bottom - top, right - left, k)
+            pack_b = self.packs_b(rsb, csb, bottom - top, right - left, k)
             passes = k.up(target.depth)
             deep = (k + passes - 1) // passes
             with left.to(right, target.column_block) as j0, passes.each() as p:

@@ -12,7 +12,8 @@ from graphexec.template import MOST_PIECES
 ops = gx.ops
 
 COUNTING = """
-; counts[ith] += 1, done[who] += 1; the record: both addresses, pieces expected, rounds to spin for member 0, a piece that fails
+; counts[ith] += 1, done[who] += 1; the record: both addresses, pieces expected, rounds to spin for member 0, a piece that fails,
+; and how many pieces of member 1 end the spinning
 define i64 @{name}(ptr %record, i64 %ith, i64 %nth, i64 %who) nounwind {{
 entry:
   %counts = load ptr, ptr %record
@@ -27,6 +28,8 @@ entry:
   %wrong = icmp ne i64 %expected, %nth
   %rounds.at = getelementptr i64, ptr %record, i64 3
   %rounds = load i64, ptr %rounds.at
+  %awaited.at = getelementptr i64, ptr %record, i64 5
+  %awaited = load i64, ptr %awaited.at
   %slow = icmp eq i64 %who, 0
   %limit = select i1 %slow, i64 %rounds, i64 0
   br label %spin
@@ -35,9 +38,11 @@ spin:
   %more = icmp slt i64 %k, %limit
   br i1 %more, label %again, label %over
 again:
-  %look = load volatile i64, ptr %record
+  %other.at = getelementptr i64, ptr %dones, i64 1
+  %other = load atomic i64, ptr %other.at monotonic, align 8
   %k.next = add i64 %k, 1
-  br label %spin
+  %go = icmp sge i64 %other, %awaited
+  br i1 %go, label %over, label %spin
 over:
   %failing.at = getelementptr i64, ptr %record, i64 4
   %failing = load i64, ptr %failing.at
@@ -59,13 +64,13 @@ def counting():
 class Counted:
     """A table of instructions with so many pieces each, and how often each was done."""
 
-    def __init__(self, kernel, pieces, meets, threads, slow=0, failing=-1):
+    def __init__(self, kernel, pieces, meets, threads, slow=0, failing=-1, awaited=2**62):
         self.counts = [np.zeros(max(p, threads), np.int64) for p in pieces]
         self.done = np.zeros(threads, np.int64)
         taken = [p >= native.ENOUGH * threads for p in pieces]
         rows = zip(self.counts, pieces, taken, strict=True)
         self.records = np.array(
-            [(c.ctypes.data, self.done.ctypes.data, p if t else threads, slow, failing) for c, p, t in rows], np.int64
+            [(c.ctypes.data, self.done.ctypes.data, p if t else threads, slow, failing, awaited) for c, p, t in rows], np.int64
         )
         self.table = np.array(
             [(kernel, r.ctypes.data, p << FLAGS | (MEET if m else 0)) for r, p, m in zip(self.records, pieces, meets, strict=True)],
@@ -90,6 +95,14 @@ def test_each_piece_is_done_once(counting, threads, slow):
             for count, old, once in zip(counted.counts, before, counted.expected, strict=True):
                 np.testing.assert_array_equal(count - old, times * once)
         assert counted.done.sum() == 8 * sum(int(e.sum()) for e in counted.expected)
+
+
+def test_a_member_whose_share_is_done_takes_from_another(counting):
+    """The first member waits, with its first piece, for more pieces of the second than its share is."""
+    counted = Counted(counting, [100], [True], 2, slow=2**33, awaited=75)
+    assert counted.call.enter(1) == 0
+    assert counted.done[1] >= 75
+    assert counted.counts[0].tolist() == [1] * 100
 
 
 def test_programs_take_turns_and_none_misses_a_piece(counting):
@@ -126,11 +139,21 @@ def shared(name):
         "sum": lambda: ops.sum(v.reshape(40, 25, 2_000), axis=1),
         "along": lambda: ops.sum(v, axis=1),
         "products": lambda: v.reshape(1_000, 40, 50) @ v.reshape(1_000, 50, 40),
+        "rows of a product": lambda: ops.tanh(v @ v.reshape(2_000, 1_000)[:, :90]),
+        "columns of a product": lambda: ops.tanh(v[:90] @ v.reshape(2_000, 1_000)),
+        "a turned product": lambda: ops.swap_axes(v) @ v[:, :70],
+        "planes": lambda: ops.max_pool(v.reshape(40, 10, 50, 100), kernel=3),
     }
     return g, made[name](), v
 
 
-@pytest.mark.parametrize("name", ["closed", "elementwise", "rows", "across", "sum", "along", "products"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "closed", "elementwise", "rows", "across", "sum", "along", "products", "rows of a product", "columns of a product",
+        "a turned product", "planes",
+    ],
+)  # fmt: skip
 def test_bits_are_those_of_one_thread(name):
     g, result, v = shared(name)
     g.output(result)
