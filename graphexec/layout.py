@@ -6,7 +6,7 @@ gets a copy, made once for each value. Update ops write over their parameter.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,7 +79,7 @@ def lay_out(order: Order) -> Layout:
                     target = node.inputs[op.inputs.index(op.updates[k])]
                     layout.views[value], layout.storage[value] = layout.views[target], layout.storage[target]
                 elif value in places:
-                    _put_in_place(layout, value, places[value], op)
+                    _put_in_place(layout, value, places, op)
                 elif isinstance(op, ProductOp) and (shared := _shared(layout, node, value, places)) >= 0:
                     layout.views[value], layout.storage[value] = layout.views[shared], layout.storage[shared]
                 else:
@@ -193,9 +193,13 @@ def _size_partials(layout: Layout, node: Node, op: FusedOp) -> None:
 # -- concatenation: where it can be, a part is computed where the whole will have it
 
 
-def _places(order: Order) -> dict[int, tuple[int, int, int, int]]:
-    """Values that may be computed inside the concatenation that reads them: (whole, axis, start, stop)."""
-    places: dict[int, tuple[int, int, int, int]] = {}
+_Where = tuple[int, int, int, int]
+"""Part of a concatenation: (whole, axis, start, stop)."""
+
+
+def _places(order: Order) -> dict[int, _Where]:
+    """Values that may be computed inside the concatenation that reads them."""
+    places: dict[int, _Where] = {}
     joins = [n for n in order.nodes if n.op.name == "concat"]
     if not joins:
         return places
@@ -215,7 +219,7 @@ def _places(order: Order) -> dict[int, tuple[int, int, int, int]]:
                 and source not in places
                 and not isinstance(made.op, (ViewOp, ShapeOp))
                 and not made.op.updates
-                and made.op.name != "concat"
+                and (made.op.name != "concat" or inside.is_contiguous)
                 and not (isinstance(made.op, FusedOp) and made.outputs.index(source) >= len(made.op.results))
             ):
                 places[source] = (node.outputs[0], axis, at, at + width)
@@ -232,15 +236,24 @@ def _same_elements(node: Node, order: Order) -> bool:
     return view.is_contiguous and view.offset == 0
 
 
-def _whole(layout: Layout, value: int) -> None:
-    """Gives a concatenation its memory, when its first part is computed."""
-    if layout.storage[value] < 0:
+def _same_place(a: View, b: View) -> bool:
+    """Whether two views of one buffer show the same elements; along an axis of one, any stride does."""
+    return a.offset == b.offset and all(s == t or n == 1 for n, s, t in zip(a.shape, a.strides, b.strides, strict=True))
+
+
+def _whole(layout: Layout, value: int, places: Mapping[int, _Where]) -> None:
+    """Gives a concatenation its memory, when its first part is computed: in that of another, if it is part of it."""
+    if layout.storage[value] >= 0:
+        return
+    if value in places:
+        _put_in_place(layout, value, places, registry.get("concat"))
+    else:
         _place(layout, value, layout.specs[value])
 
 
-def _put_in_place(layout: Layout, value: int, place: tuple[int, int, int, int], op: Op) -> None:
-    whole, axis, start, stop = place
-    _whole(layout, whole)
+def _put_in_place(layout: Layout, value: int, places: Mapping[int, _Where], op: Op) -> None:
+    whole, axis, start, stop = places[value]
+    _whole(layout, whole, places)
     inside = layout.views[whole].slice(axis, start, stop)
     spec = layout.specs[value]
     if inside.is_contiguous:
@@ -254,16 +267,17 @@ def _put_in_place(layout: Layout, value: int, place: tuple[int, int, int, int], 
         _place(layout, value, spec)
 
 
-def _join(layout: Layout, node: Node, places: dict[int, tuple[int, int, int, int]]) -> None:
+def _join(layout: Layout, node: Node, places: Mapping[int, _Where]) -> None:
     """A concatenation copies those parts that are not in their place already."""
     whole = node.outputs[0]
-    _whole(layout, whole)
+    _whole(layout, whole, places)
     axis, at = node.attributes["axis"] % layout.specs[whole].ndim, 0
     for part in node.inputs:
         width = int(layout.specs[part].shape[axis])
         inside = layout.views[whole].slice(axis, at, at + width)
         at += width
-        if (layout.storage[part] == layout.storage[whole] and layout.views[part] == inside) or layout.specs[part].size == 0:
+        there = layout.storage[part] == layout.storage[whole] and _same_place(layout.views[part], inside)
+        if there or layout.specs[part].size == 0:
             continue
         new = len(layout.names)
         layout.names.append(f"{layout.names[whole]}.part")

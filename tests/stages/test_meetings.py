@@ -4,12 +4,12 @@ import ctypes
 
 import numpy as np
 import pytest
+from helpers import random_dag
 
 import graphexec as gx
 from graphexec import meetings, template
 from graphexec.execute import ENOUGH, FLAGS, MEET, SERIAL
 from graphexec.spec import itemsize
-from tests.helpers import random_dag
 
 ops = gx.ops
 KERNEL = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)

@@ -60,6 +60,34 @@ def test_a_product_reads_its_transposed_operand_where_it_lies(prepared):
     assert names_of(lay_out(prepared(g))) == ["matmul"]
 
 
+def test_parts_of_a_concatenation_are_computed_where_it_lies(prepared, agrees, rng):
+    """Also with an axis of size 1 added, and through a concatenation that is part of another."""
+    g = gx.Graph("parts")
+    x = g.input("x", (4, 6), "float64")
+    rows = [ops.concat(ops.sin(x * k), ops.exp(x - k), axis=1, name=f"row_{k}") for k in range(3)]
+    g.output(ops.concat(*(ops.expand_dims(r, axis=0) for r in rows), axis=0, name="y"))
+    order = prepared(g)
+    layout = lay_out(order)
+    assert "copy" not in names_of(layout)
+    y = at(layout, "y")
+    assert layout.specs[y].shape == (3, 4, 12)
+    for k in range(3):
+        row = at(layout, f"row_{k}")
+        assert layout.storage[row] == layout.storage[y]
+        assert layout.views[row].offset == 48 * k
+    agrees(g, order, {"x": rng.standard_normal((4, 6))})
+
+
+def test_a_part_of_two_concatenations_is_copied_into_one(prepared, agrees, rng):
+    g = gx.Graph("twice")
+    x = g.input("x", (4, 6), "float64")
+    part = ops.concat(ops.sin(x), ops.exp(x), axis=0, name="part")
+    g.output(ops.concat(part, ops.tanh(x), axis=0), ops.concat(ops.cos(x), part, axis=0), part)
+    order = prepared(g)
+    assert names_of(lay_out(order)).count("copy") == 1
+    agrees(g, order, {"x": rng.standard_normal((4, 6))})
+
+
 def test_an_update_writes_over_its_parameter(prepared):
     g = gx.Graph("update")
     p, d = g.parameter("p", (3,)), g.input("d", (3,))
