@@ -27,8 +27,6 @@ class Number:
     def __mul__(self, other: Any) -> Number:
         return Number(self.value * _value(other))
 
-    __rmul__ = __mul__
-
     def __floordiv__(self, other: Any) -> Number:
         return Number(self.value // _value(other))
 
