@@ -215,7 +215,7 @@ def _fill(program: Program, threads: int) -> None:
         flags = SERIAL if template.serial else template.pieces << FLAGS | template.kind * KIND
         table[members[id(template)]] = template.kernel.address, 0, flags
     program.parallel = _gains_by_threads(program, chosen, table, threads)
-    program.scratch = _scratch(chosen, threads if program.parallel else 1)
+    program.scratch, rooms = _scratch(templates.values(), threads if program.parallel else 1)
     for template in templates.values():
         rows = np.array(members[id(template)])
         at = starts[rows]
@@ -224,8 +224,7 @@ def _fill(program: Program, threads: int) -> None:
         inputs = len(layout.steps[rows[0]].inputs)
         for slot, (is_output, which) in zip(template.slots, template.operands, strict=True):
             if which < 0:
-                assert program.scratch is not None
-                records[at + slot] = program.scratch.ctypes.data
+                records[at + slot] = rooms[int(template.words[slot])]
                 continue
             records[at + slot] = by_value[values[:, inputs + which if is_output else which]]
         for slot, offset in template.inside:
@@ -244,12 +243,19 @@ def _gains_by_threads(program: Program, chosen: Sequence[Template], table: np.nd
     return bool(gain > MEETING * (meets + 2))
 
 
-def _scratch(chosen: Sequence[Template], threads: int) -> np.ndarray | None:
-    need = max(
-        (t.words[t.slots[k]] for t in {id(t): t for t in chosen}.values() for k, (_, w) in enumerate(t.operands) if w < 0),
-        default=0,
-    )
-    return aligned(int(need) * threads) if need else None
+def _scratch(templates: Iterable[Template], threads: int) -> tuple[np.ndarray | None, dict[int, int]]:
+    """Memory that kernels use while they run, and where it begins for those that need so many bytes a thread.
+
+    Thread k has it k times those bytes further. So several threads have it apart by what a kernel needs: they do not meet before
+    an instruction only because it works in the scratch of another that some have not finished.
+    """
+    needs = sorted({int(t.words[s]) for t in templates for s, (_, which) in zip(t.slots, t.operands, strict=True) if which < 0})
+    if not needs:
+        return None, {}
+    sizes = [need * threads for need in needs]
+    scratch = aligned(sum(sizes) if threads > 1 else max(sizes))
+    starts = np.cumsum([0, *sizes[:-1]]) if threads > 1 else np.zeros(len(needs), np.int64)
+    return scratch, {need: scratch.ctypes.data + int(start) for need, start in zip(needs, starts, strict=True)}
 
 
 _VARIANTS_BELOW = 1_000

@@ -43,10 +43,22 @@ def mixture():
     return g
 
 
-SHAPES = {"recurrent": {"x": (160, 64), "y": (32, 64)}, "mixture": {"x": (6, 40, 24)}}
+def layers_with_softmax():
+    """Products and kernels over rows in turn: both work in scratch."""
+    g = gx.Graph("layers with softmax")
+    w = g.parameter("w", (64, 64), init="normal(std=0.1)")
+    h = g.input("x", (48, 64))
+    for _ in range(3):
+        h = ops.softmax(ops.tanh(h @ w), axis=1) + ops.tanh(h @ ops.swap_axes(w))
+    g.output(ops.mean(h**2, name="loss"))
+    return g
+
+
+SHAPES = {"recurrent": {"x": (160, 64), "y": (32, 64)}, "mixture": {"x": (6, 40, 24)}, "layers with softmax": {"x": (48, 64)}}
 GRAPHS = {
     "recurrent": recurrent,
     "mixture": mixture,
+    "layers with softmax": layers_with_softmax,
     **{f"dag {seed}": lambda seed=seed: random_dag(seed, 40, shape=(24, 40), dtype="float32") for seed in range(2)},
 }
 
@@ -162,11 +174,14 @@ def check_meetings(program, threads):
     """Fails where between two meetings a thread touches a byte that another wrote, or writes one that another touched."""
     for n in range(2, threads + 1):
         everybody = (1 << n) - 1
-        seen = {}
+        seen, scratch = {}, []
         for number in range(len(program.instructions)):
             flags = int(program.table[number, 2])
             if flags & MEET:
-                seen = {}
+                seen, scratch = {}, []
+            for start, end, thread in scratch_of(program, number, 1 if flags & SERIAL else n):
+                assert not any(start < e and s < end and thread != t for s, e, t in scratch), (number, "scratch", n)
+                scratch.append((start, end, thread))
             mine = []
             for value, written, cut in touched(program, number):
                 who = np.zeros(memory(program, value).size, np.int64)
@@ -188,6 +203,17 @@ def check_meetings(program, threads):
                 for touchers, writers in byte_maps(program, seen, value):
                     touchers |= who
                     writers |= who if written else 0
+
+
+def scratch_of(program, number, threads):
+    """(start, end, thread) of the scratch that each thread has for an instruction."""
+    made = program.instructions[number].template
+    first = (int(program.table[number, 1]) - program.records.ctypes.data) // 8
+    for slot, (_, which) in zip(made.slots, made.operands, strict=True):
+        if which < 0:
+            start, need = int(program.records[first + slot]), int(made.words[slot])
+            assert 0 <= start - program.scratch.ctypes.data <= program.scratch.size - threads * need
+            yield from ((start + k * need, start + (k + 1) * need, k) for k in range(threads))
 
 
 def byte_maps(program, seen, value):

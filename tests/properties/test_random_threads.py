@@ -1,0 +1,57 @@
+"""Random graphs of products, rows, slices and sums on several threads: the bits of one thread, in every run.
+
+What threads do at the same time differs from run to run, so that a meeting that is missing shows in some of many.
+"""
+
+import numpy as np
+import pytest
+
+import graphexec as gx
+from graphexec import template
+
+ops = gx.ops
+
+
+def random_layers(seed):
+    """A graph with a batch along the first axis of nearly all values, and its input."""
+    rng = np.random.default_rng(seed)
+    batch, width, steps = int(rng.choice([16, 24, 33, 64, 100])), int(rng.choice([8, 17, 32, 64, 96])), int(rng.integers(2, 9))
+    g = gx.Graph(f"layers {seed}")
+    w = [g.parameter(f"w{k}", (width, width), init="normal(std=0.2)") for k in range(3)]
+    b = [g.parameter(f"b{k}", (width,), init="normal(std=0.2)") for k in range(3)]
+    z = (g.input("x", (steps * batch, width)) @ w[0]).reshape(steps, batch, width)
+    values = [ops.tanh(z[0])]
+    half = width // 2
+    kinds = [
+        lambda u, v, k: ops.tanh(u @ w[k] + b[k]),
+        lambda u, v, k: ops.tanh(z[k % steps] + u @ ops.swap_axes(w[k])),
+        lambda u, v, k: ops.sigmoid(u) * v,
+        lambda u, v, k: ops.softmax(u + v, axis=1),
+        lambda u, v, k: u - ops.mean(v, axis=k % 2, keepdims=True),
+        lambda u, v, k: ops.concat(ops.sin(u[:, :half]), v[:, half:], axis=1),
+        lambda u, v, k: ops.tanh(ops.swap_axes(ops.swap_axes(u) * 0.5 + 1.0)) + v,
+    ]
+    for _ in range(int(rng.integers(3, 25))):
+        u, v = values[int(rng.integers(max(0, len(values) - 4), len(values)))], values[int(rng.integers(len(values)))]
+        kind = kinds[max(0, int(rng.integers(-2, len(kinds))))]  # products above all
+        values.append(kind(u, v, int(rng.integers(3))))
+    g.output(ops.mean((values[-1] + values[-2]) ** 2, name="loss"))
+    return g, rng.standard_normal((steps * batch, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize("first", [0, pytest.param(8, marks=pytest.mark.slow)])
+def test_bits_in_every_run(first, monkeypatch):
+    monkeypatch.setattr(template, "SERIAL_BELOW", 0)
+    monkeypatch.setattr("graphexec.program.MEETING", 0)
+    for seed in range(first, 8 if first == 0 else 100):
+        g, x = random_layers(seed)
+        loss, gradients = gx.compile(g, loss="loss", threads=1, seed=1).gradients(x=x)
+        for threads in (2, 3, 4):
+            exe = gx.compile(g, loss="loss", threads=threads, seed=1)
+            exe.gradients(x=x)
+            exe._last.fix(threads)
+            for run in range(12):
+                again, found = exe.gradients(x=x)
+                assert again == loss, (seed, threads, run)
+                for name, array in gradients.items():
+                    np.testing.assert_array_equal(found[name], array, err_msg=f"{name}, seed {seed}, {threads} threads, run {run}")
