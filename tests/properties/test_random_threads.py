@@ -39,11 +39,21 @@ def random_layers(seed):
     return g, rng.standard_normal((steps * batch, width)).astype(np.float32)
 
 
-@pytest.mark.parametrize("first", [0, pytest.param(8, marks=pytest.mark.slow)])
-def test_bits_in_every_run(first, monkeypatch):
+@pytest.mark.parametrize(
+    ("seeds", "piece"),
+    [
+        (range(8), template.PIECE),
+        pytest.param(range(8, 70), template.PIECE, marks=pytest.mark.slow),
+        pytest.param(range(8, 70), 60, marks=pytest.mark.slow),
+    ],
+    ids=["few", "shares", "pieces"],
+)
+def test_bits_in_every_run(seeds, piece, monkeypatch):
+    """With every instruction shared that can be, in a share each, or in many small pieces that are taken one by one."""
     monkeypatch.setattr(template, "SERIAL_BELOW", 0)
+    monkeypatch.setattr(template, "PIECE", piece)
     monkeypatch.setattr("graphexec.program.MEETING", 0)
-    for seed in range(first, 8 if first == 0 else 100):
+    for seed in seeds:
         g, x = random_layers(seed)
         loss, gradients = gx.compile(g, loss="loss", threads=1, seed=1).gradients(x=x)
         for threads in (2, 3, 4):
