@@ -14,7 +14,7 @@ import numpy as np
 from graphexec.arithmetic import Arithmetic
 from graphexec.errors import GraphExecError
 from graphexec.graph import _number_dtype, describe_operands, value_name
-from graphexec.infer import Interner, freeze
+from graphexec.keys import Interner, freeze
 from graphexec.op import Op
 from graphexec.order import ABSENT, Leaf, Node, Order
 from graphexec.spec import TensorSpec

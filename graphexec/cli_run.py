@@ -225,7 +225,6 @@ def show(path: str, settings: Settings, program: bool, kind: str | None, sizes: 
 
 def graph_table(graph: Graph) -> tuple[list[tuple[str, ...]], list[dict[str, Any]]]:
     """Every node with its op, operands, shape and dtype: as rows and as records."""
-    from graphexec.graph import changed
     from graphexec.infer import infer
     from graphexec.order import ABSENT
     from graphexec.spec import Sizes
@@ -257,5 +256,5 @@ def graph_table(graph: Graph) -> tuple[list[tuple[str, ...]], list[dict[str, Any
     for node in order.nodes:
         operands = ["none" if v == ABSENT else order.names[v] for v in node.inputs]
         for value in node.outputs:
-            add(order.names[value], node.op.name, operands, changed(node.op, node.attributes), value)
+            add(order.names[value], node.op.name, operands, node.op.non_defaults(node.attributes), value)
     return rows, records

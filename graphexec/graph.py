@@ -17,6 +17,7 @@ import numpy as np
 
 from graphexec.arithmetic import Arithmetic
 from graphexec.errors import GraphError, GraphExecError, did_you_mean
+from graphexec.keys import freeze
 from graphexec.op import Op
 from graphexec.registry import registry
 from graphexec.spec import DTYPES, Size, Sizes, TensorSpec, check_dtype, check_shape
@@ -149,7 +150,7 @@ class Graph:
         values = self._values(op, tuple(operands))
         node = self._fresh(op.name) if name is None else self._new_name(name)
         specs = self.infer_node(op, [None if v is None else v.spec for v in values], attributes, node)
-        self.add_node(node, op.name, [None if v is None else (v.node, v.output) for v in values], changed(op, attributes))
+        self.add_node(node, op.name, [None if v is None else (v.node, v.output) for v in values], op.non_defaults(attributes))
         results = tuple([Value(self, node, k, s) for k, s in enumerate(specs)])
         return results if len(results) > 1 else results[0]
 
@@ -171,7 +172,7 @@ class Graph:
     def infer_node(
         self, op: Op, specs: list[TensorSpec | None], attributes: Mapping[str, Any], node: str
     ) -> tuple[TensorSpec, ...]:
-        key = (op, tuple(specs), tuple(attributes.items()))
+        key = (op, tuple(specs), freeze(attributes))
         found = self._inferred.get(key)
         if found is None:
             try:
@@ -271,11 +272,6 @@ class Graph:
         from graphexec.graphfile import save
 
         save(self, path)
-
-
-def changed(op: Op, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that differ from their defaults: what is worth writing down."""
-    return {k: v for k, v in attributes.items() if not (type(v) is type(op.attributes[k]) and v == op.attributes[k])}
 
 
 def describe_operands(

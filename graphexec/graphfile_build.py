@@ -254,7 +254,7 @@ class GraphBuilder:
     def add(self, name: str, op: Op, operands: dict[int, tuple[str, int]], attributes: dict[str, Any], line: int) -> None:
         """Writes the node; its edges follow when all nodes are there, so that they keep the order of the file."""
         if attributes:
-            attributes = non_defaults(op, self.guarded(lambda: op.check_attributes(attributes), name, line))
+            attributes = op.non_defaults(self.guarded(lambda: op.check_attributes(attributes), name, line))
         self.graph.add_node(name, op.name, (), attributes, source=self.page.place(line))
         self.edges.extend((name, slot, operand, at) for slot, (operand, at) in operands.items())
 
@@ -267,8 +267,3 @@ class GraphBuilder:
             else:
                 dag.add_edge(source, node, key=slot)
         self.edges.clear()
-
-
-def non_defaults(op: Op, attributes: dict[str, Any]) -> dict[str, Any]:
-    """The attributes that differ from their defaults; by their text, which tells 1 from 1.0 and True, and -0.0 from 0.0."""
-    return {k: v for k, v in attributes.items() if repr(v) != repr(op.attributes[k])}

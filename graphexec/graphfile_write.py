@@ -14,7 +14,6 @@ import numpy as np
 
 from graphexec.errors import GraphError
 from graphexec.graph import Graph
-from graphexec.graphfile_build import non_defaults
 from graphexec.graphfile_call import NAME, WORDS
 from graphexec.order import ABSENT, Leaf, Node, Order
 
@@ -105,7 +104,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _node(node: Node, names: list[str]) -> Any:
-    attributes = non_defaults(node.op, node.attributes)
+    attributes = node.op.non_defaults(node.attributes)
     inputs = [None if v == ABSENT else names[v] for v in node.inputs]
     if all(i is None or (NAME.fullmatch(i) and i not in WORDS) for i in inputs) and NAME.fullmatch(node.op.name):
         return f"{node.op.name}({', '.join([*_operands(node, inputs), *(f'{k}={_literal(v)}' for k, v in attributes.items())])})"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from graphexec.errors import GraphExecError
 from graphexec.graph import describe_operands
+from graphexec.keys import Interner, freeze
 from graphexec.op import Op
 from graphexec.order import ABSENT, Order
 from graphexec.spec import Sizes, TensorSpec
@@ -36,23 +37,6 @@ def infer(order: Order, sizes: Mapping[str, int]) -> Order:
     return replace(order, specs=specs)
 
 
-class Interner:
-    """Gives one object for all specs that are the same, so that its id is the spec's key, for as long as the interner lives.
-
-    Making a key of a spec takes longer than all else that is asked of a node. A spec that is not interned is one more key:
-    it costs time, and changes nothing.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[Any, TensorSpec] = {}
-
-    def intern(self, spec: TensorSpec) -> TensorSpec:
-        return self._known.setdefault(_key(spec), spec)
-
-    def all(self, specs: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
-        return tuple([self.intern(spec) for spec in specs])
-
-
 def _infer_node(
     op: Op, operands: list[TensorSpec | None], attributes: Mapping[str, Any], order: Order, node: Any
 ) -> tuple[TensorSpec, ...]:
@@ -62,33 +46,3 @@ def _infer_node(
         names = [order.names[v] if v != ABSENT else None for v in node.inputs]
         error.node = None
         raise describe_operands(error, op, operands, names).at(node=node.name, op=op.name, source=node.source) from None
-
-
-def freeze(attributes: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Attributes as a key; 1, 1.0 and True are told apart, and 0.0 and -0.0."""
-    return tuple([(k, _exactly(v)) for k, v in attributes.items()]) if attributes else ()
-
-
-def _exactly(value: Any) -> tuple[Any, ...]:
-    kind = type(value)
-    if kind is float:
-        return kind, value.hex()
-    if kind is tuple:
-        return kind, tuple(map(_exactly, value))
-    return kind, value, getattr(value, "expression", None)
-
-
-def shape_keys(specs: Sequence[TensorSpec]) -> list[Any]:
-    """For each spec the key of its shape; None where there is none, as for values that are not computed any more.
-
-    It is made once for each object, and values share few.
-    """
-    keys = {id(spec): None if spec is None else _key(spec)[1:] for spec in {id(spec): spec for spec in specs}.values()}
-    return [keys[id(spec)] for spec in specs]
-
-
-def _key(spec: TensorSpec | None) -> Any:
-    """Specs that differ in a name only must not share a result, although equal as numbers."""
-    if spec is None:
-        return None
-    return (spec.dtype, *(getattr(n, "expression", n) for n in spec.shape))

@@ -213,15 +213,14 @@ def array_kernel(
 
 
 def _kernel(label: str, parts: tuple[Any, ...], calls: Sequence[Call], make: Callable[[str], list[str]]) -> Kernel:
-    key = (parts, tuple(id(c.op) for c in calls))
+    text = repr(_plain(parts))  # tells 0.0 from -0.0 and 1 from True, which are equal as keys
+    key = (text, tuple(_function_key(c.op) for c in calls))
     found = _kernels.get(key)
     if found is not None:
         return found
     with _LOCK:
         if key not in _kernels:
-            text = repr(_plain(parts))
-            functions = [_function_key(c.op) for c in calls]
-            name = toolchain.symbol_name(label, fingerprint.environment(), text, *functions)
+            name = toolchain.symbol_name(label, fingerprint.environment(), text, *key[1])
 
             def build() -> tuple[list[str], str]:
                 compiled.append(name)

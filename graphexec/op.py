@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphexec.errors import DtypeError, OpError, ShapeError, did_you_mean
+from graphexec.keys import exactly
 from graphexec.spec import DTYPES, KIND_NAMES, Size, TensorSpec, broadcast, check_dtype, promote, shape_text
 from graphexec.view import View
 
@@ -121,6 +122,10 @@ class Op:
             value = literal(value, key, self.name)
             attributes[key] = float(value) if isinstance(default, float) and type(value) is int else value
         return attributes
+
+    def non_defaults(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """The attributes that differ from their defaults: what is worth writing down."""
+        return {k: v for k, v in attributes.items() if exactly(v) != exactly(self.attributes[k])}
 
     @property
     def signature(self) -> str:

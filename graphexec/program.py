@@ -17,8 +17,8 @@ from graphexec.codegen import BLOCK, CHUNK, SHORT_ROW, Operand, Ref
 from graphexec.errors import GraphExecError
 from graphexec.execute import FLAGS, KIND, SERIAL
 from graphexec.fused import FusedOp, RowsOp, ref_of
-from graphexec.infer import freeze
 from graphexec.kernels import Close, Kernel
+from graphexec.keys import freeze
 from graphexec.layout import Layout, iteration, lay_out
 from graphexec.meetings import mark_meetings
 from graphexec.memory import ALIGNMENT, MemoryPlan, plan_memory

@@ -93,7 +93,7 @@ class _Constants(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if isinstance(node.ctx, ast.Load) and node.id in self.constants:
-            return ast.copy_location(ast.parse(repr(self.constants[node.id]), mode="eval").body, node)
+            return ast.copy_location(_syntax(self.constants[node.id]), node)
         return node
 
     def visit_If(self, node: ast.If) -> Any:
@@ -120,6 +120,11 @@ class _Constants(ast.NodeTransformer):
             new = self.visit(statement)
             out.extend(new if isinstance(new, list) else [new])
         return out
+
+
+def _syntax(value: Any) -> ast.expr:
+    """An attribute's value as syntax; NaN and infinities, which have no literal, are constants too."""
+    return ast.Tuple([_syntax(v) for v in value], ast.Load()) if isinstance(value, tuple) else ast.Constant(value)
 
 
 def _known(test: ast.expr) -> tuple[bool] | None:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 LEVELS = [  # patterns of module names, lowest level first
     ["errors", "source", "codegen", "codegen_rows", "codegen_stages", "codegen_multi_tensor", "row_plan", "stages"],
-    ["spec", "view", "op", "plugin", "call", "math", "native", "native.*"],
+    ["spec", "keys", "view", "op", "plugin", "call", "math", "native", "native.*"],
     ["registry"],
     ["arithmetic", "graph"],
     [

@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Iterable
 from typing import Any
 
-from graphexec.infer import freeze
+from graphexec.keys import freeze
 from graphexec.order import Node, Order
 from graphexec.rewrite.fuse import _dependencies
 from graphexec.rewrite.pairs import MANY, are_small

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from graphexec.fused import FusedOp
-from graphexec.infer import freeze
+from graphexec.keys import freeze
 from graphexec.op import ElementwiseOp, KernelOp, ShapeOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.product_op import ProductOp, product_op

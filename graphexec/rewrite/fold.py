@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from graphexec.infer import _key, freeze
+from graphexec.keys import freeze, spec_key
 from graphexec.op import ShapeOp, ViewOp
 from graphexec.order import ABSENT, Leaf, Node, Order
 from graphexec.rewrite.updates import Updates
@@ -73,7 +73,7 @@ class _Fold:
         """The operand that a node gives as it is."""
         out, is_view = node.outputs[0], isinstance(node.op, ViewOp)
         same = self._seen_through(node) if is_view else self._neutral(node)
-        if same is None or out in self.keep or _key(self.specs[same]) != _key(self.specs[out]):
+        if same is None or out in self.keep or spec_key(self.specs[same]) != spec_key(self.specs[out]):
             return None
         # a copy of what an update writes over, or itself written over, has memory of its own for a reason
         return None if not is_view and (self.updates.touch(same) or self.updates.touch(out)) else same
@@ -102,7 +102,7 @@ class _Fold:
             return None
         base, view = self.seen.get(x, (x, None))
         specs = self._specs(node)
-        key = (node.op, view, *map(_key, specs), freeze(node.attributes))  # views of many values are alike
+        key = (node.op, view, *map(spec_key, specs), freeze(node.attributes))  # views of many values are alike
         if key not in self.views:
             self.views[key] = self._looked(node, view or View.contiguous(self.specs[x].shape), specs)
         view = self.views[key]

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from graphexec.builder import OrderBuilder
 from graphexec.fused import FusedCall, FusedClose, FusedOp, Source
-from graphexec.infer import freeze, shape_keys
+from graphexec.keys import freeze, shape_keys
 from graphexec.op import ElementwiseOp, ReductionOp, ShapeOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.spec import TensorSpec

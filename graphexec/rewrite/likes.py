@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphexec.infer import _key
+from graphexec.keys import spec_key
 from graphexec.op import ReductionOp, ViewOp
 from graphexec.order import ABSENT, Order
 from graphexec.spec import TensorSpec
@@ -49,4 +49,4 @@ def early_likes(order: Order) -> Order:
 
 def _keys(spec: TensorSpec) -> tuple[Any, Any]:
     """By the shape alone, and with the dtype."""
-    return _key(spec._replace(dtype="")), _key(spec)
+    return spec_key(spec._replace(dtype="")), spec_key(spec)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graphexec.infer import freeze
+from graphexec.keys import freeze
 from graphexec.order import Leaf, Node, Order
 from graphexec.rewrite.fold import LARGEST
 from graphexec.rewrite.updates import Updates

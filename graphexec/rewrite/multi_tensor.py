@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from graphexec.fused import FusedOp
-from graphexec.infer import freeze
+from graphexec.keys import freeze
 from graphexec.multi_tensor import SHARED, multi_tensor_op
 from graphexec.op import ElementwiseOp, ViewOp
 from graphexec.order import ABSENT, Node, Order

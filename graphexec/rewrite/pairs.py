@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from graphexec.fused import FusedOp, Source
-from graphexec.infer import _key, freeze
+from graphexec.keys import freeze, spec_key
 from graphexec.op import ElementwiseOp, Op, ViewOp
 from graphexec.order import Node, Order
 from graphexec.rewrite.fuse import MOST_OPERANDS, _fused_op
@@ -130,7 +130,7 @@ class _Kinds:
         self._matches: dict[tuple[int, int], bool] = {}
         numbers: dict[Any, int] = {}
         shared = {id(s): s for s in order.specs}  # few: inference gives nodes of a kind the same objects
-        by_identity = {key: numbers.setdefault(_key(s), len(numbers)) for key, s in shared.items()}
+        by_identity = {key: numbers.setdefault(spec_key(s), len(numbers)) for key, s in shared.items()}
         spec = [by_identity[id(s)] for s in order.specs]
         found: dict[Any, int] = {}
         self.of: list[int] = []

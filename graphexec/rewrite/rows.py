@@ -15,7 +15,7 @@ from typing import Any
 from graphexec.builder import OrderBuilder
 from graphexec.codegen import SHORT_ROW
 from graphexec.fused import RowCall, RowResult, RowsOp, Source, is_dear
-from graphexec.infer import _key, freeze, shape_keys
+from graphexec.keys import freeze, shape_keys, spec_key
 from graphexec.op import ElementwiseOp, Op, ReductionOp, ViewOp
 from graphexec.order import ABSENT, Node, Order
 from graphexec.rewrite.fuse import MOST_OPERANDS, Part, _no_function, _parts, _Schedule, _shapes, _within_budget
@@ -73,7 +73,7 @@ class _Facts:
 
 
 def _shape_key(shape: Sequence[int]) -> Any:
-    return _key(TensorSpec(tuple(shape), ""))[1:]
+    return spec_key(TensorSpec(tuple(shape), ""))[1:]
 
 
 class _Group:

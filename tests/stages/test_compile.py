@@ -9,7 +9,8 @@ import graphexec as gx
 from graphexec import pipeline
 from graphexec.builder import OrderBuilder
 from graphexec.errors import ShapeError
-from graphexec.infer import Interner, infer, shape_keys
+from graphexec.infer import infer
+from graphexec.keys import Interner, shape_keys
 from graphexec.layout import lay_out
 from graphexec.memory import plan_memory
 from graphexec.registry import registry

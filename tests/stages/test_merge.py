@@ -7,8 +7,8 @@ from helpers import assert_close, registered
 import graphexec as gx
 from graphexec import math
 from graphexec.differentiate import differentiate_order
-from graphexec.infer import freeze
 from graphexec.interpret import interpret_gradients
+from graphexec.keys import freeze
 from graphexec.plugin import elementwise
 from graphexec.rewrite.merge import merge
 from graphexec.spec import Size
