@@ -8,8 +8,7 @@
 from os import PathLike
 from typing import Any
 
-from graphexec.builder import trace_composite as _trace_composite
-from graphexec.differentiate import differentiate
+from graphexec.autodiff.reverse import differentiate
 from graphexec.errors import (
     CycleError,
     DataError,
@@ -25,13 +24,14 @@ from graphexec.errors import (
     ShapeError,
 )
 from graphexec.executable import Executable, compile  # noqa: A004
-from graphexec.graph import Graph, Value
+from graphexec.graph.graph import Graph, Value
 from graphexec.interpret import evaluate_composite as _evaluate_composite
-from graphexec.op import HOST as _HOST
+from graphexec.ir.builder import trace_composite as _trace_composite
+from graphexec.ir.op import HOST as _HOST
+from graphexec.ir.registry import registry as _registry
+from graphexec.optim.optimizers import SGD, Adam, AdamW, Optimizer
 from graphexec.pipeline import compute as _compute
 from graphexec.plugin import ops
-from graphexec.registry import registry as _registry
-from graphexec.training.optimizers import SGD, Adam, AdamW, Optimizer
 
 __version__ = "0.1.0"
 
@@ -45,8 +45,8 @@ load_plugin = _registry.load_file
 
 
 def load(path: str | PathLike[str]) -> Graph:
-    """Reads a graph file, .yaml, .yml or .json; see `graphexec.graphfile.load`."""
-    from graphexec.graphfile import load  # YAML is imported by those who read it
+    """Reads a graph file, .yaml, .yml or .json; see `graphexec.graph.file.load`."""
+    from graphexec.graph.file import load  # YAML is imported by those who read it
 
     return load(path)
 

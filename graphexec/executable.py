@@ -11,15 +11,15 @@ import numpy as np
 
 from graphexec import pipeline
 from graphexec.errors import DataError, GraphExecError, KernelError, did_you_mean
-from graphexec.execute import ASK, Call, default_threads
-from graphexec.graph import Graph
-from graphexec.order import Leaf, Order
-from graphexec.pace import STRETCH, Pace
-from graphexec.program import Program, aligned, aligned_array
+from graphexec.graph.graph import Graph
+from graphexec.ir.function import Leaf, Order
+from graphexec.ir.spec import shape_text
+from graphexec.lower.program import Program, aligned, aligned_array
+from graphexec.optim.initializers import initial_value
+from graphexec.optim.optimizers import Optimizer
 from graphexec.rewrite import skipped
-from graphexec.spec import shape_text
-from graphexec.training.initializers import initial_value
-from graphexec.training.optimizers import Optimizer
+from graphexec.runtime.call import ASK, Call, default_threads
+from graphexec.runtime.thread_tuner import STRETCH, Pace
 
 
 class Parameters(MutableMapping[str, np.ndarray]):

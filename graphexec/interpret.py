@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from graphexec.arithmetic import Arithmetic
-from graphexec.builder import call_composite
-from graphexec.derive import derive_backward
+from graphexec.autodiff.scalar import derive_backward
 from graphexec.errors import DataError, DifferentiationError, GraphExecError, ShapeError, did_you_mean
-from graphexec.graph import Graph, _number_dtype
-from graphexec.infer import infer
-from graphexec.op import Attributes, CompositeOp, ElementwiseOp, Op, array_spec
-from graphexec.order import ABSENT, Leaf, Node, Order
-from graphexec.rewrite.expand import expand
-from graphexec.spec import DTYPES, Size, Sizes, TensorSpec, shape_text
+from graphexec.graph.graph import Graph, _number_dtype
+from graphexec.ir.builder import call_composite
+from graphexec.ir.function import ABSENT, Leaf, Node, Order
+from graphexec.ir.infer import infer
+from graphexec.ir.op import Attributes, CompositeOp, ElementwiseOp, Op, array_spec
+from graphexec.ir.operators import Arithmetic
+from graphexec.ir.spec import DTYPES, Size, Sizes, TensorSpec, shape_text
+from graphexec.rewrite.legalize.inline_composites import expand
 
 Array = np.ndarray
 Arrays = Mapping[str, Any]
@@ -142,7 +142,7 @@ def _array(leaf: Leaf, given: Arrays) -> Array:
         return np.array(leaf.value, dtype=leaf.dtype)
     if leaf.kind != "parameter":
         raise DataError(f"input {leaf.name!r} is missing", node=leaf.name, source=leaf.source, todo=f"Give {leaf.name}=array.")
-    from graphexec.training.initializers import initial_value  # parameters are rarely left out here
+    from graphexec.optim.initializers import initial_value  # parameters are rarely left out here
 
     return initial_value(leaf.name, leaf.init, tuple(int(n) for n in leaf.shape), leaf.dtype, 0)
 

@@ -1,7 +1,7 @@
 """Elementwise functions that vectorise inside compiled loops: exp, tanh, erf, pow and their relatives.
 
 Ops call these instead of NumPy or the C library. Under Numba each becomes branch-free code that LLVM inlines and packs
-(`graphexec.native.vector_math`); as plain Python they are NumPy functions with the same meaning, which is what the
+(`graphexec.vecmath`); as plain Python they are NumPy functions with the same meaning, which is what the
 interpreter and `NUMBA_DISABLE_JIT=1` run. float32 stays float32, float64 stays float64, integers become float64.
 Errors are in units in the last place (ulp) of the compiled code, the worst seen, rounded up: for exp, expm1, tanh,
 sigmoid, softplus and erf at every float32, and else at millions of points over every magnitude, subnormals included;

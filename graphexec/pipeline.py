@@ -15,21 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from graphexec.builder import OrderBuilder
-from graphexec.differentiate import differentiate_order
+from graphexec.autodiff.reverse import differentiate_order
 from graphexec.errors import DataError, GraphError
-from graphexec.graph import Graph
-from graphexec.infer import infer
-from graphexec.op import Attributes, Op, ViewOp
-from graphexec.order import Leaf, Node, Order
-from graphexec.program import Program, aligned_array, lower
-from graphexec.registry import registry
+from graphexec.graph.graph import Graph
+from graphexec.ir.builder import OrderBuilder
+from graphexec.ir.function import Leaf, Node, Order
+from graphexec.ir.infer import infer
+from graphexec.ir.op import Attributes, Op, ViewOp
+from graphexec.ir.registry import registry
+from graphexec.ir.spec import Sizes, TensorSpec
+from graphexec.lower.program import Program, aligned_array, lower
+from graphexec.optim.optimizers import Optimizer
 from graphexec.rewrite import REUSE, optimize
-from graphexec.rewrite.expand import expand
-from graphexec.rewrite.recompute import recompute
-from graphexec.rewrite.segments import checked
-from graphexec.spec import Sizes, TensorSpec
-from graphexec.training.optimizers import Optimizer
+from graphexec.rewrite.legalize.inline_composites import expand
+from graphexec.rewrite.schedule.checkpoint_segments import checked
+from graphexec.rewrite.schedule.rematerialize import recompute
 
 
 @contextlib.contextmanager
@@ -222,7 +222,7 @@ def run_once(program: Program, order: Order) -> None:
 
 def _converted(op: Op, operands: Sequence[Any]) -> list[Any]:
     """Python numbers take the type of the arrays they meet."""
-    from graphexec.graph import _number_dtype
+    from graphexec.graph.graph import _number_dtype
 
     dtypes = [np.asarray(o).dtype.name for o in operands if isinstance(o, (np.ndarray, np.generic))]
     converted = []

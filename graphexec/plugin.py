@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphexec.errors import DtypeError, OpError, PluginError, ShapeError, UnknownOpError, did_you_mean
-from graphexec.op import (
+from graphexec.ir.op import (
     CompositeOp,
     ElementwiseOp,
     KernelOp,
@@ -35,8 +35,8 @@ from graphexec.op import (
     normalize_axes,
     resolve_names,
 )
-from graphexec.spec import DTYPES, Size, TensorSpec, broadcast, promote, shape_text
-from graphexec.view import NotAView, View, resolve_reshape
+from graphexec.ir.spec import DTYPES, Size, TensorSpec, broadcast, promote, shape_text
+from graphexec.ir.view import NotAView, View, resolve_reshape
 
 __all__ = [
     "GEMM_SCRATCH",
@@ -216,13 +216,13 @@ GEMM_SCRATCH = 1 << 21
 
 
 def gemm(*args: Any) -> int:
-    """The engine's matrix product, for kernels: see `graphexec.native.gemm` for what it takes. Compiled code only."""
+    """The engine's matrix product, for kernels: see `graphexec.gemm` for what it takes. Compiled code only."""
     raise NotImplementedError("gemm runs inside compiled kernels only; in NumPy write a @ b")
 
 
 def unfold(image: Any, patches: Any, low: int, high: int, first: int, last: int, kernel: Any, windows: Any,
            strides: Any, padding: Any, dilations: Any, lowest: int = 0) -> int:  # fmt: skip
-    """Rows of the matrix that has what each window sees of an image as its columns; see `graphexec.native.patches`."""
+    """Rows of the matrix that has what each window sees of an image as its columns; see `graphexec.gemm.im2col`."""
     raise NotImplementedError("unfold runs inside compiled kernels only")
 
 

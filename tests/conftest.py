@@ -37,7 +37,7 @@ def rng(request):
 @pytest.fixture(autouse=True)
 def _unchanged():
     """Fails a test that leaves the registry or NumPy's error settings changed, and puts them back."""
-    from graphexec.registry import registry
+    from graphexec.ir.registry import registry
 
     registry.names()
     before, settings = dict(registry._ops), np.geterr()
@@ -47,3 +47,51 @@ def _unchanged():
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) is not after.get(name))
     assert not changed, f"the test left the registry changed: {', '.join(changed)}"
     assert now == settings, f"the test left NumPy's error settings changed: {now}"
+
+
+# -- functions made of graphs, run as they stand; the engine is imported when it is used, after the cache has its place
+
+
+@pytest.fixture
+def prepared():
+    """``prepared(graph, batch=3)``: its order with composite ops expanded and sizes known."""
+    from graphexec.ir.infer import infer
+    from graphexec.ir.spec import Sizes
+    from graphexec.rewrite.legalize.inline_composites import expand
+
+    return lambda graph, **sizes: expand(infer(graph.order(), Sizes(sizes)))
+
+
+@pytest.fixture
+def execute():
+    """``execute(order, arrays)``: outputs by name, run natively without any pass."""
+
+    from helpers import poison
+
+    from graphexec.executable import Runner
+    from graphexec.lower.program import aligned_array, lower
+
+    def run(order, arrays, threads=1, reuse=True):
+        buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in order.leaves if leaf.kind != "constant"}
+        program = lower(order, buffers, order.outputs.values(), threads=threads, reuse=reuse)
+        program.check()
+        poison(program)
+        Runner(program, order, {}, threads).run()
+        return {name: program.array(v).copy() for name, v in order.outputs.items()}
+
+    return run
+
+
+@pytest.fixture
+def agrees(execute):
+    """``agrees(graph, order, arrays)``: the rewritten order gives what the interpreter gives for the graph."""
+
+    from graphexec.interpret import interpret
+
+    def check(graph, order, arrays, rtol=1e-13):
+        expected, found = interpret(graph, arrays), execute(order, arrays)
+        for name, array in found.items():
+            np.testing.assert_allclose(array, expected[name], rtol=rtol, atol=1e-13, err_msg=name)
+            assert array.dtype == expected[name].dtype
+
+    return check

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 import graphexec as gx
-from graphexec.differentiate import differentiate_order
+from graphexec.autodiff.reverse import differentiate_order
 from graphexec.executable import Runner
-from graphexec.infer import infer
-from graphexec.order import Leaf, Node, Order
-from graphexec.program import aligned_array, lower
-from graphexec.registry import registry
+from graphexec.ir.function import Leaf, Node, Order
+from graphexec.ir.infer import infer
+from graphexec.ir.registry import registry
+from graphexec.ir.spec import DTYPES
+from graphexec.lower.program import aligned_array, lower
 from graphexec.rewrite import optimize
-from graphexec.rewrite.expand import expand
-from graphexec.spec import DTYPES
+from graphexec.rewrite.legalize.inline_composites import expand
 
 TOLERANCES = {  # dtype: (relative, absolute against values of the order of 1)
     "float32": (2e-5, 4e-6),  # references round in float32 as well, and sums differ in their order

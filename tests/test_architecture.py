@@ -8,6 +8,7 @@ import ast
 import os
 import subprocess
 import sys
+import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -16,51 +17,97 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-LEVELS = [  # patterns of module names, lowest level first
-    ["errors", "source", "codegen", "codegen_rows", "codegen_stages", "codegen_multi_tensor", "row_plan", "stages"],
-    ["spec", "keys", "view", "op", "plugin", "call", "math", "native", "native.*"],
-    ["registry"],
-    ["arithmetic", "graph"],
+LEVELS = [  # names of modules, lowest level first
     [
-        "order", "infer", "builder", "derive", "derive_*", "differentiate", "rewrite", "rewrite.*", "fused", "product_op", "layout",
-        "memory", "multi_tensor", "meetings",
-        "kernels", "template", "template_*", "program", "execute", "pace", "graphfile", "graphfile_*", "training",
-        "training.initializers", "training.optimizers",
+        "autodiff", "codegen", "codegen.distributed_loops", "codegen.elementwise", "codegen.horizontal",
+        "codegen.loop_distribution",
+        "codegen.rowwise", "codegen.specialize", "errors", "graph", "ir", "ir.fused", "ir.fused.row_schedule", "lower", "optim",
+        "profile", "rewrite.fusion", "rewrite.legalize", "rewrite.schedule", "rewrite.simplify", "runtime",
     ],
-    ["pipeline", "interpret"],
-    ["executable", "machine", "timing", "gradcheck", "gradcheck_*", "training.*"],
-    ["cli", "cli_*", "__main__", ""],
+    [
+        "codegen.linker", "codegen.numba_frontend", "codegen.straight_line", "gemm", "gemm.driver", "gemm.emitter", "gemm.im2col",
+        "gemm.loops", "gemm.microkernels", "gemm.numba_intrinsics", "gemm.packing", "gemm.partition", "gemm.special_shapes",
+        "gemm.standalone", "gemm.target", "ir.call_text", "ir.keys", "ir.op", "ir.spec", "ir.view", "llvm",
+        "llvm.cache", "llvm.fingerprint",
+        "llvm.interrupt", "llvm.numba_runtime", "llvm.toolchain", "math", "plugin", "profile.peak_flops", "runtime.entry",
+        "runtime.thread_pool_ir", "vecmath", "vecmath.exponential", "vecmath.lane", "vecmath.numba_overloads",
+        "vecmath.logarithm", "vecmath.slow_path",
+        "vecmath.trigonometric",
+    ],
+    [
+        "ir.registry",
+    ],
+    [
+        "graph.graph", "ir.operators",
+    ],
+    [
+        "autodiff.reverse", "autodiff.scalar", "autodiff.scalar.expressions", "autodiff.scalar.rules",
+        "autodiff.scalar.statements",
+        "autodiff.scalar.variables", "codegen.kernels", "graph.file", "graph.file.build", "graph.file.calls", "graph.file.fields",
+        "graph.file.read", "graph.file.text", "graph.file.train_section", "graph.file.tree", "graph.file.validate",
+        "graph.file.write", "ir.aliases", "ir.builder", "ir.function", "ir.fused.elementwise", "ir.fused.gemm_epilogue",
+        "ir.fused.horizontal", "ir.infer", "lower.array_kernel", "lower.barriers", "lower.buffer_assignment",
+        "lower.gemm_epilogue",
+        "lower.horizontal", "lower.kernel_args", "lower.layout_assignment", "lower.program", "lower.rowwise",
+        "optim.initializers",
+        "optim.optimizers", "rewrite", "rewrite.fusion.decompose", "rewrite.fusion.elementwise", "rewrite.fusion.gemm_epilogue",
+        "rewrite.fusion.horizontal", "rewrite.fusion.rowwise", "rewrite.fusion.superinstructions",
+        "rewrite.legalize.expand_add_n",
+        "rewrite.legalize.inline_composites", "rewrite.legalize.move_axis_last", "rewrite.legalize.unify_dtypes",
+        "rewrite.schedule.checkpoint_segments", "rewrite.schedule.cluster_kernels", "rewrite.schedule.rematerialize",
+        "rewrite.schedule.rematerialize_cheap", "rewrite.simplify.constant_folding", "rewrite.simplify.cse",
+        "rewrite.simplify.dce",
+        "rewrite.simplify.gemm_accumulate", "rewrite.simplify.hoist_shape_operands", "rewrite.simplify.rank1_matmul",
+        "rewrite.simplify.transpose_folding", "runtime.call", "runtime.thread_tuner", "training",
+    ],
+    [
+        "interpret", "pipeline",
+    ],
+    [
+        "executable", "gradcheck", "gradcheck.problem", "profile.roofline", "profile.timer", "training.checkpoint",
+        "training.data",
+        "training.data.csv", "training.data.npy", "training.data.readers", "training.loop",
+    ],
+    [
+        "", "__main__", "cli", "cli.command", "cli.commands", "cli.format", "cli.ops", "cli.profile", "cli.run", "cli.scaffold",
+        "cli.session",
+        "cli.train",
+    ],
 ]  # fmt: skip
 
 LATE = {  # imports inside functions that point up: (module, imported): reason
-    ("graph", "infer"): "Graph.check and values infer what they are asked for",
-    ("graph", "order"): "Graph.order reads itself",
-    ("graph", "graphfile"): "Graph.save writes itself",
+    ("graph.graph", "ir.infer"): "Graph.check and values infer what they are asked for",
+    ("graph.graph", "ir.function"): "Graph.order reads itself",
+    ("graph.graph", "graph.file"): "Graph.save writes itself",
     ("pipeline", "executable"): "an op called on arrays runs its program once, with the Runner that executables use",
-    ("interpret", "training.initializers"): "first values of parameters, when none are given",
+    ("interpret", "optim.initializers"): "first values of parameters, when none are given",
 }
 
 ONLY = {  # third-party package: the modules that may import it
-    "networkx": ["graph", "order", "graphfile_check", "cli_run"],
-    "click": ["cli", "cli_*"],
-    "yaml": ["graphfile_text"],
+    "networkx": ["graph.graph", "ir.function", "graph.file.validate", "cli.run"],
+    "click": ["cli", "cli.*"],
+    "yaml": ["graph.file.text"],
     "tqdm": ["training.loop"],
-    "tabulate": ["gradcheck", "cli_print"],
+    "tabulate": ["gradcheck", "cli.format"],
     "safetensors": ["training.checkpoint"],
-    "llvmlite": ["native.*"],
-    "numba": ["native.frontend", "native.vector_math", "native.gemm", "native.product"],
+    "llvmlite": [
+        "llvm.*", "gemm", "gemm.*", "vecmath", "vecmath.*", "codegen.linker", "codegen.straight_line",
+        "codegen.numba_frontend", "runtime.*",
+        "profile.peak_flops",
+    ],
+    "numba": ["codegen.numba_frontend", "vecmath.numba_overloads", "gemm.standalone", "gemm.numba_intrinsics"],
 }
 
 ONLY_LATE = {  # the same, inside functions
     "numba": {
-        "kernels": "numba's errors, when something is compiled",
-        "native.library": "the runtime that kernels which allocate call",
+        "codegen.kernels": "numba's errors, when something is compiled",
+        "codegen.linker": "the runtime that kernels which allocate call",
     },
 }
 
 MOST_LINES = 500
 LONGER = {  # file: lines it may have, and why
-    "codegen.py": (680, "the loops of every kernel; each emitter reads as the loop it writes"),
+    "elementwise.py": (680, "the loops of every kernel; each emitter reads as the loop it writes"),
     "op.py": (540, "the six kinds of op, one record and one shape rule each"),
     "program.py": (560, "lowering, one template maker for each kind of kernel"),
 }
@@ -195,3 +242,11 @@ def test_import_is_light_and_changes_nothing(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_folder_is_packaged():
+    """setuptools is given a list, because `ops` is installed under another name."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    ours = {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "graphexec").rglob("__init__.py")}
+    ops = {".".join(["graphexec_ops", *p.parent.relative_to(ROOT / "ops").parts]) for p in (ROOT / "ops").rglob("__init__.py")}
+    assert set(listed) == ours | ops

@@ -8,11 +8,11 @@ import click
 import numpy as np
 import pytest
 
-from graphexec.cli import cli
+from graphexec.cli.commands import cli
 from graphexec.errors import GraphExecError
 from graphexec.gradcheck import check_gradient
-from graphexec.graphfile import loads
-from graphexec.registry import registry
+from graphexec.graph.file import loads
+from graphexec.ir.registry import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "ops" / "README.md"]

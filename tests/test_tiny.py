@@ -90,7 +90,7 @@ def test_an_error_says_where_what_and_what_to_do() -> None:
 
 
 def test_a_new_batch_size_compiles_nothing() -> None:
-    from graphexec import kernels
+    from graphexec.codegen import kernels
 
     exe = gx.compile(_line(), loss="loss", optimizer=gx.SGD(lr=0.1))
     exe.step(x=X, y=Y)

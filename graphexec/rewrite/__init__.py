@@ -9,25 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from graphexec.errors import DataError, did_you_mean
-from graphexec.order import Order
-from graphexec.rewrite.accumulate import accumulate, slices_to_concat
-from graphexec.rewrite.alike import alike
-from graphexec.rewrite.axes import last_axis
-from graphexec.rewrite.casts import same_types
-from graphexec.rewrite.cheap import recompute_cheap
-from graphexec.rewrite.epilogue import epilogue
-from graphexec.rewrite.fold import fold
-from graphexec.rewrite.fuse import fuse
-from graphexec.rewrite.likes import early_likes
-from graphexec.rewrite.merge import merge
-from graphexec.rewrite.multi_tensor import multi_tensor
-from graphexec.rewrite.outer import outer_products
-from graphexec.rewrite.pairs import pairs
-from graphexec.rewrite.prune import prune
-from graphexec.rewrite.rows import fuse_rows
-from graphexec.rewrite.sums import pairwise
-from graphexec.rewrite.transposes import turned_products
-from graphexec.rewrite.unfold import unfold
+from graphexec.ir.function import Order
+from graphexec.rewrite.fusion.decompose import unfold
+from graphexec.rewrite.fusion.elementwise import fuse
+from graphexec.rewrite.fusion.gemm_epilogue import epilogue
+from graphexec.rewrite.fusion.horizontal import multi_tensor
+from graphexec.rewrite.fusion.rowwise import fuse_rows
+from graphexec.rewrite.fusion.superinstructions import pairs
+from graphexec.rewrite.legalize.expand_add_n import pairwise
+from graphexec.rewrite.legalize.move_axis_last import last_axis
+from graphexec.rewrite.legalize.unify_dtypes import same_types
+from graphexec.rewrite.schedule.cluster_kernels import alike
+from graphexec.rewrite.schedule.rematerialize_cheap import recompute_cheap
+from graphexec.rewrite.simplify.constant_folding import fold
+from graphexec.rewrite.simplify.cse import merge
+from graphexec.rewrite.simplify.dce import prune
+from graphexec.rewrite.simplify.gemm_accumulate import accumulate, slices_to_concat
+from graphexec.rewrite.simplify.hoist_shape_operands import early_likes
+from graphexec.rewrite.simplify.rank1_matmul import outer_products
+from graphexec.rewrite.simplify.transpose_folding import turned_products
 
 Pass = Callable[[Order, list[int]], Order]
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphexec import pipeline
-from graphexec.builder import OrderBuilder
 from graphexec.errors import DataError
-from graphexec.infer import infer
-from graphexec.order import Leaf, Node, Order
-from graphexec.program import aligned_array
-from graphexec.registry import registry
-from graphexec.spec import Size, Sizes, TensorSpec, shape_text
+from graphexec.ir.builder import OrderBuilder
+from graphexec.ir.function import Leaf, Node, Order
+from graphexec.ir.infer import infer
+from graphexec.ir.registry import registry
+from graphexec.ir.spec import Size, Sizes, TensorSpec, shape_text
+from graphexec.lower.program import aligned_array
 
 if TYPE_CHECKING:
     from graphexec.executable import Executable, Runner

@@ -85,7 +85,7 @@ def compiled(dtype: str, isa: str | None) -> tuple[Any, Any, Any]:
     import numba
     import numpy as np
 
-    from graphexec.native.gemm import gemm_function
+    from graphexec.gemm.standalone import gemm_function
 
     product = numba.njit(nogil=True)(gemm_function(dtype, isa))
     gemm, gemv = openblas(dtype)
@@ -125,8 +125,8 @@ def measure(dtype: str, isa: str | None, shapes: str, rounds: int, offset: int =
     """One row for each shape and transposition: our time, how many times as long the others take, the share of the peak."""
     import numpy as np
 
-    from graphexec.native.gemm import work_size
-    from graphexec.native.peak import fma_loop
+    from graphexec.gemm.standalone import work_size
+    from graphexec.profile.peak_flops import fma_loop
 
     ours, theirs, theirs_vector = compiled(dtype, isa)
     burn, operations = fma_loop(dtype)

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import models
 import numpy as np
 
-from graphexec.timing import instruction_times, run_times
+from graphexec.profile.timer import instruction_times, run_times
 
 clock = time.perf_counter
 BLOCK = 0.005

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from graphexec.cli import cli
-from graphexec.registry import registry
+from graphexec.cli.commands import cli
+from graphexec.ir.registry import registry
 
 NET = """\
 graphexec: 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from graphexec.cli import cli
+from graphexec.cli.commands import cli
 
 
 def graphexec(*arguments):
@@ -60,7 +60,7 @@ def test_unexpected_errors_are_one_message(call, net, monkeypatch):
     def fail(*arguments):
         raise ValueError("something odd")
 
-    monkeypatch.setattr("graphexec.cli_run.run", fail)
+    monkeypatch.setattr("graphexec.cli.run.run", fail)
     error = call("run", net, code=1).stderr
     assert error.startswith("ValueError: something odd\n")
     assert "--debug" in error
@@ -80,7 +80,7 @@ def test_ctrl_c_is_130(call, net, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("graphexec.cli_run.show", interrupt)
+    monkeypatch.setattr("graphexec.cli.run.show", interrupt)
     assert call("show", net, code=130).stderr == "interrupted\n"
 
 

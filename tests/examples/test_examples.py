@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 import graphexec as gx
-from graphexec.cli import cli
+from graphexec.cli.commands import cli
 from graphexec.gradcheck import check_gradient
-from graphexec.graphfile import load
-from graphexec.registry import registry
+from graphexec.graph.file import load
+from graphexec.ir.registry import registry
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec import kernels
+from graphexec.codegen import kernels
 from graphexec.errors import ShapeError
 from graphexec.plugin import kernel
 

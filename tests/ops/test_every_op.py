@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from helpers import assert_close, dtypes_of, load_samples, native, one_node, registered, run_order, scale_of
 
-from graphexec.differentiate import differentiate_order
+from graphexec.autodiff.reverse import differentiate_order
 from graphexec.errors import DifferentiationError, GradientMismatch, GraphExecError, OpError
 from graphexec.gradcheck import check_gradient, draw_operands
-from graphexec.infer import infer
 from graphexec.interpret import asked_deltas, evaluate, interpret, interpret_gradients
-from graphexec.op import REQUIRED, CompositeOp, ElementwiseOp, KernelOp, ReductionOp, ShapeOp, ViewOp
+from graphexec.ir.infer import infer
+from graphexec.ir.op import REQUIRED, CompositeOp, ElementwiseOp, KernelOp, ReductionOp, ShapeOp, ViewOp
+from graphexec.ir.registry import registry
+from graphexec.ir.spec import DTYPES
 from graphexec.plugin import elementwise, kernel, ops
-from graphexec.registry import registry
-from graphexec.rewrite.expand import expand
-from graphexec.spec import DTYPES
+from graphexec.rewrite.legalize.inline_composites import expand
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # test_no_plugin_is_refused fails instead of every test here
@@ -241,9 +241,9 @@ def backwards(array):
 
 def viewed(op, arrays, attributes, how):
     """A graph order in which every operand is a view of an input."""
-    from graphexec.builder import OrderBuilder
-    from graphexec.order import Leaf, Order
-    from graphexec.spec import TensorSpec
+    from graphexec.ir.builder import OrderBuilder
+    from graphexec.ir.function import Leaf, Order
+    from graphexec.ir.spec import TensorSpec
 
     builder = OrderBuilder(Order(op.name, [], [], [], {}), [])
     values, inputs = [], {}
@@ -290,7 +290,7 @@ def test_gradient_in_float32(op, make, attributes, dtype, rng):
 
 def summed(order, inputs):
     """An order with its outputs reduced to a number, Σ sin(out) in the order's own types; what to differentiate by."""
-    from graphexec.builder import OrderBuilder
+    from graphexec.ir.builder import OrderBuilder
 
     order = expand(infer(order, {}))
     builder = OrderBuilder(order)
@@ -332,7 +332,7 @@ def test_second_derivative(op, make, attributes, dtype, rng):
 
 def is_linear(op, make, attributes, rng):
     """Whether the gradient is the same nearby: an op may be linear in pieces, or by indices."""
-    from graphexec.gradcheck_problem import pose_op
+    from graphexec.gradcheck.problem import pose_op
     from graphexec.interpret import forward, reverse
 
     found, arrays = [], operands(make, rng, "float64")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec.registry import registry
+from graphexec.ir.registry import registry
 
 
 def order(n, *key):

@@ -6,7 +6,7 @@ Each case goes through the op's reference and through its scalar function, un-ji
 import numpy as np
 import pytest
 
-from graphexec.registry import registry
+from graphexec.ir.registry import registry
 
 INF, NAN = np.inf, np.nan
 DTYPES = ("float32", "float64")

@@ -9,12 +9,12 @@ from helpers import RandomGraph, assert_close, gradients_by_program, run_order, 
 
 import graphexec as gx
 from graphexec.gradcheck import check_gradient
-from graphexec.infer import infer
 from graphexec.interpret import interpret, interpret_gradients
+from graphexec.ir.infer import infer
 from graphexec.rewrite import OPTIONAL, required
-from graphexec.rewrite.expand import expand
-from graphexec.rewrite.fold import fold
-from graphexec.rewrite.merge import merge
+from graphexec.rewrite.legalize.inline_composites import expand
+from graphexec.rewrite.simplify.constant_folding import fold
+from graphexec.rewrite.simplify.cse import merge
 
 SEEDS = range(12)
 DRAWN = [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 12))]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from graphexec import pace
-from graphexec.registry import registry
+from graphexec.ir.registry import registry
+from graphexec.runtime import thread_tuner as pace
 
 STEPS = 200
 

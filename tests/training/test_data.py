@@ -7,9 +7,9 @@ import pytest
 
 import graphexec as gx
 from graphexec.errors import DataError
-from graphexec.training import arrays as arrays_module
 from graphexec.training import data as data_module
 from graphexec.training.data import fitted, input_leaves, read_inputs, training_data
+from graphexec.training.data import npy as arrays_module
 
 
 @pytest.fixture

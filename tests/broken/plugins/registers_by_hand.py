@@ -2,7 +2,7 @@ import numpy as np
 from graphexec.plugin import composite, elementwise, kernel, ops, reduction, shape_value, view
 
 
-from graphexec.registry import registry
+from graphexec.ir.registry import registry
 
 
 @elementwise(reference=np.negative)

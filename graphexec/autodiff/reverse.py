@@ -1,0 +1,300 @@
+"""differentiate: writes the backward pass of a graph into the graph.
+
+Reverse mode, as in any textbook: walk the nodes backwards; a node whose output has a delta gives each operand a
+contribution by its op's backward rule; where a value feeds several operands, one sum node adds the contributions in
+the order in which they are found, from the last consumer to the first (`dL/dw = δ(2) z(1)ᵀ + δ(1) xᵀ`), so that each can
+be added and forgotten as soon as it is there. Rules are written for operands of equal shape; broadcasting is undone
+here and nowhere else, by summing a contribution back to its value's shape.
+Source: Griewank and Walther, "Evaluating Derivatives", 2008, chapter 3.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from graphexec.errors import DifferentiationError, GraphExecError
+from graphexec.graph.graph import Graph
+from graphexec.ir.builder import OrderBuilder, Traced
+from graphexec.ir.function import ABSENT, Node, Order
+from graphexec.ir.infer import infer
+from graphexec.ir.op import ElementwiseOp, Op
+from graphexec.ir.registry import registry
+from graphexec.ir.spec import DTYPES, Sizes
+from graphexec.rewrite.legalize.inline_composites import expand
+
+
+def differentiate(graph: Graph, of: str, wrt: Iterable[str] | None = None) -> Graph:
+    """A new graph with the backward pass of ``graph`` written in, itself a graph like any other.
+
+    ``of`` names a scalar value; ``wrt`` names values, all trainable parameters when None. The new graph's outputs are
+    the value and then each gradient, and ``dag.graph["gradients"]`` and ``["deltas"]`` map names to the values that
+    hold them.
+
+    *Raises* GraphError for an unknown name; DifferentiationError when ``of`` is no scalar or an op on the way has no
+    backward rule.
+    """
+    order = expand(infer(graph.order(), Sizes()))
+    index = order.value_id(of)
+    names = [leaf.name for leaf in order.of_kind("parameter") if leaf.trainable] if wrt is None else list(wrt)
+    result = differentiate_order(order, index, [order.value_id(name) for name in names])
+    outputs = {of: result.value_id(of)} | {result.names[v]: v for v in result.gradients.values()}
+    return to_graph(result.with_nodes(result.nodes, outputs=outputs))
+
+
+def differentiate_order(order: Order, of: int, wrt: Sequence[int]) -> Order:
+    """The order with backward nodes, ``gradients`` and ``deltas``; see :func:`differentiate`."""
+    spec = order.specs[of]
+    if spec.shape != () or DTYPES[spec.dtype] != "f":
+        raise DifferentiationError(
+            f"gradients are taken of a floating scalar, and {order.names[of]!r} is {spec}", node=order.names[of],
+            todo="Reduce it first, for example with sum() or a loss with reduction='mean'.",
+        )
+    return _Backward(order, of, wrt).run()
+
+
+class _Backward:
+    def __init__(self, order: Order, of: int, wrt: Sequence[int]) -> None:
+        self.order, self.of, self.wrt = order, of, wrt
+        self.builder = OrderBuilder(order)
+        self.builder.nodes = list(order.nodes)
+        self.contributions: dict[int, list[int]] = {}
+        self.deltas: dict[int, int] = {}
+        self.active = _depends_on(order, wrt)
+        self.rules: dict[Op, _Rule] = {}
+
+    def run(self) -> Order:
+        for v in self.wrt:
+            if DTYPES[self.order.specs[v].dtype] != "f":
+                raise DifferentiationError(
+                    f"{self.order.names[v]!r} is {self.order.specs[v].dtype}: only floating values have gradients",
+                    node=self.order.names[v], todo="Leave it out of wrt.",
+                )
+        if self.of not in self.active:
+            names = ", ".join(repr(self.order.names[v]) for v in self.wrt)
+            raise DifferentiationError(
+                f"{self.order.names[self.of]!r} does not depend on {names or 'any parameter'}", node=self.order.names[self.of],
+                todo="Name values that it is computed from.",
+            )
+        spec = self.order.specs[self.of]
+        self.contributions[self.of] = [self.builder.constant(1.0, spec.dtype, name=f"d_{self.order.names[self.of]}")]
+        for node in reversed(self.order.nodes):
+            if not self.contributions.keys().isdisjoint(node.outputs):
+                self._visit(node)
+        gradients = {self.order.names[v]: self._gradient(v) for v in self.wrt}
+        for leaf in self.order.leaves:
+            self._sum(leaf.value_id, leaf.name, None)
+        deltas = {self.order.names[v]: d for v, d in self.deltas.items()}
+        return self.builder.order(self.order, gradients=gradients, deltas=deltas)
+
+    def _visit(self, node: Node) -> None:
+        for v in node.outputs:
+            self._sum(v, self.order.names[v], node.source)
+        if not self.active.isdisjoint(node.reads):
+            self.builder.prefix, self.builder.source = f"{node.name}.backward", node.source
+            self._apply_rule(node)
+            self.builder.prefix, self.builder.source = "", None
+
+    def _sum(self, value: int, name: str, source: str | None) -> int | None:
+        """The delta of a value: its contributions, summed from the last consumer to the first."""
+        parts = self.contributions.get(value)
+        if parts is None:
+            return None
+        if value not in self.deltas:
+            if len(parts) == 1:
+                self.deltas[value] = parts[0]
+            else:
+                op = registry.get("add_n")
+                node = self.builder.add(op, tuple(parts), op.check_attributes({}), name=f"d_{name}")
+                node.source = source
+                self.deltas[value] = node.outputs[0]
+        return self.deltas[value]
+
+    def _gradient(self, value: int) -> int:
+        found = self._sum(value, self.order.names[value], None)
+        if found is None:
+            op = registry.get("zeros_like")
+            found = self.builder.add(op, (value,), op.check_attributes({}), name=f"d_{self.order.names[value]}").outputs[0]
+        return found
+
+    def _apply_rule(self, node: Node) -> None:
+        op = node.op
+        rule = self.rules.get(op)
+        if rule is None:
+            rule = self.rules[op] = _Rule(op, None if op.gradient_rule is not None else op.backward_op or self._derived(node))
+        if not rule.takes_all:
+            self._check_asked(node, rule)
+        given = self._call_gradient(node, rule) if rule.backward is None else self._add_backward(node, rule, rule.backward)
+        for value, delta in zip(rule.targets(node), given, strict=True):
+            if delta is None or value not in self.active:
+                continue
+            if self.builder.specs[delta] != self.order.specs[value]:
+                delta = self._fitted(node, delta, value)
+            self.contributions.setdefault(value, []).append(delta)
+
+    def _fitted(self, node: Node, delta: int, value: int) -> int:
+        """A contribution summed to its value's shape and converted to its type."""
+        spec = self.order.specs[value]
+        if self.builder.specs[delta].shape != spec.shape:
+            sum_to = registry.get("sum_to")
+            name = f"{node.name}.backward.sum"
+            delta = self.builder.add(sum_to, (delta, value), sum_to.check_attributes({}), name).outputs[0]
+        if self.builder.specs[delta].dtype != spec.dtype:
+            cast = registry.get("cast")
+            delta = self.builder.add(cast, (delta,), {"dtype": spec.dtype}, f"{node.name}.backward.cast").outputs[0]
+        return delta
+
+    def _check_asked(self, node: Node, rule: _Rule) -> None:
+        """A delta that the rule does not ask for would be lost without a word."""
+        op = node.op
+        for value, output in zip(node.outputs, op.outputs, strict=True):
+            if value in self.deltas and f"d_{output}" not in rule.names:
+                raise DifferentiationError(
+                    f"the backward rule of {op.name!r} takes no delta of its output {output!r}", node=node.name, op=op.name,
+                    source=node.source, todo=f"Do not let the loss depend on {self.order.names[value]!r}, or stop its gradient.",
+                )
+
+    def _delta_of(self, value: int) -> int:
+        if value not in self.deltas:
+            op = registry.get("zeros_like")
+            self.deltas[value] = self.builder.add(op, (value,), op.check_attributes({})).outputs[0]
+        return self.deltas[value]
+
+    def _ask(self, node: Node, rule: _Rule) -> list[int]:
+        """The values that a rule asks for."""
+        asked = []
+        for kind, k in rule.operands:
+            if kind == "input":
+                asked.append(node.inputs[k] if k < len(node.inputs) else ABSENT)
+            else:
+                asked.append(node.outputs[k] if kind == "output" else self._delta_of(node.outputs[k]))
+        return asked
+
+    def _call_gradient(self, node: Node, rule: _Rule) -> list[int | None]:
+        assert rule.function is not None
+        values = self.builder.values(self._ask(node, rule))
+        if rule.variadic:
+            values += self.builder.values(node.inputs)
+        try:
+            result = rule.function(*values, **{k: node.attributes[k] for k in rule.attributes})
+        except GraphExecError as error:
+            raise error.at(node=node.name, op=node.op.name, source=node.source) from None
+        return self._checked(node, rule, result)
+
+    def _checked(self, node: Node, rule: _Rule, result: Any) -> list[int | None]:
+        op, results = node.op, list(result) if isinstance(result, (tuple, list)) else [result]
+        targets = rule.targets(node)
+        if len(results) > len(targets) and not op.variadic:  # deltas of optional operands that are not there
+            present = [v != ABSENT for p, v in zip(op.inputs, [*node.inputs, *[ABSENT] * len(op.inputs)], strict=False)
+                       if p in op.differentiable_inputs]  # fmt: skip
+            results = [r for r, there in zip(results, present, strict=False) if there]
+        if len(results) != len(targets) or not all(r is None or isinstance(r, Traced) for r in results):
+            raise DifferentiationError(
+                f"the gradient rule returns {len(results)} deltas for {len(targets)} floating operands", node=node.name, op=op.name,
+                source=node.source, todo="Return one delta for each floating operand, None where there is none.",
+            )
+        return [None if r is None else r.index for r in results]
+
+    def _derived(self, node: Node) -> Op:
+        op = node.op
+        if isinstance(op, ElementwiseOp) and op.differentiable:
+            from graphexec.autodiff.scalar import derive_backward  # seldom needed: most ops bring their rule
+
+            op.rules["backward"] = derive_backward(op)
+            return op.rules["backward"]  # type: ignore[no-any-return]
+        what = (
+            "is not differentiable"
+            if not op.differentiable
+            else "has a kernel for a backward rule, which cannot be differentiated again"
+        )
+        if op.forward is None and op.differentiable:
+            what = "has no backward rule"
+        raise DifferentiationError(
+            f"op {op.name!r} {what}", node=node.name, op=op.name, source=node.source,
+            todo="Stop the gradient before it with stop_gradient, or give its op a rule made of ops with @op.gradient.",
+        )
+
+    def _add_backward(self, node: Node, rule: _Rule, backward: Op) -> list[int | None]:
+        attributes = {k: node.attributes[k] for k in rule.attributes}
+        made = self.builder.add(backward, tuple(self._ask(node, rule)), attributes, f"{node.name}.backward")
+        return list(made.outputs)
+
+
+class _Rule:
+    """An op's backward rule: ``backward``, the op of a backward node, or ``function``, which is called. Read once for all nodes."""
+
+    def __init__(self, op: Op, backward: Op | None) -> None:
+        self.op, self.backward, self.function = op, backward, op.gradient_rule
+        self.names: list[str] = []
+        """What it asks for."""
+        self.attributes: list[str] = []
+        self.variadic = False
+        if backward is not None:
+            self.names, self.attributes = list(backward.inputs), list(backward.attributes)
+        else:
+            self._read_signature()
+        derived = backward is not None and "derived" in backward.rules  # and leaves out none but deltas that change nothing
+        self.takes_all = derived or len(op.outputs) == 1 or all(f"d_{output}" in self.names for output in op.outputs)
+        self.operands = [self._place(name) for name in self.names]
+        wanted = op.differentiable_inputs
+        self._slots = [slot for slot, name in enumerate(op.inputs) if name in wanted]
+
+    def _read_signature(self) -> None:
+        assert self.function is not None
+        for p in inspect.signature(self.function).parameters.values():
+            if p.kind is p.KEYWORD_ONLY:
+                self.attributes.append(p.name)
+            elif p.kind is p.VAR_POSITIONAL:
+                self.variadic = True
+            else:
+                self.names.append(p.name)
+
+    def _place(self, name: str) -> tuple[str, int]:
+        """Where a node has what is asked for by name: which of its inputs or outputs, or the delta of which output."""
+        op = self.op
+        if name in op.inputs and not op.variadic:
+            return "input", op.inputs.index(name)
+        return ("output", op.outputs.index(name)) if name in op.outputs else ("delta", op.outputs.index(name.removeprefix("d_")))
+
+    def targets(self, node: Node) -> Sequence[int]:
+        """The operands that it gives deltas for."""
+        if self.op.variadic:
+            return node.inputs
+        return [node.inputs[s] for s in self._slots if s < len(node.inputs) and node.inputs[s] != ABSENT]
+
+
+def _depends_on(order: Order, wrt: Sequence[int]) -> set[int]:
+    """The floating values that are computed from one of ``wrt``, and these."""
+    active = set(wrt)
+    for node in order.nodes:
+        if not active.isdisjoint(node.reads):
+            active.update([v for v in node.outputs if DTYPES[order.specs[v].dtype] == "f"])
+    return active
+
+
+def to_graph(order: Order) -> Graph:
+    """An order as a graph again."""
+    graph = Graph(order.name)
+    place: dict[int, tuple[str, int]] = {}
+    for leaf in order.leaves:
+        place[leaf.value_id] = (leaf.name, 0)
+        extra: dict[str, Any] = {} if leaf.value is None else {"value": leaf.value}
+        if leaf.init is not None:
+            extra["init"] = leaf.init
+        if not leaf.trainable:
+            extra["trainable"] = False
+        graph.dag.add_node(leaf.name, op=leaf.kind, shape=leaf.shape, dtype=leaf.dtype, **extra)
+    for node in order.nodes:
+        for k, v in enumerate(node.outputs):
+            place[v] = (node.name, k)
+        operands = [None if v == ABSENT else place[v] for v in node.inputs]
+        extra = {"source": node.source} if node.source else {}
+        graph.add_node(node.name, node.op.name, operands, node.attributes, **extra)
+    graph.dag.graph["outputs"] = list(order.outputs)
+    for key in ("gradients", "deltas"):
+        named = getattr(order, key)
+        if named:
+            graph.dag.graph[key] = {name: order.names[v] for name, v in named.items()}
+    return graph
+

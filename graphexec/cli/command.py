@@ -1,0 +1,145 @@
+"""What all commands have in common: options, how errors are told, and types of options.
+
+Results go to standard output; progress, notes and errors to standard error. Exit codes: 0, 1 for an error of the
+user's input (one message, with the traceback behind --debug), 2 for wrong usage, 130 for Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from graphexec.cli.session import Result, Settings
+
+Command = Callable[..., Any]
+
+
+def optimizing(function: Command) -> Command:
+    """Gives a command that compiles graphs the options that leave out passes; it stands before `command`."""
+    whole = click.option("--no-optimize", is_flag=True, help="Run the graph as it stands; is a wrong result still wrong?")
+    skip_help = "Leave out a pass, such as fuse, to find which one is to blame; repeatable. A wrong name lists them."
+    return whole(click.option("--skip-pass", "skip_passes", multiple=True, metavar="NAME", help=skip_help)(function))
+
+
+def command(function: Callable[..., Result | None]) -> Command:
+    """Gives a command the common options, prints what it returns, and turns its errors into one message."""
+
+    @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load ops from a Python file first; repeatable.")
+    @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Native threads; results do not depend on it.")
+    @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="For first values, shuffles, drawn inputs.")
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @click.option("--quiet", is_flag=True, help="The result only: no progress, no notes.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
+    @functools.wraps(function)
+    def run(
+        plugins: tuple[str, ...], threads: int | None, seed: int | None, debug: bool, quiet: bool, as_json: bool, **options: Any
+    ) -> None:
+        passes = {"optimize": not options.pop("no_optimize", False), "skip_passes": options.pop("skip_passes", ())}
+        settings = Settings(plugins, threads, seed, debug, quiet, as_json, **passes)
+        with reported(settings):
+            result = function(settings, **options)
+            if result is not None:
+                for line in result.notes:
+                    note(settings, line)
+                click.echo(to_json(result.record) if as_json else result.text)
+                if result.error is not None:
+                    raise result.error
+
+    return run
+
+
+@contextmanager
+def reported(settings: Settings) -> Iterator[None]:
+    """Errors become one message on standard error and an exit code."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *rest, **more: note(settings, f"warning: {message}")
+        try:
+            yield
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+        except Exception as error:  # whatever happened, the user gets one message
+            if settings.debug:
+                traceback.print_exc()
+            else:
+                click.echo(message_of(error), err=True)
+            sys.exit(1)
+
+
+def message_of(error: Exception) -> str:
+    from graphexec.errors import GraphExecError
+
+    if isinstance(error, GraphExecError):
+        return f"{type(error).__name__}: {error}"
+    place = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or "no more is known"
+    hint = "" if isinstance(error, (OSError, MemoryError)) else "\n  This is not expected: --debug shows where it comes from."
+    return f"{type(error).__name__}: {place}{text}{hint}"
+
+
+def note(settings: Settings, line: str) -> None:
+    if not settings.quiet:
+        click.echo(line, err=True)
+
+
+def has_terminal() -> bool:
+    """Whether standard error is a terminal that can show a bar; one that does not know its size cannot."""
+    try:
+        return sys.stderr.isatty() and min(os.get_terminal_size(sys.stderr.fileno())) > 0
+    except (OSError, ValueError):
+        return False
+
+
+def to_json(record: Any) -> str:
+    """Strict JSON: NaN and infinities are null."""
+    from graphexec.training.checkpoint import strict
+
+    return json.dumps(strict(record), allow_nan=False, default=lambda v: v.tolist() if hasattr(v, "tolist") else str(v))
+
+
+class Size(click.ParamType[Any]):
+    """``batch=32``."""
+
+    name = "NAME=N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        name, _, number = str(value).partition("=")
+        if not name or not number.isdigit():
+            self.fail(f"{value!r} is not a size such as batch=32", param, ctx)
+        return name, int(number)
+
+
+class Segments(click.ParamType[Any]):
+    """How many segments are computed again, as in ``10``; or ``sqrt``."""
+
+    name = "N|sqrt"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value == "sqrt" or isinstance(value, int):
+            return value  # type: ignore[no-any-return]
+        if not value.isdecimal() or int(value) == 0:
+            self.fail(f"{value!r} is neither a whole number from 1 nor sqrt.", param, ctx)
+        return int(value)
+
+
+class Shape(click.ParamType[Any]):
+    """``2,3``."""
+
+    name = "N,N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        parts = [p.strip() for p in str(value).strip("()[] ").split(",") if p.strip()]
+        if not all(p.isdigit() for p in parts):
+            self.fail(f"{value!r} is not a shape such as 2,3", param, ctx)
+        return tuple(int(p) for p in parts)

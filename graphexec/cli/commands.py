@@ -1,0 +1,301 @@
+"""The command line: parse, call, print. What a command does is in `cli_run`, `cli_train`, `cli_time` and `cli_ops`.
+
+Errors and exit codes are in `cli_command`, which gives every command its common options.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any
+
+import click
+
+from graphexec.cli.command import Segments, Shape, Size, command, has_terminal, note, optimizing
+from graphexec.cli.session import Result, Settings
+
+Sizes = tuple[tuple[str, int], ...]
+Names = tuple[str, ...]
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        cli(prog_name="graphexec")
+    except KeyboardInterrupt:  # before a command began
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+
+
+file = click.argument("file", metavar="FILE")
+inputs = click.option(
+    "-i",
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="x=x.npy, x=data.npz:array, x=table.csv:column; or batch.npz.",
+)
+weights = click.option("-w", "--weights", metavar="FILE", help="Parameters: a .safetensors file, or a checkpoint folder.")
+loss = click.option("--loss", metavar="NAME", help="The scalar value to differentiate; default: the file's.")
+size = click.option("--size", "sizes", type=Size(), multiple=True, help="A named dimension, such as batch=32; repeatable.")
+of = click.option("--of", "kind", type=click.Choice(["step", "gradients", "forward"]), help="Which program.")
+seconds = click.option("--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True, help="How long to measure.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="graphexec")
+def cli() -> None:
+    """Runs, differentiates and trains computational graphs written as YAML or JSON files.
+
+    \b
+    graphexec check net.yaml                 is it sound, are its gradients right?
+    graphexec train net.yaml -o net.safetensors
+    graphexec run net.yaml -w net.safetensors -i x=x.npy -o out.npz
+
+    `graphexec COMMAND --help` shows an example of each command.
+    """
+
+
+# -- commands
+
+
+@cli.command()
+@file
+@inputs
+@weights
+@click.option("-o", "--output", metavar="OUT.npz", help="Write the outputs to this file.")
+@optimizing
+@command
+def run(settings: Settings, file: str, inputs: Names, weights: str | None, output: str | None) -> Result:
+    """Runs the forward pass and prints a summary of each output.
+
+    Without -i the data of the file's train section is used. Outputs that need an input that is not given are left out.
+
+    \b
+    graphexec run net.yaml -i x=x.npy -w net.safetensors -o out.npz
+    graphexec run net.yaml -i x=data.npz:images --json
+    graphexec run net.yaml -i x=x.npy --no-optimize
+    """
+    from graphexec.cli import run as cli_run
+
+    return cli_run.run(file, settings, inputs, weights, output)
+
+
+@cli.command()
+@file
+@inputs
+@weights
+@loss
+@click.option("--wrt", multiple=True, metavar="NAME", help="Differentiate by this value; repeatable. Default: all parameters.")
+@click.option("-o", "--output", metavar="GRADS.npz", help="Write the gradients to this file.")
+@optimizing
+@command
+def grad(
+    settings: Settings, file: str, inputs: Names, weights: str | None, loss: str | None, wrt: Names, output: str | None
+) -> Result:
+    """Runs forward and backward: a table of every node with the norms of its value and its delta, and the gradients.
+
+    The delta of a value is the derivative of the loss by it. Small deltas and gradients are printed in full.
+
+    \b
+    graphexec grad nested.yaml -i x=x.npy -i y=y.npy
+    graphexec grad nested.yaml --wrt x --wrt w -o grads.npz
+    """
+    from graphexec.cli import run as cli_run
+
+    return cli_run.grad(file, settings, inputs, loss, wrt, weights, output)
+
+
+@cli.command()
+@file
+@inputs
+@click.option("--epochs", type=click.IntRange(min=0), metavar="N", help="How often to go over the data, in all.")
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Rows of a mini-batch.")
+@click.option("--lr", type=float, metavar="X", help="Learning rate, in place of the optimizer's.")
+@click.option("--optimizer", metavar="CALL", help="Such as 'sgd(lr=0.1)' or 'adam(lr=0.001)'.")
+@click.option("--hold-out", type=click.FloatRange(0, 1, max_open=True), metavar="X", help="Fraction of the rows to hold out.")
+@click.option("--recompute", type=Segments(), help="Less memory for more time: keep what joins N segments (or sqrt).")
+@click.option("--checkpoint", metavar="DIR", help="Save everything after each epoch in this folder.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint, bit for bit as if never stopped.")
+@weights
+@click.option("-o", "--output", metavar="W.safetensors", help="Write the trained parameters; without it they are not kept.")
+@optimizing
+@command
+def train(settings: Settings, file: str, **options: Any) -> Result:
+    """Trains a graph as its train section says; prints loss and metrics on training and held-out rows.
+
+    Options come before what the file says. Ctrl-C stops; with --checkpoint, the last whole epoch is kept.
+
+    \b
+    graphexec train digits.yaml -o digits.safetensors
+    graphexec train digits.yaml --epochs 100 --checkpoint run1 --resume
+    graphexec train digits.yaml --json > result.json
+    """
+    from graphexec.cli import train as cli_train
+
+    if options["resume"] and options["checkpoint"] is None:
+        raise click.UsageError("--resume needs --checkpoint DIR")
+    silent = settings.quiet or settings.as_json
+    say = (lambda line: None) if silent else click.echo
+    bar = has_terminal() and not settings.quiet
+    return cli_train.train(file, settings, cli_train.Options(**options), say, functools.partial(note, settings), bar)
+
+
+@cli.command()
+@file
+@inputs
+@loss
+@optimizing
+@command
+def check(settings: Settings, file: str, inputs: Names, loss: str | None) -> Result:
+    """Validates a file, infers every shape, and compares gradients with central differences in float64.
+
+    Inputs are the first rows of the file's data, or drawn at random.
+
+    \b
+    graphexec check net.yaml
+    graphexec check net.yaml --plugin my_op.py --seed 7
+    """
+    from graphexec.cli import run as cli_run
+
+    return cli_run.check(file, settings, inputs, loss)
+
+
+@cli.command()
+@file
+@click.option("--program", is_flag=True, help="The program that runs: kernels, what they read and write, where it lies.")
+@of
+@size
+@optimizing
+@command
+def show(settings: Settings, file: str, program: bool, kind: str | None, sizes: Sizes) -> Result:
+    """Shows the graph as a table (outputs are marked *), or the lowered program.
+
+    \b
+    graphexec show net.yaml
+    graphexec show net.yaml --program --of forward --size batch=32
+    graphexec show net.yaml --program --skip-pass fuse
+    """
+    from graphexec.cli import run as cli_run
+
+    return cli_run.show(file, settings, program or kind is not None or bool(sizes), kind, dict(sizes))
+
+
+@cli.command()
+@file
+@inputs
+@of
+@size
+@seconds
+@optimizing
+@command
+def bench(settings: Settings, file: str, inputs: Names, kind: str | None, sizes: Sizes, seconds: float) -> Result:
+    """Measures a training step, or another program: median, 10th and 90th percentile of its time.
+
+    \b
+    graphexec bench net.yaml --size batch=256
+    graphexec bench net.yaml --of forward --seconds 5 --json
+    """
+    from graphexec.cli import profile as cli_time
+
+    return cli_time.bench(file, settings, kind, dict(sizes), inputs, seconds)
+
+
+@cli.command()
+@file
+@inputs
+@of
+@size
+@seconds
+@click.option("--instructions", is_flag=True, help="A line for each instruction, in order, instead of each node.")
+@optimizing
+@command
+def profile(
+    settings: Settings, file: str, inputs: Names, kind: str | None, sizes: Sizes, seconds: float, instructions: bool
+) -> Result:
+    """Measures each node: time, share, GFLOP/s of matrix products, GB/s of what is read and written.
+
+    \b
+    graphexec profile net.yaml --size batch=256
+    graphexec profile net.yaml --of gradients --instructions
+    """
+    from graphexec.cli import profile as cli_time
+
+    return cli_time.profile(file, settings, kind, dict(sizes), inputs, seconds, instructions)
+
+
+# -- ops
+
+
+@cli.group()
+def ops() -> None:
+    """Lists, explains, starts and checks ops.
+
+    \b
+    graphexec ops list
+    graphexec ops new my_op && graphexec ops check my_op.py
+    """
+
+
+@ops.command("list")
+@command
+def list_(settings: Settings) -> Result:
+    """Lists the ops that are known: built in, installed, and from --plugin.
+
+    \b
+    graphexec ops list
+    graphexec ops list --plugin my_op.py
+    """
+    from graphexec.cli import ops as cli_ops
+
+    return cli_ops.list_ops(settings)
+
+
+@ops.command()
+@click.argument("name")
+@command
+def info(settings: Settings, name: str) -> Result:
+    """Explains an op: equation, signature, element types, how it is differentiated.
+
+    \b
+    graphexec ops info tanh
+    """
+    from graphexec.cli import ops as cli_ops
+
+    return cli_ops.info(name, settings)
+
+
+@ops.command()
+@click.argument("name")
+@click.option("--kernel", is_flag=True, help="An array kernel instead of an elementwise op.")
+@command
+def new(settings: Settings, name: str, kernel: bool) -> Result:
+    """Writes NAME.py: a plugin that works, to be changed into your own. An existing file is never overwritten.
+
+    \b
+    graphexec ops new my_op
+    graphexec ops new my_product --kernel
+    """
+    from graphexec.cli import ops as cli_ops
+
+    return cli_ops.new(name, settings, kernel)
+
+
+@ops.command("check")
+@click.argument("target", metavar="NAME_OR_FILE")
+@click.option("-a", "--attribute", "attributes", multiple=True, metavar="KEY=VALUE", help="An attribute; repeatable.")
+@click.option("--shape", "shapes", type=Shape(), multiple=True, help="The shape of each operand, in their order; repeatable.")
+@command
+def check_op(settings: Settings, target: str, attributes: Names, shapes: tuple[tuple[int, ...], ...]) -> Result:
+    """Checks an op: native and un-jitted against its reference, and its gradient against central differences.
+
+    \b
+    graphexec ops check tanh
+    graphexec ops check my_op.py --shape 4,5 -a beta=2.0
+    """
+    from graphexec.cli import ops as cli_ops
+    from graphexec.ir.call_text import parse_call
+
+    given = parse_call(f"op({', '.join(attributes)})", "attributes such as axis=0")[2] if attributes else {}
+    return cli_ops.check(target, settings, given, shapes)

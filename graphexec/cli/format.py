@@ -1,0 +1,68 @@
+"""How arrays and tables look on a terminal and in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+DIGITS = {"float32": 9, "float64": 17}
+"""Significant digits that tell any two numbers of a type apart."""
+
+
+def table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
+    """Plain ASCII; text to the left, numbers as they were formatted."""
+    width = len(headers)
+    aligned = ["right" if rows and all(_is_number(r[k]) for r in rows) else "left" for k in range(width)]
+    return tabulate(
+        [[_cell(c) for c in r] for r in rows], headers=headers, tablefmt="simple", colalign=aligned, disable_numparse=True
+    )
+
+
+def _is_number(cell: Any) -> bool:
+    return cell is None or isinstance(cell, (int, float))
+
+
+def _cell(cell: Any) -> str:
+    return "" if cell is None else f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+
+
+def norm(array: np.ndarray) -> float:
+    """‖a‖, the root of the sum of squares, in float64."""
+    return float(np.linalg.norm(np.asarray(array, dtype=np.float64).reshape(-1)))
+
+
+def summary(array: np.ndarray, values_up_to: int = 10) -> dict[str, Any]:
+    """Element type, shape, min, mean, max, norm; the values too when there are few."""
+    wide = np.asarray(array, dtype=np.float64)
+    found: dict[str, Any] = {"dtype": array.dtype.name, "shape": [int(n) for n in array.shape]}
+    if array.size:
+        with np.errstate(all="ignore"):
+            found |= {"min": float(wide.min()), "mean": float(wide.mean()), "max": float(wide.max()), "norm": norm(array)}
+    if array.size <= values_up_to:
+        found["values"] = array.tolist()
+    return found
+
+
+def full(array: np.ndarray) -> str:
+    """Every element, with the digits that its type has: ``[[0.5, -1], [2, 3]]``."""
+    if array.ndim == 0:
+        value = array.item()
+        return str(value) if array.dtype.name not in DIGITS else f"{value:.{DIGITS[array.dtype.name]}g}"
+    return f"[{', '.join(full(np.asarray(a)) for a in array)}]"
+
+
+def shape(sizes: Sequence[Any]) -> str:
+    from graphexec.ir.spec import shape_text
+
+    return shape_text(int(n) if not isinstance(n, str) else n for n in sizes)
+
+
+def seconds(value: float) -> str:
+    """A time with a unit that suits it."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if value >= scale:
+            return f"{value / scale:.3g} {unit}"
+    return f"{value / 1e-9:.3g} ns"

@@ -1,0 +1,266 @@
+"""What the commands share: settings, an opened graph file with its data, results."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from graphexec.executable import Executable
+    from graphexec.graph.graph import Graph
+    from graphexec.ir.function import Leaf
+    from graphexec.optim.optimizers import Optimizer
+
+DEFAULT_ROWS = 32
+"""Size of a named dimension that neither data nor options give, where only time is measured."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options that every command has."""
+
+    plugins: tuple[str, ...] = ()
+    threads: int | None = None
+    seed: int | None = None
+    debug: bool = False
+    quiet: bool = False
+    as_json: bool = False
+    optimize: bool = True
+    skip_passes: tuple[str, ...] = ()
+
+    @property
+    def passes(self) -> dict[str, Any]:
+        """What is left out, as `compile` and `check_gradient` take it."""
+        return {"optimize": self.optimize, "skip_passes": self.skip_passes}
+
+
+@dataclass
+class Result:
+    """What a command found: for people, and for programs; notes go to standard error, an error ends the command."""
+
+    text: str
+    record: Any
+    notes: list[str] = field(default_factory=list)
+    error: Exception | None = None
+
+
+def load_plugins(settings: Settings) -> list[str]:
+    """Registers the plugin files; gives the names of their ops."""
+    from graphexec.ir.registry import registry
+
+    return [name for path in settings.plugins for name in registry.load_file(path)]
+
+
+class Session:
+    """A graph file that is open: its graph, its train section, and arrays for its inputs."""
+
+    def __init__(self, path: str, settings: Settings) -> None:
+        from graphexec.graph.file import load
+        from graphexec.rewrite import skipped
+
+        skipped(**settings.passes)  # finds a wrong name before any work
+        load_plugins(settings)
+        self.path, self.settings = path, settings
+        self.graph: Graph = load(path)
+        self.train: dict[str, Any] = self.graph.dag.graph.get("train") or {}
+        self.seed: int = self.train.get("seed", 0) if settings.seed is None else settings.seed
+        self.notes: list[str] = []
+
+    @functools.cached_property
+    def leaves(self) -> dict[str, Leaf]:
+        from graphexec.training.data import input_leaves
+
+        return input_leaves(self.graph)
+
+    def compile(self, graph: Graph | None = None, **options: Any) -> Executable:
+        from graphexec.executable import compile as compile_graph
+
+        return compile_graph(graph or self.graph, seed=self.seed, threads=self.settings.threads, **self.settings.passes, **options)
+
+    # -- data
+
+    def inputs(self, specs: Iterable[str] = ()) -> dict[str, np.ndarray]:
+        """Arrays from ``-i``; without any, the whole data of the train section. *Raises* DataError."""
+        from graphexec.errors import DataError
+        from graphexec.training.data import read_inputs, section_arrays
+
+        specs = list(specs)
+        if specs:
+            return read_inputs(specs, self.leaves)
+        if not self.leaves:
+            return {}
+        if "data" not in self.train:
+            raise DataError(
+                "there are no arrays for the inputs",
+                source=self.path,
+                facts=[f"inputs: {', '.join(self.leaves)}"],
+                todo=" ".join(["Give them:", *(f"-i {n}=FILE.npy" for n in self.leaves)]),
+            )
+        return section_arrays(self.train["data"], self.leaves, self.graph.dag.graph["directory"])
+
+    def all_inputs(self, specs: Iterable[str] = ()) -> dict[str, np.ndarray]:
+        """The same; none may be missing. *Raises* DataError."""
+        from graphexec.errors import DataError
+
+        arrays = self.inputs(specs)
+        for name, leaf in self.leaves.items():
+            if name not in arrays:
+                from graphexec.ir.spec import shape_text
+
+                facts = [f"{name}: {leaf.dtype}{shape_text(leaf.shape)}"]
+                raise DataError(f"input {name!r} is missing", source=self.path, facts=facts, todo=f"Give -i {name}=FILE.")
+        return arrays
+
+    def some_inputs(self, rows: int | None, sizes: Mapping[str, int], specs: Iterable[str] = ()) -> dict[str, np.ndarray]:
+        """Arrays to check or to measure with: the first rows of the data, or drawn where there is none."""
+        import numpy as np
+
+        from graphexec.errors import GraphExecError
+        from graphexec.training.data import is_batched
+
+        leaves, specs = self.leaves, list(specs)
+        if specs or "data" in self.train:
+            try:
+                arrays = self.all_inputs(specs)
+            except GraphExecError as error:
+                if specs:
+                    raise
+                self.notes.append(f"inputs are drawn, because the data cannot be read: {error.where}: {error.what}")
+            else:
+                for name, leaf in leaves.items():
+                    if is_batched(leaf):
+                        count = sizes.get(str(leaf.shape[0]), min(rows or len(arrays[name]), len(arrays[name])))
+                        arrays[name] = arrays[name][np.arange(count) % max(len(arrays[name]), 1)]
+                return arrays
+        rng = np.random.default_rng(self.seed)
+        bound = self.sizes(sizes, rows or DEFAULT_ROWS)
+        return {name: _drawn(leaf, bound, rng) for name, leaf in leaves.items()}
+
+    def sizes(self, given: Mapping[str, int], default: int) -> dict[str, int]:
+        """A size for every named dimension. *Raises* DataError for a name that the graph does not have."""
+        from graphexec.errors import DataError, did_you_mean
+
+        names = list(dict.fromkeys(n for leaf in self.leaves.values() for n in leaf.shape if isinstance(n, str)))
+        for name in given:
+            if name not in names:
+                hint = did_you_mean(name, names)
+                what = f"the graph has no dimension {name!r}" + (f"; {hint}" if hint else "")
+                raise DataError(what, source=self.path, todo=f"Its named dimensions are: {', '.join(names) or 'none'}.")
+        return {name: given.get(name, default) for name in names}
+
+    # -- the graph
+
+    def loss(self, given: str | None = None) -> str | None:
+        """The loss: as given, as the train section says, or the only scalar floating output."""
+        from graphexec.ir.infer import infer
+        from graphexec.ir.spec import DTYPES, Sizes
+
+        if given is not None or "loss" in self.train:
+            name: str = self.train["loss"] if given is None else given
+            return self.graph[name].name
+        order = infer(self.graph.order(), Sizes())
+        found = [n for n, v in order.outputs.items() if order.specs[v].shape == () and DTYPES[order.specs[v].dtype] == "f"]
+        return found[0] if len(found) == 1 else None
+
+    def required_loss(self, given: str | None = None) -> str:
+        from graphexec.errors import GraphError
+
+        loss = self.loss(given)
+        if loss is None:
+            raise GraphError(
+                "the file names no loss", source=self.path, todo="Say which value it is: --loss NAME, or loss: NAME under train."
+            )
+        return loss
+
+    def optimizer(self, text: str | None = None, lr: float | None = None) -> Optimizer:
+        from graphexec.optim.optimizers import Optimizer
+
+        optimizer = Optimizer.parse(text or self.train.get("optimizer", "sgd(lr=0.01)"))
+        return optimizer if lr is None else optimizer.with_attributes(lr=lr)
+
+    def kind(self, given: str | None) -> str:
+        """Which program to look at: a training step where the file has a loss, else the forward pass."""
+        return given or ("step" if self.loss() is not None and self.has_parameters else "forward")
+
+    @property
+    def has_parameters(self) -> bool:
+        return any(leaf.trainable for leaf in self.graph.order().of_kind("parameter"))
+
+    def compile_kind(self, kind: str) -> Executable:
+        if kind == "forward":
+            return self.compile()
+        optimizer = self.optimizer() if kind == "step" else None
+        return self.compile(loss=self.required_loss(), optimizer=optimizer, recompute=self.train.get("recompute"))
+
+
+def _drawn(leaf: Leaf, sizes: Mapping[str, int], rng: np.random.Generator) -> np.ndarray:
+    from graphexec.ir.spec import DTYPES
+
+    shape = tuple(sizes[n] if isinstance(n, str) else n for n in leaf.shape)
+    drawn = rng.standard_normal(shape) if DTYPES[leaf.dtype] == "f" else rng.integers(0, 2, shape)
+    import numpy as np
+
+    return np.asarray(drawn).astype(leaf.dtype)
+
+
+def load_weights(exe: Executable, path: str) -> list[str]:
+    """Puts a file's arrays into the parameters: safetensors, or the newest of a checkpoint folder. Gives notes.
+
+    *Raises* DataError when a parameter is missing or has another shape; arrays beyond the parameters are left out.
+    """
+    from graphexec.errors import DataError, did_you_mean
+    from graphexec.training.checkpoint import checkpoint_record, load_arrays
+
+    record = checkpoint_record(path) if Path(path).is_dir() else None
+    file = str(Path(path, record["arrays"])) if record else path
+    arrays = load_arrays(file)
+    for name in exe.parameters:
+        if name not in arrays:
+            hint = did_you_mean(name, arrays)
+            raise DataError(
+                f"the file has no parameter {name!r}" + (f"; {hint}" if hint else ""),
+                source=file,
+                facts=[f"arrays: {', '.join(arrays) or 'none'}"],
+                todo="Was it saved from another graph?",
+            )
+        try:
+            exe.parameters[name] = arrays[name]
+        except DataError as error:
+            raise error.at(source=file) from None
+    extra = [n for n in arrays if n not in exe.parameters]
+    return [f"not used from {file}: {', '.join(extra)}"] if extra and not record else []
+
+
+def check_target(path: str | None, extensions: Sequence[str]) -> None:
+    """Finds before any work that a result could not be written. *Raises* DataError."""
+    from graphexec.errors import DataError
+
+    if path is None:
+        return
+    target = Path(path)
+    if target.suffix.lower() not in extensions:
+        raise DataError(f"the output must be called NAME{' or NAME'.join(extensions)}", source=path)
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        what = "this is a directory" if target.is_dir() else "its folder does not exist"
+        raise DataError(what, source=path, todo="Choose another path, or make the folder.")
+    if not os.access(target if target.exists() else target.absolute().parent, os.W_OK):
+        raise DataError("it cannot be written: permission denied", source=path, todo="Choose another path.")
+
+
+def write_npz(path: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an .npz file; it is there whole or not at all."""
+    import numpy as np
+
+    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

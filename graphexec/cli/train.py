@@ -1,0 +1,200 @@
+"""The command train."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphexec.cli import format as out
+from graphexec.cli.session import Result, Session, Settings, check_target, load_weights
+from graphexec.errors import DataError, GraphExecError
+from graphexec.training.checkpoint import checkpoint_record, load_checkpoint, save_checkpoint
+from graphexec.training.data import Split, count_rows, section_arrays, split_rows, training_data
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from graphexec.executable import Executable
+
+Entry = dict[str, Any]
+LINES = 20
+"""Epochs that are printed where there is no progress bar, but for the last one."""
+SAVE_EVERY = 1.0
+"""Seconds between checkpoints, at least."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says beside the file; None leaves it to the train section."""
+
+    inputs: Sequence[str] = ()
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    optimizer: str | None = None
+    hold_out: float | None = None
+    recompute: int | str | None = None
+    checkpoint: str | None = None
+    resume: bool = False
+    weights: str | None = None
+    output: str | None = None
+
+
+def train(
+    path: str, settings: Settings, options: Options, say: Callable[[str], None], note: Callable[[str], None], bar: bool
+) -> Result:
+    """Trains as the train section says. ``say`` prints lines while it goes on, ``note`` to standard error."""
+    from graphexec.graph.file import metric_values
+
+    check_target(options.output, [".safetensors"])
+    session = Session(path, settings)
+    section = session.train
+    metrics = metric_values(session.graph, section)
+    recompute = section.get("recompute") if options.recompute is None else options.recompute
+    optimizer = session.optimizer(options.optimizer, options.lr)
+    exe = session.compile(loss=session.required_loss(), optimizer=optimizer, recompute=recompute)
+    split = _split(session, options)
+    epochs = section.get("epochs", 1) if options.epochs is None else options.epochs
+    batch_size = section.get("batch_size") if options.batch_size is None else options.batch_size
+    history = _start(exe, options, note)
+    begin, before = time.perf_counter(), len(history)
+    report = Reporter(exe, options.checkpoint, history, epochs, say, bar)
+    with _interruptible(report, note):
+        exe.fit(
+            split.train,
+            epochs=max(epochs - len(history), 0),
+            batch_size=batch_size,
+            shuffle=section.get("shuffle", True),
+            validation=split.held_out,
+            metrics=metrics,
+            progress=bar,
+            on_epoch=report,
+            start_epoch=len(history),
+        )
+        found = {"train": exe.evaluate(split.train, metrics, batch_size=batch_size)}
+        found |= {} if split.held_out is None else {"held_out": exe.evaluate(split.held_out, metrics, batch_size=batch_size)}
+    seconds = time.perf_counter() - begin
+    if options.output:
+        exe.save(options.output)
+        note(f"wrote {options.output}")
+    elif options.checkpoint is None:
+        note("the weights are not kept: use -o FILE.safetensors, or --checkpoint DIR")
+    record = {"epochs": history, "train": found["train"], "held_out": found.get("held_out"), "seconds": seconds}
+    return Result(_summary(found, split, len(history) - before, seconds), record, session.notes)
+
+
+def _split(session: Session, options: Options) -> Split:
+    section = dict(session.train)
+    if options.hold_out is not None:
+        section["hold_out"] = options.hold_out
+    if not options.inputs:
+        return training_data(session.graph, section, seed=session.seed)
+    arrays = session.all_inputs(options.inputs)
+    fraction = section.get("hold_out", 0)
+    if isinstance(fraction, Mapping):
+        directory = session.graph.dag.graph["directory"]
+        held_out = section_arrays(fraction, session.leaves, directory)
+        return Split(arrays, held_out, (count_rows(arrays, session.leaves), count_rows(held_out, session.leaves)))
+    if not fraction:
+        return Split(arrays, None, (count_rows(arrays, session.leaves), 0))
+    return split_rows(arrays, session.leaves, float(fraction), session.seed)
+
+
+def _start(exe: Executable, options: Options, note: Callable[[str], None]) -> list[Entry]:
+    """The history so far: none, or a checkpoint's, whose arrays are put in place."""
+    if options.weights:
+        for line in load_weights(exe, options.weights):
+            note(line)
+    if options.checkpoint is None:
+        return []
+    record = checkpoint_record(options.checkpoint)
+    if record is None:
+        if options.resume:
+            note(f"no checkpoint in {options.checkpoint} yet: training starts at the first epoch")
+        return []
+    if not options.resume:
+        raise DataError(
+            f"the folder holds a checkpoint of epoch {record['epoch']}",
+            source=options.checkpoint,
+            todo="Go on from it with --resume, or give another folder.",
+        )
+    epoch, history = load_checkpoint(options.checkpoint, exe)
+    note(f"going on after epoch {epoch} of {options.checkpoint}")
+    return history
+
+
+class Reporter:
+    """Called after each epoch: keeps the history, saves the checkpoint, prints some of the lines.
+
+    Where epochs are short, a copy of the arrays is kept instead of a file, and written when SAVE_EVERY seconds have
+    passed, at the end, or when training is stopped.
+    """
+
+    def __init__(
+        self, exe: Executable, checkpoint: str | None, history: list[Entry], epochs: int, say: Callable[[str], None], bar: bool
+    ) -> None:
+        self.exe, self.checkpoint, self.history, self.epochs = exe, checkpoint, history, epochs
+        self.say, self.bar = say, bar
+        self.every = max(-(-epochs // LINES), 1)
+        self.saved = -math.inf
+        self.pending: tuple[int, Mapping[str, np.ndarray]] | None = None
+        self.kept = len(history)
+        """The epoch that the checkpoint holds."""
+
+    def __call__(self, entry: Entry) -> None:
+        self.history.append(entry)
+        if self.checkpoint is not None:
+            due = time.monotonic() >= self.saved + SAVE_EVERY or len(self.history) == self.epochs
+            self.pending = len(self.history), {n: a if due else a.copy() for n, a in self.exe.state().items()}
+            if due:
+                self.save()
+        if not self.bar and (entry["epoch"] % self.every == 0 or entry["epoch"] == self.epochs):
+            self.say(_line(entry, self.epochs))
+
+    def save(self) -> None:
+        """Writes what is not yet written."""
+        if self.pending is not None and self.checkpoint is not None:
+            epoch, arrays = self.pending
+            save_checkpoint(self.checkpoint, self.exe, epoch, self.history[:epoch], arrays)
+            self.pending, self.saved, self.kept = None, time.monotonic(), epoch
+
+
+def _line(entry: Entry, epochs: int) -> str:
+    def numbers(values: Mapping[str, Any]) -> str:
+        return ", ".join(f"{n} {v:.4g}" for n, v in values.items() if isinstance(v, float) and n != "seconds")
+
+    held_out = f"   held out: {numbers(entry['held_out'])}" if entry.get("held_out") else ""
+    return f"epoch {entry['epoch']:{len(str(epochs))}d}/{epochs}   {numbers(entry)}{held_out}"
+
+
+@contextlib.contextmanager
+def _interruptible(report: Reporter, note: Callable[[str], None]) -> Iterator[None]:
+    """Whatever stops training, the last whole epoch is saved."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        report.save()
+        done = len(report.history) if report.checkpoint is None else report.kept  # it may be stopped while it puts one aside
+        kept = "nothing is kept: use --checkpoint DIR"
+        if report.checkpoint is not None:
+            kept = (
+                f"{report.checkpoint} holds epoch {done}: go on with --resume" if done else f"{report.checkpoint} holds nothing yet"
+            )
+        note(f"stopped after {done} of {report.epochs} epochs; {kept}")
+        raise
+    except GraphExecError:
+        report.save()
+        raise
+
+
+def _summary(found: Mapping[str, Mapping[str, float]], split: Split, epochs: int, seconds: float) -> str:
+    names = list(found["train"])
+    rows = [
+        (part.replace("_", " "), count, *(values[n] for n in names))
+        for (part, values), count in zip(found.items(), split.rows, strict=False)
+    ]
+    return f"{out.table(rows, ('', 'rows', *names))}\n\n{epochs} epochs in {out.seconds(seconds)}"

@@ -1,0 +1,339 @@
+"""kernels: the compiled kernel of an op for given element types and layout.
+
+A kernel is compiled once for each (op, attributes that are not numbers, element types, axes, movement along the
+innermost axis), never for a size but a few elements, and kept on disk. What it does to one element, a scalar function that Numba
+compiles, is kept too: a new loop around known functions needs no Numba.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import struct
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from graphexec.codegen import distributed_loops, elementwise, horizontal, linker, rowwise
+from graphexec.codegen.distributed_loops import Staged
+from graphexec.codegen.elementwise import Array, Body, Closing, Operand, Reduction, Ref, Step
+from graphexec.codegen.loop_distribution import LEAST
+from graphexec.codegen.rowwise import Form, RowBody, RowStep
+from graphexec.codegen.specialize import specialize
+from graphexec.codegen.straight_line import straighten
+from graphexec.errors import GraphExecError, PluginError
+from graphexec.ir.fused.row_schedule import RowPlan
+from graphexec.ir.op import REQUIRED, KernelOp, Op, ReductionOp
+from graphexec.ir.spec import DTYPES
+from graphexec.llvm import cache, fingerprint, toolchain
+
+
+class Kernel(NamedTuple):
+    """A kernel in this process."""
+
+    name: str
+    address: int
+
+
+class Call(NamedTuple):
+    """A scalar function applied to an element: an op, what its attributes are, and where its operands come from."""
+
+    op: Op
+    constants: tuple[tuple[str, Any], ...]
+    dtype: str
+    """The element type in which it works."""
+    arguments: tuple[Ref, ...]
+    """Operands, then the attributes that are numbers."""
+    words: tuple[str, ...] = ()
+    """Element types of those attributes."""
+
+
+_LOCK = threading.RLock()
+_kernels: dict[Any, Kernel] = {}
+_scalars: dict[str, tuple[str, tuple[str, ...]]] = {}
+compiled: list[str] = []
+"""Names of the kernels that this process has compiled rather than loaded, in order."""
+
+
+class Attributes(NamedTuple):
+    """An op's attributes as a kernel takes them."""
+
+    constants: tuple[tuple[str, Any], ...]
+    """Part of the code."""
+    numbers: tuple[float, ...]
+    """Data of the record."""
+    words: tuple[str, ...]
+    """Element types of the numbers."""
+    lengths: tuple[int, ...]
+    """How many numbers an attribute is made of, if it is a tuple of them; 0 for a number by itself."""
+
+
+def split_attributes(op: Op, attributes: Mapping[str, Any], dtype: str) -> Attributes:
+    """Numbers are data, so that another learning rate compiles nothing; everything else is part of the code.
+
+    So are tuples of integers, such as strides, for a kernel.
+    """
+    constants, numbers, words, lengths = [], [], [], []  # type: tuple[list[Any], list[float], list[str], list[int]]
+    for key, value in attributes.items():
+        default = op.attributes.get(key, REQUIRED)
+        kind = value if default is REQUIRED else default
+        if _is_number(kind) and _is_number(value):
+            numbers.append(value)
+            words.append("int64" if isinstance(kind, int) else dtype if DTYPES[dtype] == "f" else "float64")
+            lengths.append(0)
+        elif isinstance(op, KernelOp) and _are_integers(value):
+            numbers += value
+            words += ["int64"] * len(value)
+            lengths.append(len(value))
+        else:
+            constants.append((key, value))
+    return Attributes(tuple(constants), tuple(numbers), tuple(words), tuple(lengths))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _are_integers(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(type(v) is int for v in value)
+
+
+class Close(NamedTuple):
+    """A reduction of everything that an elementwise loop makes at ``value``."""
+
+    op: ReductionOp
+    value: Ref
+    dtype: str
+
+
+def elementwise_kernel(
+    calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...], ndim: int,
+    closes: tuple[Close, ...] = (), vectors: int = elementwise.VECTORS, few: int = 0,
+) -> Kernel:  # fmt: skip
+    """A loop nest of ``ndim`` axes that does ``calls`` to every element, ``vectors`` at a time; see `codegen.elementwise_ir`."""
+    parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes), vectors, few)
+    combines = [Call(c.op, (), c.dtype, ()) for c in closes]
+
+    def make(name: str) -> list[str]:
+        steps = tuple(_step(c) for c in calls)
+        endings = [
+            Closing(_step(call), c.value, c.dtype, _constant(c.op.identity_of(c.dtype), c.dtype))
+            for call, c in zip(combines, closes, strict=True)
+        ]
+        body = Body(loads, steps, stores, words)
+        texts = _texts([*steps, *(e.combine for e in endings)])
+        staged = _staged(body, endings, texts) if ndim == 1 and not few else None
+        if staged:
+            return [distributed_loops.staged_ir(name, body, endings, staged), *texts]
+        return [elementwise.elementwise_ir(name, body, ndim, endings, vectors, few), *texts]
+
+    return _kernel(calls[-1].op.name if len(calls) + len(closes) == 1 else "fused", parts, (*calls, *combines), make)
+
+
+def _staged(body: Body, closings: Sequence[Closing], texts: Sequence[str]) -> Staged | None:
+    """The stages of a long body; None where one loop is as good. ``texts`` are the scalar functions."""
+    if sum(_scalars[s.symbol][0].count("\n") for s in body.steps) < LEAST:
+        return None
+    straight = straighten([distributed_loops.element_ir("element", body, closings), *texts], "element")
+    return distributed_loops.cut(straight, body, closings) if straight else None
+
+
+def multi_tensor_kernel(
+    calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...]
+) -> Kernel:
+    """``calls`` on every element of several arrays; see `horizontal.multi_tensor_ir`."""
+
+    def make(name: str) -> list[str]:
+        steps = tuple(_step(c) for c in calls)
+        return [horizontal.multi_tensor_ir(name, Body(loads, steps, stores, words)), *_texts(steps)]
+
+    return _kernel("multi_tensor", ("multi_tensor", calls, loads, stores, words), calls, make)
+
+
+def reduction_kernel(
+    op: ReductionOp, calls: tuple[Call, ...], loads: tuple[Operand, ...], value: Ref, words: tuple[str, ...], out: Operand,
+    dtype: str, kept: int, reduced: int, along: bool, row: int = 0,
+) -> Kernel:  # fmt: skip
+    """A reduction over what ``calls`` make of an element, ``value``; see `codegen.reduction_ir`."""
+    combine = Call(op, (), dtype, ())
+    parts = ("reduction", calls, loads, value, words, out, dtype, kept, reduced, along, op.identity, row)
+
+    def make(name: str) -> list[str]:
+        steps = tuple(_step(c) for c in calls)
+        closing = _step(combine)
+        body = Body(loads, steps, ((out, value),), words)
+        reduction = Reduction(closing, dtype, _constant(op.identity_of(dtype), dtype), kept, reduced, along, row)
+        return [elementwise.reduction_ir(name, body, reduction, out), *_texts((*steps, closing))]
+
+    return _kernel(op.name, parts, (*calls, combine), make)
+
+
+def rows_kernel(
+    calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref, bool], ...], words: tuple[str, ...],
+    plan: RowPlan, ndim: int, form: Form,
+) -> Kernel:  # fmt: skip
+    """A loop nest over rows that does ``calls`` in the phases of a plan; see `rowwise.rows_ir`."""
+    identities = tuple(c.op.identity if isinstance(c.op, ReductionOp) else None for c in calls)
+    parts = ("rows", calls, loads, stores, words, plan, ndim, form, identities)
+
+    def make(name: str) -> list[str]:
+        steps = tuple(_row_step(c) for c in calls)
+        text = rowwise.rows_ir(name, RowBody(loads, steps, stores, words), plan, ndim, form)
+        return [text, *_texts([s.step for s in steps])]
+
+    return _kernel("rows", parts, calls, make)
+
+
+def _row_step(call: Call) -> RowStep:
+    if not isinstance(call.op, ReductionOp):
+        return RowStep(_step(call))
+    return RowStep(_step(call), call.dtype, _constant(call.op.identity_of(call.dtype), call.dtype))
+
+
+def array_kernel(
+    op: KernelOp, constants: tuple[tuple[str, Any], ...], dtype: str, arrays: tuple[Array, ...], strided: tuple[bool, ...],
+    words: tuple[str, ...], lengths: tuple[int, ...], batch: int,
+) -> Kernel:  # fmt: skip
+    """An array kernel in loops over ``batch`` leading axes."""
+    parts = ("array", constants, dtype, arrays, strided, words, lengths, batch, op.scratch, op.shared)
+    call = Call(op, constants, dtype, ())
+
+    def make(name: str) -> list[str]:
+        symbol = toolchain.symbol_name(
+            op.name, "body", fingerprint.environment(), fingerprint.of_function(op.function), repr(parts)
+        )
+        text, results = _compiled(
+            op, symbol, lambda frontend: _array_types(op, frontend, arrays, strided, words, lengths), constants, dtype, scalar=False
+        )
+        returns = results[0] if results else None
+        loops = elementwise.array_kernel_ir(
+            name, symbol, arrays, words, batch, scratch=op.scratch, shared=op.shared, returns=returns
+        )
+        return [loops, text]
+
+    return _kernel(op.name, parts, (call,), make)
+
+
+def _kernel(label: str, parts: tuple[Any, ...], calls: Sequence[Call], make: Callable[[str], list[str]]) -> Kernel:
+    text = repr(_plain(parts))  # tells 0.0 from -0.0 and 1 from True, which are equal as keys
+    key = (text, tuple(_function_key(c.op) for c in calls))
+    found = _kernels.get(key)
+    if found is not None:
+        return found
+    with _LOCK:
+        if key not in _kernels:
+            name = toolchain.symbol_name(label, fingerprint.environment(), text, *key[1])
+
+            def build() -> tuple[list[str], str]:
+                compiled.append(name)
+                return make(name), name
+
+            _kernels[key] = Kernel(name, linker.obtain(name, build))
+    return _kernels[key]
+
+
+def _plain(part: Any) -> Any:
+    """A key without addresses: ops go by name here, and by their code beside."""
+    if isinstance(part, Op):
+        return part.name
+    if isinstance(part, tuple):
+        return tuple(_plain(p) for p in part)
+    return part
+
+
+@functools.cache
+def _function_key(op: Op) -> str:
+    return fingerprint.of_function(op.function)
+
+
+def _texts(steps: Sequence[Step]) -> list[str]:
+    return [_scalars[s][0] for s in dict.fromkeys(step.symbol for step in steps)]
+
+
+def _step(call: Call) -> Step:
+    """The scalar function of a call, compiled or read from the disk."""
+    op, types = call.op, scalar_types(call)
+    symbol = toolchain.symbol_name(
+        op.name, "scalar", fingerprint.environment(), _function_key(op), repr((call.constants, call.dtype, types))
+    )  # fmt: skip
+
+    def arguments(frontend: Any) -> list[Any]:
+        return _scalar_arguments(op, frontend, types, len(call.words))
+
+    _, results = _compiled(op, symbol, arguments, call.constants, call.dtype, scalar=True)
+    return Step(symbol, call.arguments, types, results)
+
+
+def scalar_types(call: Call) -> tuple[str, ...]:
+    """Element types that a call's scalar function takes."""
+    op = call.op
+    if isinstance(op, ReductionOp):
+        return (call.dtype, call.dtype)
+    count = len(call.arguments) - len(call.words)
+    operands = [call.dtype] * count if op.variadic else [op.types.get(p, call.dtype) for p in op.inputs]
+    return (*operands, *call.words)
+
+
+def _scalar_arguments(op: Op, frontend: Any, types: Sequence[str], words: int) -> list[Any]:
+    scalars = [frontend.SCALARS[t] for t in types]
+    if not op.variadic:
+        return scalars
+    operands = scalars[: len(scalars) - words]
+    return [frontend.tuple_of(operands), *scalars[len(operands) :]]
+
+
+def _array_types(
+    op: KernelOp, frontend: Any, arrays: Sequence[Array], strided: Sequence[bool], words: Sequence[str], lengths: Sequence[int]
+) -> list[Any]:
+    types = [frontend.array_type(a.dtype, a.ndim, not s) for a, s in zip(arrays, strided, strict=True)]
+    if op.variadic:
+        types = [frontend.tuple_of(types)]
+    extra = [frontend.SCALARS["int64"]] * (bool(op.scratch) + 2 * op.shared)
+    rest = iter([frontend.SCALARS[w] for w in words])
+    attributes = [frontend.tuple_of([next(rest) for _ in range(n)]) if n else next(rest) for n in lengths]
+    return [*types, *extra, *attributes]
+
+
+def _compiled(
+    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Sequence[tuple[str, Any]], dtype: str, *, scalar: bool
+) -> tuple[str, tuple[str, ...]]:
+    """IR of an op's function and what it returns; from memory, from the disk, or from Numba."""
+    if symbol not in _scalars:
+        payload = cache.read(symbol + ".ll")
+        if payload is not None:
+            head, _, text = payload.decode().partition("\n")
+            _scalars[symbol] = (text, tuple(json.loads(head)))
+        else:
+            made = _compile(op, symbol, arguments, constants, dtype, scalar)
+            cache.write(symbol + ".ll", (json.dumps(made.results) + "\n" + made.ir).encode())
+            _scalars[symbol] = (made.ir, made.results)
+    return _scalars[symbol]
+
+
+def _compile(
+    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Sequence[tuple[str, Any]], dtype: str, scalar: bool
+) -> Any:
+    from numba.core.errors import NumbaError
+
+    from graphexec.codegen import numba_frontend as frontend
+
+    try:
+        element = frontend.element_type(dtype)
+        function = specialize(op.function, dict(constants), element, scalar=scalar)
+        frontend.compile_helpers(function, lambda helper: specialize(helper, {}, element, scalar=scalar))
+        return frontend.compile_function(function, arguments(frontend), symbol)
+    except (NumbaError, ValueError, NotImplementedError) as error:
+        if isinstance(error, GraphExecError):
+            raise
+        raise PluginError(
+            f"Numba cannot compile it for {dtype}", op=op.name, source=op.file, facts=str(error).strip().splitlines()[:12],
+            todo="A kernel is nopython Numba code: numbers and arrays, loops, graphexec.math.",
+        ) from error
+
+
+def _constant(value: float, dtype: str) -> str:
+    """A number as IR text, exact."""
+    if DTYPES[dtype] != "f":
+        return str(int(value))
+    number = struct.unpack("f", struct.pack("f", value))[0] if dtype == "float32" else float(value)
+    return f"0x{struct.unpack('>Q', struct.pack('>d', number))[0]:016X}"

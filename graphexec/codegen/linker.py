@@ -1,0 +1,86 @@
+"""Native functions that kernels share, by symbol: the matrix product of each element type, and parts of Numba's runtime.
+
+A kernel's object code names them; `require` compiles or loads them before the kernel is linked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable
+
+from graphexec.llvm import cache, fingerprint, toolchain
+from graphexec.llvm import numba_runtime as runtime
+from graphexec.llvm.interrupt import held_back
+
+PREFIX = "graphexec_native_"
+_NAMES = re.compile(rf"@({PREFIX}\w+|{'|'.join(runtime.SYMBOLS)})\b")
+_NUMBA = re.compile(rb"\b(?:NRT_|numba_|Py)\w+")
+_INSIDE = {"NRT_incref", "NRT_decref"}  # defined in every module that calls them
+_LOCK = threading.RLock()
+_loaded: dict[str, int] = {}
+
+
+def needs(modules: Iterable[str]) -> list[str]:
+    """The shared functions that IR calls."""
+    return sorted({name for text in modules for name in _NAMES.findall(text)})
+
+
+def pack(code: bytes, needed: list[str]) -> bytes:
+    """Object code with a line before it: what it needs to be linked, and whether that is more of Numba than we have."""
+    foreign = {name.decode() for name in _NUMBA.findall(code)} - _INSIDE - set(runtime.SYMBOLS)
+    return json.dumps({"needs": needed, "runtime": bool(foreign)}).encode() + b"\n" + code
+
+
+def link(payload: bytes, entry: str) -> int:
+    """Loads packed object code, and first what it needs; the address of its entry."""
+    head, _, code = payload.partition(b"\n")
+    facts = json.loads(head)
+    for name in facts["needs"]:
+        require(name)
+    if facts["runtime"]:
+        _numba_runtime()
+    return toolchain.load(code, entry)
+
+
+def obtain(name: str, make: Callable[[], tuple[list[str], str]], *, written: bool = False) -> int:
+    """The address of a kernel, from the disk or made by ``make``: IR modules, and their entry, which is ``name``.
+
+    For ``written`` see `toolchain.optimized`.
+    """
+    with held_back():
+        payload = cache.read(name + ".o")
+        if payload is None:
+            modules, entry = make()
+            code = toolchain.build(modules, entry, written=written)
+            payload = pack(code, needs(modules))
+            cache.write(name + ".o", payload)
+        return link(payload, name)
+
+
+def require(name: str) -> None:
+    """Makes a shared function known to code that is linked from now on."""
+    with _LOCK:
+        if name in _loaded or (name in runtime.SYMBOLS and toolchain.is_known(name)):
+            return
+        unique = toolchain.symbol_name(f"shared_{name.removeprefix(PREFIX)}", fingerprint.environment())
+        written = name.startswith(f"{PREFIX}gemm_")
+        _loaded[name] = obtain(unique, lambda: (_compile(name, unique), unique), written=written)
+        toolchain.add_symbol(name, _loaded[name])
+
+
+def _compile(name: str, unique: str) -> list[str]:
+    if name in runtime.SYMBOLS:
+        return [runtime.source(name, unique)]
+    from graphexec.gemm import numba_intrinsics as product
+
+    return [product.compile_shared(name.removeprefix(PREFIX), unique)]
+
+
+def _numba_runtime() -> None:
+    """Kernels that allocate call Numba's runtime, which must be there."""
+    from numba.core.registry import cpu_target
+    from numba.core.runtime import rtsys  # type: ignore[attr-defined]
+
+    rtsys.initialize(cpu_target.target_context)

@@ -1,0 +1,102 @@
+"""Numba as a front end: a Python function and argument types in, LLVM IR out.
+
+The engine writes loops and calls itself (`codegen`), so all that Numba compiles are scalar functions and the bodies of
+array kernels. Imported only when something has to be compiled.
+"""
+
+from __future__ import annotations
+
+import dis
+import threading
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import numba
+from numba.core import compiler, cpu_options, types
+from numba.core.errors import NumbaError
+from numba.core.registry import cpu_target
+
+from graphexec.llvm import toolchain
+
+_LOCK = threading.RLock()
+
+SCALARS = {"float32": types.float32, "float64": types.float64, "int32": types.int32, "int64": types.int64, "bool": types.boolean}
+
+
+class Compiled(NamedTuple):
+    """IR of one function in Numba's calling convention: ``i32 name(ptr result, ptr exception, arguments...)``."""
+
+    ir: str
+    results: tuple[str, ...]
+    """Element types of what it returns; empty for None."""
+
+
+def element_type(dtype: str) -> Any:
+    """What a literal is converted with."""
+    return SCALARS[dtype]
+
+
+def array_type(dtype: str, ndim: int, contiguous: bool) -> Any:
+    return types.Array(SCALARS[dtype], ndim, "C" if contiguous else "A")
+
+
+def tuple_of(items: Sequence[Any]) -> Any:
+    return types.Tuple(tuple(items))  # type: ignore[no-untyped-call]
+
+
+_KNOWN = ("graphexec", "numba", "numpy")
+"""Packages whose functions Numba knows, or has been told about."""
+
+
+def compile_helpers(function: Callable[..., Any], prepare: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Lets a function, whose globals are its own, call plain functions: they are compiled with it, as ``prepare`` makes them."""
+    compiled: dict[Any, Any] = {}
+    callers: list[Any] = [function]
+    while callers:
+        caller = callers.pop()
+        for name in {i.argval for i in dis.get_instructions(caller) if i.opname == "LOAD_GLOBAL"}:
+            helper = caller.__globals__.get(name)
+            plain = isinstance(helper, FunctionType) and helper is not caller
+            if plain and (helper.__module__ or "").partition(".")[0] not in _KNOWN:
+                if helper not in compiled:
+                    callers.append(prepare(helper))
+                    compiled[helper] = numba.njit(error_model="numpy", fastmath={"contract"})(callers[-1])
+                caller.__globals__[name] = compiled[helper]
+
+
+def compile_function(function: Callable[..., Any], arguments: Sequence[Any], name: str) -> Compiled:
+    """Compiles a function of numbers and arrays. *Raises* NumbaError when it is not nopython code."""
+    from graphexec.gemm import numba_intrinsics as product
+    from graphexec.vecmath import numba_overloads as vector_math
+
+    with _LOCK:
+        vector_math.register()
+        product.register()
+        flags: Any = compiler.Flags()  # type: ignore[no-untyped-call]
+        flags.no_cpython_wrapper = True
+        flags.no_cfunc_wrapper = True
+        flags.error_model = "numpy"
+        flags.fastmath = cpu_options.FastMathOptions({"contract"})  # type: ignore[no-untyped-call]
+        flags.nrt = True
+        typing, target = cpu_target.typing_context, cpu_target.target_context
+        typing.refresh()
+        target.refresh()
+        result = compiler.compile_extra(typing, target, function, tuple(arguments), None, flags, {})  # type: ignore[no-untyped-call]
+        ir = result.library.get_llvm_str()
+        return Compiled(toolchain.isolate(ir, result.fndesc.llvm_func_name, name), _results(result.signature.return_type))
+
+
+def _results(type_: Any) -> tuple[str, ...]:
+    if isinstance(type_, types.NoneType):
+        return ()
+    several = isinstance(type_, types.BaseTuple)
+    members = list(type_) if several else [type_]
+    names = []
+    for member in members:
+        member = getattr(member, "literal_type", member)
+        if str(member) not in SCALARS:
+            raise NumbaError(f"the function returns {type_}, which is not a number or a tuple of numbers")
+        names.append(str(member))
+    return tuple(names)
+

@@ -1,0 +1,197 @@
+"""Native functions as kernels see them: `plugin.gemm(a, b, out, scratch, piece, pieces)`, `plugin.unfold`, `plugin.fold`.
+
+Each is compiled once for each element type under the symbol ``graphexec_native_<name>_<dtype>``; a kernel that calls it
+holds the call only.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import carray, types  # type: ignore[attr-defined]
+from numba.core import cgutils
+from numba.extending import intrinsic, lower_builtin, overload, type_callable
+from numba.np.arrayobj import make_array
+
+from graphexec import plugin
+from graphexec.codegen.linker import PREFIX
+from graphexec.gemm import im2col as patches
+from graphexec.gemm.driver import Driver
+from graphexec.gemm.im2col import Patches
+from graphexec.gemm.loops import THEN_STATUS
+from graphexec.gemm.target import target_for
+from graphexec.llvm import toolchain
+
+SHARED = {"gemm": 17, "unfold": patches.ARGUMENTS, "fold": patches.ARGUMENTS}
+"""The shared functions, each in both element types, and how many arguments they take."""
+
+LINE, BEGINNING = 64, 1024
+"""Bytes of a cache line, and of what `plugin.prefetch` fetches of a row at most."""
+
+
+def compile_shared(name: str, symbol: str) -> str:
+    """IR of a shared function, such as "gemm_float32", under ``symbol`` in Numba's calling convention.
+
+    It is IR already, and goes to LLVM without Numba, which would optimise it once more.
+    """
+    kind, _, dtype = name.partition("_")
+    module = ir.Module(name)
+    module.triple = toolchain.triple()
+    i64, i32 = ir.IntType(64), ir.IntType(32)
+    target = target_for(dtype)
+    made = Driver(module, target).gemm() if kind == "gemm" else getattr(Patches(module, target), kind)()
+    arguments = [i64] * SHARED[kind]
+    entry = ir.Function(module, ir.FunctionType(i32, [ir.PointerType(), ir.PointerType(), *arguments]), symbol)
+    builder = ir.IRBuilder(entry.append_basic_block("entry"))
+    builder.call(made, entry.args[2:])
+    status = _status(builder, entry.args[-1]) if kind == "gemm" else i64(0)
+    builder.store(status, builder.bitcast(entry.args[0], i64.as_pointer()))
+    builder.ret(i32(0))
+    return str(module)
+
+
+def _status(builder: Any, after: Any) -> Any:
+    """What went wrong in what followed the product: 0, or a status, which is taken out of its word."""
+    i64, before = ir.IntType(64), builder.block
+    with builder.if_then(builder.icmp_signed("!=", after, i64(0))):
+        word = builder.inttoptr(builder.add(after, i64(8 * THEN_STATUS)), i64.as_pointer())
+        noted = builder.load(word)
+        with builder.if_then(builder.icmp_signed("!=", noted, i64(0))):
+            builder.store(i64(0), word)
+        inside = builder.block
+    status = builder.phi(i64)
+    status.add_incoming(i64(0), before)
+    status.add_incoming(noted, inside)
+    return status
+
+
+def _call(builder: Any, kind: str, dtype: str, values: Sequence[Any]) -> Any:
+    """What a shared function returns for int64 arguments."""
+    i64, i32, pointer = ir.IntType(64), ir.IntType(32), ir.PointerType()
+    signature = ir.FunctionType(i32, [pointer, pointer, *[i64] * SHARED[kind]])
+    name = f"{PREFIX}{kind}_{dtype}"
+    function = builder.module.globals.get(name) or ir.Function(builder.module, signature, name)
+    result = cgutils.alloca_once(builder, i64)  # type: ignore[no-untyped-call]
+    exception = cgutils.alloca_once(builder, pointer)  # type: ignore[no-untyped-call]
+    builder.call(function, [result, exception, *values])
+    return builder.load(result)
+
+
+@functools.cache
+def _calling(kind: str, dtype: str) -> Any:
+    count = SHARED[kind]
+
+    @intrinsic
+    def call(typing, *arguments):  # type: ignore[no-untyped-def]
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return _call(builder, kind, dtype, [builder.extract_value(values[0], k) for k in range(count)])
+
+        return types.int64(types.StarArgTuple([types.int64] * count)), generate  # type: ignore[no-untyped-call]
+
+    return call
+
+
+@intrinsic
+def _pointer(typing, address):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), generate
+
+
+@intrinsic
+def _fetch(typing, address):  # type: ignore[no-untyped-def]
+    """A cache line for reading, into all caches; an address that is none is ignored."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        i32, pointer = ir.IntType(32), ir.PointerType()
+        name = "llvm.prefetch.p0"
+        kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
+        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        builder.call(function, [builder.inttoptr(values[0], pointer), i32(0), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@functools.cache
+def register() -> None:
+    """Teaches Numba what `plugin.gemm`, `plugin.unfold`, `plugin.fold`, `plugin.array_at` and `plugin.prefetch` are."""
+    for dtype in ("float32", "float64"):
+        for kind in SHARED:
+            toolchain.reserve_symbol(f"{PREFIX}{kind}_{dtype}")
+
+    _teach_gemm()
+
+    @overload(plugin.array_at)
+    def array_at(address, size, like):  # type: ignore[no-untyped-def]
+        def array(address, size, like):  # type: ignore[no-untyped-def]
+            return carray(_pointer(address), size, like.dtype)  # type: ignore[call-arg]
+
+        return array
+
+    @overload(plugin.prefetch)
+    def prefetch(rows, row):  # type: ignore[no-untyped-def]
+        def fetch(rows, row):  # type: ignore[no-untyped-def]
+            first = rows.ctypes.data + row * rows.strides[0]
+            for offset in range(0, min(rows.shape[1] * rows.itemsize, BEGINNING), LINE):
+                _fetch(first + offset)  # type: ignore[call-arg]
+
+        return fetch
+
+    overload(plugin.unfold)(_between("unfold"))
+    overload(plugin.fold)(_between("fold"))
+
+
+def _teach_gemm() -> None:
+    """`plugin.gemm` as one call of the shared function, whose arguments are taken out of the arrays' records.
+
+    Written to IR: as a Python function it would be typed and compiled anew for each kernel.
+    """
+
+    @type_callable(plugin.gemm)
+    def type_gemm(context):  # type: ignore[no-untyped-def]
+        def typer(a, b, out, scratch, piece, pieces, accumulate=None, after=None):  # type: ignore[no-untyped-def]
+            arrays = all(isinstance(x, types.Array) and x.ndim == 2 and x.dtype == out.dtype for x in (a, b, out))
+            return types.int64 if arrays and str(out.dtype) in ("float32", "float64") else None
+
+        return typer
+
+    @lower_builtin(plugin.gemm, types.Array, types.Array, types.Array, types.VarArg(types.Any))  # type: ignore[no-untyped-call]
+    def lower_gemm(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        i64, dtype = ir.IntType(64), signature.args[2].dtype
+        item = context.get_abi_sizeof(context.get_data_type(dtype))
+        a, b, out = (make_array(t)(context, builder, v) for t, v in zip(signature.args[:3], values[:3], strict=True))  # type: ignore[no-untyped-call]
+
+        def steps(array: Any) -> list[Any]:
+            return [builder.sdiv(s, i64(item)) for s in cgutils.unpack_tuple(builder, array.strides, 2)]  # type: ignore[no-untyped-call]
+
+        def size(array: Any, axis: int) -> Any:
+            return builder.extract_value(array.shape, axis)
+
+        numbers = [context.cast(builder, v, t, types.int64) for v, t in zip(values[3:], signature.args[3:], strict=True)]
+        scratch, piece, pieces, accumulate, after = [*numbers, *[i64(0)] * (5 - len(numbers))]
+        data = [builder.ptrtoint(x.data, i64) for x in (out, a, b)]
+        return _call(builder, "gemm", str(dtype), [
+            data[0], steps(out)[0], data[1], *steps(a), data[2], *steps(b), size(out, 0), size(out, 1), size(a, 1),
+            accumulate, i64(0), scratch, piece, pieces, after,
+        ])  # fmt: skip
+
+
+def _between(kind: str) -> Any:
+    def function(image, patches, low, high, first, last, kernel, windows, strides, padding, dilations, lowest=0):  # type: ignore[no-untyped-def]
+        call = _calling(kind, str(image.dtype))
+
+        def moved(image, patches, low, high, first, last, kernel, windows, strides, padding, dilations, lowest=0):  # type: ignore[no-untyped-def]
+            return call(
+                image.ctypes.data, patches.ctypes.data, low, high, first, last, image.shape[1], image.shape[2], image.shape[3],
+                kernel[0], kernel[1], kernel[2], windows[0], windows[1], windows[2], strides[0], strides[1], strides[2],
+                padding[0], padding[1], padding[2], dilations[0], dilations[1], dilations[2], lowest,
+            )  # fmt: skip
+
+        return moved
+
+    return function

@@ -1,0 +1,233 @@
+"""check_gradient: backward rules against central differences, in float64.
+
+    check_gradient("tanh")                        an op, on operands drawn from its domain
+    check_gradient(swish, attributes={"beta": 2}) an op that is not registered yet
+    check_gradient(graph, of="loss")              a graph
+
+Two gradients are compared with the same numbers: the native program's, and the interpreter's, which runs the rules
+un-jitted. An op's outputs are first reduced to one number by random weights, so that every entry of its Jacobian takes
+part. Small operands are checked entry by entry, others along random directions. The differences,
+`(8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h`, are taken of the NumPy references and are of fourth order in h.
+Source: Fornberg, "Generation of finite difference formulas on arbitrarily spaced grids", 1988.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from tabulate import tabulate
+
+from graphexec.autodiff.reverse import differentiate_order
+from graphexec.errors import GradientMismatch, GraphExecError
+from graphexec.executable import Runner
+from graphexec.gradcheck.problem import Problem, draw, draw_operands, higher, pose_graph, pose_op
+from graphexec.graph.graph import Graph
+from graphexec.interpret import forward, reverse
+from graphexec.ir.function import ABSENT, Order
+from graphexec.ir.infer import infer
+from graphexec.ir.op import Op
+from graphexec.ir.registry import registry
+from graphexec.lower.program import aligned_array, lower
+from graphexec.plugin import Declaration
+from graphexec.rewrite import REUSE, skipped
+from graphexec.rewrite import optimize as rewrite
+
+__all__ = ["Check", "GradientReport", "check_gradient", "draw", "draw_operands"]
+
+Array = np.ndarray
+Arrays = Mapping[str, Any]
+Generator = np.random.Generator
+
+STEP = 1e-3
+TOLERANCE = 1e-6
+WHOLE_BELOW = 24
+"""Operands with fewer entries are checked entry by entry."""
+DIRECTIONS = 3
+KINK = 1e-4
+"""A kink is suspected where the slopes of neighbouring steps are off a straight line by more than this part."""
+ATTEMPTS = 4
+
+
+@dataclass(frozen=True)
+class Check:
+    """The largest difference found for one operand and one way of computing its gradient."""
+
+    operand: str
+    rule: str
+    error: float
+    analytic: float
+    numeric: float
+    where: str
+    kink: bool = False
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """What `check_gradient` found; prints as a table."""
+
+    target: str
+    checks: tuple[Check, ...]
+    tolerance: float
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def max_error(self) -> float:
+        return max((c.error for c in self.checks), default=0.0)
+
+    @property
+    def passed(self) -> bool:
+        return self.max_error <= self.tolerance
+
+    def __str__(self) -> str:
+        rows = [(c.operand, c.rule, f"{c.error:.1e}", c.analytic, c.numeric, c.where) for c in self.checks]
+        table = tabulate(rows, headers=("operand", "rule", "relative error", "gradient", "difference", "at"), floatfmt=".9g")
+        verdict = "passed" if self.passed else "FAILED"
+        return "\n".join([f"{self.target}: {verdict}, tolerance {self.tolerance:.0e}", table, *self.notes])
+
+
+def check_gradient(
+    target: Any, *operands: Any, attributes: Mapping[str, Any] | None = None, shapes: Sequence[Any] | None = None,
+    of: str | None = None, wrt: Iterable[str] | None = None, inputs: Arrays | None = None, parameters: Arrays | None = None,
+    derivative: int = 1, seed: int = 0, tolerance: float = TOLERANCE, raises: bool = True, optimize: bool = True,
+    skip_passes: str | Iterable[str] = (),
+) -> GradientReport:  # fmt: skip
+    """Compares gradients with central differences in float64.
+
+    ``target`` is an op (its name, or as declared) or a graph. An op takes ``operands``, or draws them from its domain
+    in ``shapes``, and ``attributes``. A graph takes the scalar ``of`` (default: its only scalar output), ``wrt``
+    (default: its trainable parameters and floating inputs), ``inputs`` and ``parameters`` (default: drawn, and first
+    values). ``derivative=2`` checks the gradient of the gradient. Where the slope changes abruptly, drawn
+    operands may have met a kink, and others are drawn. ``optimize`` and ``skip_passes`` are those of `compile`.
+
+    *Raises* GradientMismatch, unless ``raises=False``; DifferentiationError where there is no gradient to check.
+    """
+    skip = skipped(optimize, skip_passes)
+    if isinstance(target, Graph):
+        wanted = None if wrt is None else list(wrt)
+
+        def graph_problem(rng: Generator) -> Problem:
+            return higher(pose_graph(target, of, wanted, inputs or {}, parameters or {}, rng), derivative, rng)._replace(skip=skip)
+
+        return _attempt(graph_problem, seed, tolerance, raises)
+    op = target.op if isinstance(target, Declaration) else target if isinstance(target, Op) else registry.get(target)
+    checked = op.check_attributes(attributes or {})
+
+    def op_problem(rng: Generator) -> Problem:
+        arrays = [None if o is None else np.asarray(o) for o in operands] or draw_operands(op, rng, shapes)
+        return higher(pose_op(op, arrays, checked, rng), derivative, rng)._replace(drawn=not operands, skip=skip)
+
+    return _attempt(op_problem, seed, tolerance, raises)
+
+
+# -- the comparison
+
+
+def _attempt(problem: Any, seed: int, tolerance: float, raises: bool) -> GradientReport:
+    """Checks, and again on other operands while every failure may be a kink; a wrong rule is wrong there too."""
+    for attempt in range(ATTEMPTS):
+        posed: Problem = problem(np.random.default_rng([seed, attempt]))
+        checks = _compare(posed, np.random.default_rng([seed, attempt, 1]), tolerance)
+        failed = [c for c in checks if not c.error <= tolerance]
+        if not posed.drawn or not failed or not all(c.kink for c in failed):
+            break
+    notes = (f"checked on operands drawn {attempt + 1} times: the first met a kink",) if attempt else ()
+    report = GradientReport(posed.target, tuple(checks), tolerance, notes)
+    if failed and raises:
+        raise _mismatch(posed, max(failed, key=lambda c: c.error), report)
+    return report
+
+
+def _mismatch(problem: Problem, worst: Check, report: GradientReport) -> GradientMismatch:
+    node = op = None
+    if problem.target.startswith("graph"):
+        node, op = _culprit(problem, report.tolerance)
+    else:
+        op = problem.order.name
+    facts = [
+        f"{worst.rule} gradient by {worst.operand!r} at {worst.where}: {worst.analytic:.9g}",
+        f"central difference: {worst.numeric:.9g}   (relative error {worst.error:.1e}, tolerance {report.tolerance:.0e})",
+    ]
+    wrong = {c.rule for c in report.checks if not c.error <= report.tolerance}
+    both = "It is wrong un-jitted as well: correct the backward rule."
+    todo = both if len(wrong) > 1 else f"Only the {worst.rule} rule disagrees."
+    return GradientMismatch("the gradient differs from central differences", node=node, op=op, facts=facts, todo=todo)
+
+
+def _culprit(problem: Problem, tolerance: float) -> tuple[str | None, str | None]:
+    """The first node whose own rule is wrong on the values that it has in the graph."""
+    values = forward(problem.order, problem.leaves)
+    for node in problem.order.nodes:
+        arrays = [None if v == ABSENT else values[v] for v in node.inputs]
+        try:
+            own = pose_op(node.op, arrays, node.attributes, np.random.default_rng(0))
+            if any(not c.error <= tolerance for c in _compare(own, np.random.default_rng(1), tolerance)):
+                return node.name, node.op.name
+        except GraphExecError:
+            continue
+    return None, None
+
+
+def _compare(problem: Problem, rng: Generator, tolerance: float) -> list[Check]:
+    values = forward(problem.order, problem.leaves)
+    deltas = reverse(problem.order, values, problem.of, list(problem.wrt.values()))
+    plain = {v: deltas.get(v, np.zeros_like(values[v])) for v in problem.wrt.values()}
+    native = native_gradients(problem.order, problem.of, list(problem.wrt.values()), problem.leaves, problem.skip)
+    rounding = 1e-6 * max(abs(float(values[problem.of])), 1.0)
+    checks = []
+    for name, v in problem.wrt.items():
+        found = _directions(values[v], rng)
+        probes = [_numeric(problem, v, values[v], direction) for _, direction in found]
+        largest = max((abs(p.slope) for p in probes), default=0.0)
+        for rule, gradient in (("native", native[v]), ("un-jitted", plain[v])):
+            entries = [Check(name, rule, 0.0, 0.0, 0.0, "nowhere: it is empty")]
+            for (where, direction), probe in zip(found, probes, strict=True):
+                analytic = float(np.sum(gradient * direction))
+                scale = max(abs(analytic), abs(probe.slope), 1e-3 * largest, rounding)
+                error = abs(analytic - probe.slope) / scale
+                entries.append(Check(name, rule, error if np.isfinite(error) else np.inf, analytic, probe.slope, where, probe.kink))
+            # a failure that no kink explains comes before any that one may explain
+            checks.append(max(entries[1:] or entries, key=lambda c: (c.error > tolerance and not c.kink, c.error)))
+    return checks
+
+
+def _directions(array: Array, rng: Generator) -> list[tuple[str, Array]]:
+    """Unit directions of a small array, random ones of a large one, each with a name."""
+    if array.size < WHOLE_BELOW:
+        units = np.eye(array.size).reshape(array.size, *array.shape)
+        return [(f"index {tuple(map(int, index))}", unit) for index, unit in zip(np.ndindex(array.shape), units, strict=True)]
+    return [(f"random direction {k}", rng.uniform(-1.0, 1.0, array.shape)) for k in range(DIRECTIONS)]
+
+
+class _Probe(NamedTuple):
+    slope: float
+    kink: bool
+
+
+def _numeric(problem: Problem, value: int, at: Array, direction: Array) -> _Probe:
+    def f(steps: int) -> float:
+        moved = {**problem.leaves, value: at + steps * STEP * direction}
+        return float(forward(problem.order, moved)[problem.of])
+
+    low2, low, mid, high, high2 = (f(k) for k in (-2, -1, 0, 1, 2))
+    slopes = np.diff([low2, low, mid, high, high2]) / STEP
+    bend = float(np.max(np.abs(np.diff(slopes, 2))))
+    return _Probe((8 * (high - low) - (high2 - low2)) / (12 * STEP), bend > KINK * float(np.max(np.abs(slopes))) and bend > 1e-8)
+
+
+def native_gradients(
+    order: Order, of: int, wrt: Sequence[int], leaves: Mapping[int, Array], skip: Collection[str] = ()
+) -> dict[int, Array]:
+    """The gradients by a native program that keeps every value."""
+    result = differentiate_order(order, of, wrt)
+    result = rewrite(result, range(len(result.names)), skip)
+    arrays = {leaf.name: leaves[leaf.value_id] for leaf in order.leaves if leaf.kind != "constant"}
+    named = [(leaf.shape, leaves[leaf.value_id].shape) for leaf in order.leaves if leaf.value_id in leaves]
+    sizes = {n: m for shape, found in named for n, m in zip(shape, found, strict=True) if isinstance(n, str)}
+    buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in result.leaves if leaf.kind != "constant"}
+    result = infer(result, sizes)
+    program = lower(result, buffers, result.gradients.values(), reuse=REUSE not in skip)
+    Runner(program, result, {}).run()
+    return {v: program.array(result.gradients[order.names[v]]).copy() for v in wrt}

@@ -1,0 +1,157 @@
+"""What `check_gradient` checks: a scalar value of an order in float64, of an op or of a graph, and where to take it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphexec.autodiff.reverse import differentiate_order
+from graphexec.errors import DataError, DifferentiationError
+from graphexec.graph.graph import Graph
+from graphexec.interpret import asked_deltas, floating_as, prepare
+from graphexec.ir.builder import OrderBuilder, Traced
+from graphexec.ir.function import ABSENT, Leaf, Order
+from graphexec.ir.op import CompositeOp, KernelOp, Op
+from graphexec.ir.registry import registry
+from graphexec.ir.spec import DTYPES, TensorSpec
+from graphexec.rewrite.legalize.inline_composites import expand
+
+Array = np.ndarray
+Arrays = Mapping[str, Any]
+Generator = np.random.Generator
+
+
+def draw_operands(op: Op, rng: Generator, shapes: Sequence[Any] | None = None, dtype: str = "float64") -> list[Array | None]:
+    """Operands of an op from its domain; ``shapes`` has one shape for each, None for an optional one to leave out."""
+    if shapes is None:
+        shapes = _shapes(op)
+    names = [op.inputs[0 if op.variadic else k] for k in range(len(shapes))]
+    return [None if s is None else draw(op, n, rng, tuple(s), dtype) for n, s in zip(names, shapes, strict=True)]
+
+
+def draw(op: Op, operand: str, rng: Generator, shape: tuple[int, ...], dtype: str = "float64") -> Array:
+    """An array from an operand's domain, a little inside its ends."""
+    domain = op.domain.get(operand, (-1.0, 1.0)) if isinstance(op.domain, Mapping) else op.domain or (-1.0, 1.0)
+    dtype = op.types.get(operand, dtype)
+    low, high = domain
+    if DTYPES[dtype] == "b":
+        return rng.integers(0, 2, shape).astype(bool)
+    if DTYPES[dtype] == "i":
+        return rng.integers(int(np.ceil(low)), int(np.floor(high)) + 1, shape).astype(dtype)
+    margin = 0.02 * (high - low)
+    return rng.uniform(low + margin, high - margin, shape).astype(dtype)
+
+
+def _shapes(op: Op) -> list[tuple[int, ...]]:
+    """One shape for each operand: different sizes for different axes of a signature."""
+    if op.variadic:
+        return [(2, 3)] * 3
+    if not isinstance(op, KernelOp) or op.core is None:
+        return [(2, 3)] * len(op.inputs)
+    letters = dict.fromkeys(a for axes in op.core for a in axes)
+    sizes = {a: int(a) if a.isdigit() else k + 2 for k, a in enumerate(letters)}
+    return [(2, *(sizes[a] for a in axes)) for axes in op.core[: len(op.inputs)]]
+
+
+class Problem(NamedTuple):
+    """A scalar value of an order in float64, what to differentiate it by, and arrays for the leaves."""
+
+    target: str
+    order: Order
+    of: int
+    wrt: dict[str, int]
+    leaves: dict[int, Array]
+    drawn: bool
+    skip: frozenset[str] = frozenset()
+    """Names of passes that the native program leaves out."""
+
+
+def pose_op(op: Op, arrays: Sequence[Array | None], attributes: Mapping[str, Any], rng: Generator) -> Problem:
+    builder = OrderBuilder(Order(op.name, [], [], [], {}), [])
+    leaves: dict[int, Array] = {}
+    values = [None if a is None else _leaf(builder, leaves, op.input_name(k), a) for k, a in enumerate(arrays)]
+    wrt = {v.name: v.index for k, v in enumerate(values) if v is not None and _differentiable(op, k) and v.dtype == "float64"}
+    results = builder.apply(op, values, floating_as(attributes, "float64"))
+    results = results if isinstance(results, tuple) else (results,)
+    passing = op.outputs if isinstance(op, CompositeOp) or not op.differentiable else asked_deltas(op)
+    floating = [r for o, r in zip(op.outputs, results, strict=True) if DTYPES[r.dtype] == "f" and o in passing]
+    if not op.differentiable or not floating or not wrt:
+        todo = "It says differentiable=False, or has no floating operand or output."
+        raise DifferentiationError(f"op {op.name!r} has no gradient to check", op=op.name, todo=todo)
+    total = _weighted(builder, leaves, floating, rng)
+    order = expand(builder.order(Order(op.name, [], [], [], {})))
+    return Problem(f"op {op.name!r}", order, order.value_id(total.name), wrt, leaves, True)
+
+
+def higher(problem: Problem, derivative: int, rng: Generator) -> Problem:
+    """The problem of the gradient's gradient: the first gradients, reduced to one number by random weights."""
+    for _ in range(derivative - 1):
+        first = differentiate_order(problem.order, problem.of, list(problem.wrt.values()))
+        builder, leaves = OrderBuilder(first), dict(problem.leaves)
+        builder.nodes = list(first.nodes)
+        total = _weighted(builder, leaves, [builder.value(g) for g in first.gradients.values()], rng)
+        problem = problem._replace(order=builder.order(problem.order), of=total.index, leaves=leaves)
+    return problem
+
+
+def _leaf(builder: OrderBuilder, leaves: dict[int, Array], name: str, array: Array) -> Traced:
+    if array.dtype.kind == "f":
+        array = array.astype("float64")
+    index, name = len(builder.names), builder.fresh(name)
+    builder.leaves.append(Leaf(name, "input", index, array.shape, array.dtype.name))
+    builder.names.append(name)
+    builder.specs.append(TensorSpec(array.shape, array.dtype.name))
+    leaves[index] = array
+    return Traced(builder, index)
+
+
+def _weighted(builder: OrderBuilder, leaves: dict[int, Array], values: Sequence[Any], rng: Generator) -> Any:
+    """The sum of all entries of values, each times a weight of its own, away from 0."""
+    sums = []
+    for value in values:
+        weight = rng.uniform(0.5, 1.5, value.spec.shape) * rng.choice([-1.0, 1.0], value.spec.shape)
+        sums.append((value * _leaf(builder, leaves, f"weight of {value.name}", weight)).sum())
+    return sums[0] if len(sums) == 1 else registry.get("add_n")(*sums)
+
+
+def _differentiable(op: Op, slot: int) -> bool:
+    return op.variadic or op.inputs[slot] in op.differentiable_inputs
+
+
+def pose_graph(
+    graph: Graph, of: str | None, wrt: Sequence[str] | None, inputs: Arrays, parameters: Arrays, rng: Generator
+) -> Problem:
+    plain = graph.order()
+    drawn = {leaf.name: _draw_leaf(leaf, rng) for leaf in plain.of_kind("input") if leaf.name not in inputs}
+    order, leaves = prepare(plain, {**inputs, **drawn}, parameters, "float64")
+    if of is None:
+        scalars = [n for n, v in order.outputs.items() if order.specs[v].shape == () and DTYPES[order.specs[v].dtype] == "f"]
+        if len(scalars) != 1:
+            raise DataError(
+                f"the graph has {len(scalars)} scalar floating outputs", facts=[f"outputs: {', '.join(order.outputs) or 'none'}"],
+                todo="Name the value to differentiate with of=.",
+            )
+        of = scalars[0]
+    if wrt is None:
+        reached = _reached(order, order.value_id(of))
+        floating = [leaf for leaf in order.leaves if leaf.kind != "constant" and leaf.trainable and DTYPES[leaf.dtype] == "f"]
+        wrt = [leaf.name for leaf in floating if leaf.value_id in reached]
+    return Problem(f"graph {graph.name!r}", order, order.value_id(of), {n: order.value_id(n) for n in wrt}, leaves, bool(drawn))
+
+
+def _reached(order: Order, of: int) -> set[int]:
+    reached = {of}
+    for node in reversed(order.nodes):
+        if not reached.isdisjoint(node.outputs):
+            reached.update(v for v in node.inputs if v != ABSENT)
+    return reached
+
+
+def _draw_leaf(leaf: Leaf, rng: Generator) -> Array:
+    shape = tuple(3 if isinstance(n, str) else n for n in leaf.shape)
+    kind = DTYPES[leaf.dtype]
+    if kind == "f":
+        return np.asarray(rng.standard_normal(shape))
+    return np.asarray(rng.integers(0, 2, shape)).astype(leaf.dtype)

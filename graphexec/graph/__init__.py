@@ -1,0 +1,1 @@
+"""Graphs that people build, read and write: `Graph` and its files."""

@@ -1,0 +1,108 @@
+"""A graph file's tree to a checked Graph."""
+
+from __future__ import annotations
+
+from graphexec.graph.file.build import GraphBuilder
+from graphexec.graph.file.fields import sequence, text
+from graphexec.graph.file.train_section import Train, read_train
+from graphexec.graph.file.tree import Item, Mapping, Page, Scalar, kind_name, resolve
+from graphexec.graph.file.validate import check_graph
+from graphexec.graph.graph import LEAVES, Graph
+
+VERSION = 1
+KEYS = ("graphexec", "name", "inputs", "parameters", "constants", "nodes", "outputs", "unused", "gradients", "deltas", "train")
+
+
+def read_graph(page: Page, root: Item, directory: str) -> Graph:
+    """The graph of a file's tree, checked. *Raises* GraphFileError, CycleError, OpError, ShapeError, with file and line."""
+    fields = _top(page, root)
+    graph = Graph(text(page, fields.items["name"], "name")) if "name" in fields.items else Graph()
+    builder = GraphBuilder(page, graph)
+    builder.leaves(fields)
+    builder.nodes(fields)
+    graph.dag.graph["directory"] = directory
+    train = read_train(page, fields.items["train"], builder) if "train" in fields.items else None
+    _outputs(page, fields, builder)
+    _derivatives(page, fields, builder)
+    order = check_graph(builder)
+    _refuse_unused(page, fields, builder, train)
+    if train is not None:
+        graph.dag.graph["train"] = train.settings
+        train.check(builder, order)
+    return graph
+
+
+def _top(page: Page, root: Item) -> Mapping:
+    if not isinstance(root, Mapping):
+        page.fail(root.line, f"a graph file is a mapping, not {kind_name(page, root)}", todo="It begins with graphexec: 1.")
+    if "graphexec" not in root.items:
+        near = next((k for k in root.items if k not in (*KEYS, "$schema")), None)
+        if near is not None:
+            _unknown_key(page, root, near)
+        page.fail(root.line, "the version is missing", todo=f"A graph file begins with graphexec: {VERSION}.")
+    item = root.items["graphexec"]
+    version = resolve(page, item) if isinstance(item, Scalar) else None
+    if not isinstance(version, int) or isinstance(version, bool) or version != VERSION:
+        page.fail(
+            item.line,
+            f"this is no graph file of version {VERSION}: graphexec is {kind_name(page, item)}",
+            todo=f"Write graphexec: {VERSION}, or update graphexec.",
+        )
+    for key in root.items:
+        if key not in KEYS and key != "$schema":
+            _unknown_key(page, root, key)
+    if "nodes" not in root.items:
+        page.fail(root.line, "the key 'nodes' is missing", todo="Add nodes: with a line for each op.")
+    return root
+
+
+def _unknown_key(page: Page, root: Mapping, key: str) -> None:
+    page.unknown(root.lines[key], "unknown key", key, KEYS)
+
+
+def _outputs(page: Page, fields: Mapping, builder: GraphBuilder) -> None:
+    """Without ``outputs``, the values of nodes that nothing reads are the outputs."""
+    dag = builder.dag
+    if "outputs" not in fields.items:
+        dag.graph["outputs"] = [n for n, degree in dag.out_degree() if degree == 0 and dag.nodes[n]["op"] not in LEAVES]
+        return
+    names: list[str] = []
+    for item in sequence(page, fields.items["outputs"], "outputs"):
+        name = text(page, item, "an output")
+        builder.known_output(name, item.line)
+        if name in names:
+            page.fail(item.line, f"outputs: {name!r} is given twice", todo="Remove one of them.")
+        names.append(name)
+    dag.graph["outputs"] = names
+
+
+def _derivatives(page: Page, fields: Mapping, builder: GraphBuilder) -> None:
+    """Which value holds the derivative of which, in a graph that `differentiate` gave."""
+    for section in ("gradients", "deltas"):
+        named: dict[str, str] = {}
+        for name, item, line in builder.entries(fields, section):
+            builder.known_output(name, line)
+            named[name] = text(page, item, f"{section} of {name!r}")
+            builder.known_output(named[name], item.line)
+        if section in fields.items:
+            builder.dag.graph[section] = named
+
+
+def _refuse_unused(page: Page, fields: Mapping, builder: GraphBuilder, train: Train | None) -> None:
+    """What nothing reads is a mistake more often than not; what is meant to be there is listed under ``unused``."""
+    dag, read = builder.dag, set(train.reads) if train else set()
+    for item in sequence(page, fields.items["unused"], "unused") if "unused" in fields.items else ():
+        name = text(page, item, "an unused name")
+        read.add(builder.resolve(name, item.line, what="unused: there is no value named")[0])
+    for name in (*dag.graph["outputs"], *dag.graph.get("gradients", {}).values(), *dag.graph.get("deltas", {}).values()):
+        read.add(builder.resolve(name, 0)[0])
+    for name, succ in dag._succ.items():
+        if not succ and name not in read:
+            kind = dag.nodes[name]["op"]
+            kind = kind if kind in ("input", "parameter", "constant") else "node"
+            page.fail(
+                builder.lines[name],
+                f"nothing reads the {kind} {name!r}",
+                node=name if kind == "node" else None,
+                todo="Remove it, make it an output, or list it under unused: [...].",
+            )

@@ -1,0 +1,82 @@
+"""Checks of a graph that was read from a file: cycles with their lines, the types of bare numbers, shapes."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+
+from graphexec.errors import CycleError, GraphExecError
+from graphexec.graph.file.build import GraphBuilder
+from graphexec.graph.file.fields import misfit
+from graphexec.graph.graph import _number_dtype
+from graphexec.ir.function import ABSENT, Order
+from graphexec.ir.infer import infer
+from graphexec.ir.op import Op
+from graphexec.ir.spec import Sizes, TensorSpec
+
+_CYCLE_SHOWN = 20
+
+
+def check_graph(builder: GraphBuilder) -> Order:
+    """The order with shapes inferred. *Raises* CycleError with lines, and what `infer` raises."""
+    try:
+        order: Order = builder.graph.order()
+    except CycleError:
+        raise _cycle(builder) from None
+    if builder.numbers:
+        settle_numbers(builder, order)
+        order = builder.graph.order()
+    return infer(order, Sizes())
+
+
+def _cycle(builder: GraphBuilder) -> CycleError:
+    names = [str(edge[0]) for edge in nx.find_cycle(builder.dag)]
+    # from the line that comes first in the file, which is where a reader begins
+    first = min(range(len(names)), key=lambda k: builder.lines[names[k]])
+    names = [*names[first:], *names[:first]]
+    facts = [f"{name!r} (line {builder.lines[name]}) is read by" for name in names[:_CYCLE_SHOWN]]
+    facts += [f"... and {len(names) - _CYCLE_SHOWN} more, the last read by"] if len(names) > _CYCLE_SHOWN else []
+    return CycleError(
+        "the graph has a cycle",
+        node=names[0],
+        source=builder.page.place(builder.lines[names[0]]),
+        facts=[*facts, f"{names[0]!r} again"],
+        todo="Remove one of these edges.",
+    )
+
+
+def settle_numbers(builder: GraphBuilder, order: Order) -> None:
+    """Gives each number in a call the element type of the operands it meets, as a Python number has in `Graph.apply`.
+
+    *Raises* GraphFileError for a number that its operand's type cannot hold.
+    """
+    sizes = Sizes()
+    specs = {leaf.value_id: TensorSpec(sizes.bind(leaf.shape), leaf.dtype) for leaf in order.leaves}
+    numbers = {leaf.value_id: leaf.name for leaf in order.leaves if leaf.name in builder.numbers}
+    for node in order.nodes:
+        dtypes = [specs[v].dtype for v in node.inputs if v != ABSENT and v not in numbers]
+        for slot, value in enumerate(node.inputs):
+            if value in numbers:
+                specs[value] = _settle(builder, numbers[value], node.op, slot, dtypes, node.name)
+        try:
+            found = node.op.infer([None if v == ABSENT else specs[v] for v in node.inputs], node.attributes)
+        except GraphExecError:
+            return  # infer says it again, with the operands
+        specs.update(zip(node.outputs, found, strict=True))
+
+
+def _settle(builder: GraphBuilder, name: str, op: Op, slot: int, dtypes: list[str], node: str) -> TensorSpec:
+    number, line = builder.numbers[name]
+    data = builder.dag.nodes[name]
+    dtype = (
+        op.types.get(op.input_name(slot).partition("[")[0])
+        or _number_dtype(number, dtypes)
+        or ("float32" if isinstance(number, float) else "int64")
+    )
+    problem = misfit(number, dtype)
+    if problem:
+        builder.page.fail(line, f"operand {op.input_name(slot)!r}: the number {number} {problem}", node=node)
+    value = np.asarray(number, dtype=dtype)
+    value.flags.writeable = False
+    data["dtype"], data["value"] = dtype, value
+    return TensorSpec((), dtype)

@@ -1,0 +1,242 @@
+"""A Graph to the text of a graph file: calls where names allow it, defaults left out, one line an entry.
+
+First the graph becomes plain data, the model that the JSON Schema describes; then that is laid out as YAML or JSON.
+Nodes are written in the order in which they run, so that a graph that is read again runs in the same order.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+
+from graphexec.errors import GraphError
+from graphexec.graph.file.calls import NAME, WORDS
+from graphexec.graph.graph import Graph
+from graphexec.ir.function import ABSENT, Leaf, Node, Order
+
+MAX_INLINE = 1000
+"""Elements of an array that a graph file may hold; more belong into a safetensors file."""
+
+_SECTIONS = {"input": "inputs", "parameter": "parameters", "constant": "constants"}
+
+
+# -- the model
+
+
+def model(graph: Graph) -> dict[str, Any]:
+    """The graph as plain data. *Raises* GraphError for what a file cannot hold, and what `Graph.order` raises."""
+    order = graph.order()
+    data: dict[str, Any] = {"graphexec": 1}
+    if graph.name != "graph":
+        data["name"] = graph.name
+    for name in graph.dag:
+        if not name or ":" in name or any("\ud800" <= c <= "\udfff" for c in name):
+            raise GraphError(f"the name {name!r} cannot stand in a graph file", node=name or None, todo="Rename it, without ':'.")
+    for leaf in order.leaves:
+        data.setdefault(_SECTIONS[leaf.kind], {})[leaf.name] = _WRITE[leaf.kind](leaf)
+    data = {k: data[k] for k in ("graphexec", "name", "inputs", "parameters", "constants") if k in data}
+    data["nodes"] = {node.name: _node(node, order.names) for node in order.nodes}
+    data["outputs"] = list(order.outputs)
+    train = graph.dag.graph.get("train")
+    written = [name for section in (*_SECTIONS.values(), "nodes") for name in data.get(section, ())]
+    unused = _unused(graph, order, train, written)
+    if unused:
+        data["unused"] = unused
+    data.update({key: graph.dag.graph[key] for key in ("gradients", "deltas") if key in graph.dag.graph})
+    if train is not None:
+        data["train"] = train
+    return data
+
+
+def _type(leaf: Leaf) -> str:
+    return leaf.dtype + (f"[{', '.join(map(str, leaf.shape))}]" if leaf.shape else "")
+
+
+def _input(leaf: Leaf) -> Any:
+    if leaf.value is not None:
+        raise GraphError(f"the input {leaf.name!r} has a value", node=leaf.name, todo="Make it a parameter or a constant.")
+    return _type(leaf)
+
+
+def _parameter(leaf: Leaf) -> Any:
+    fields: dict[str, Any] = {"type": _type(leaf)}
+    if leaf.init not in (None, "zeros"):
+        fields["init"] = leaf.init
+    if leaf.value is not None and (leaf.value.size <= MAX_INLINE or leaf.init is None):
+        fields["value"] = _array(leaf)
+        if leaf.init is not None:
+            fields["init"] = leaf.init
+    if not leaf.trainable:
+        fields["trainable"] = False
+    return fields["type"] if len(fields) == 1 else fields
+
+
+def _constant(leaf: Leaf) -> Any:
+    value = _array(leaf)
+    if not leaf.shape and leaf.dtype in ("float32", "int64", "bool") and np.isfinite(value):
+        return value
+    return {"type": _type(leaf), "value": value}
+
+
+_WRITE = {"input": _input, "parameter": _parameter, "constant": _constant}
+
+
+def _array(leaf: Leaf) -> Any:
+    assert leaf.value is not None
+    if leaf.value.size > MAX_INLINE:
+        raise GraphError(
+            f"the {leaf.kind} {leaf.name!r} has {leaf.value.size} elements; a graph file holds {MAX_INLINE} at most",
+            node=leaf.name,
+            todo="Give it init= instead of a value, and save the weights apart: exe.save('weights.safetensors').",
+        )
+    return _rounded(leaf.value.tolist()) if leaf.dtype == "float32" else leaf.value.tolist()
+
+
+def _rounded(value: Any) -> Any:
+    """The shortest text that reads back as the same float32: 0.1, not 0.10000000149011612."""
+    if isinstance(value, list):
+        return [_rounded(v) for v in value]
+    short = float(str(np.float32(value)))
+    return short if np.float32(short) == np.float32(value) else value
+
+
+def _node(node: Node, names: list[str]) -> Any:
+    attributes = node.op.non_defaults(node.attributes)
+    inputs = [None if v == ABSENT else names[v] for v in node.inputs]
+    if all(i is None or (NAME.fullmatch(i) and i not in WORDS) for i in inputs) and NAME.fullmatch(node.op.name):
+        return f"{node.op.name}({', '.join([*_operands(node, inputs), *(f'{k}={_literal(v)}' for k, v in attributes.items())])})"
+    return {"op": node.op.name, "inputs": inputs, **({"attributes": attributes} if attributes else {})}
+
+
+def _operands(node: Node, inputs: list[str | None]) -> list[str]:
+    """By name after an optional operand that is left out."""
+    gap = inputs.index(None) if None in inputs else len(inputs)
+    return [*map(str, inputs[:gap]), *(f"{node.op.inputs[k]}={i}" for k, i in enumerate(inputs) if k > gap and i is not None)]
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)
+
+
+def _derivatives(graph: Graph) -> list[str]:
+    return [value for key in ("gradients", "deltas") for value in graph.dag.graph.get(key, {}).values()]
+
+
+def _unused(graph: Graph, order: Order, train: Any, written: list[str]) -> list[str]:
+    dag = graph.dag
+    read = {name if name in dag else name.rpartition(":")[0] for name in (*order.outputs, *_derivatives(graph))}
+    if train:
+        from graphexec.graph.file.train_section import values_read
+
+        read |= values_read(graph, train)
+    return [name for name in written if not dag._succ[name] and name not in read]
+
+
+# -- the layout
+
+
+def dump(data: dict[str, Any], as_json: bool) -> str:
+    """The model as text: sections with one entry a line."""
+    return _dump_json(data) if as_json else _dump_yaml(data)
+
+
+def _dump_yaml(data: dict[str, Any]) -> str:
+    lines = []
+    for key, value in data.items():
+        if isinstance(value, dict) and value:
+            lines.append(f"{key}:")
+            lines += [_entry(k, v) for k, v in value.items()]
+        else:
+            lines.append(f"{key}: {_flow(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _entry(key: str, value: Any) -> str:
+    written = value if isinstance(value, str) and _plain_in_block(value) else _flow(value)
+    name = _text(key)
+    return f"  {name}: {written}" if len(name) < 900 else f"  ? {name}\n  : {written}"  # YAML keys longer than 1024 need the mark
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, dict):
+        pairs = ((_text(k), _flow(v)) for k, v in value.items())
+        return "{" + ", ".join(f"{k}: {v}" if len(k) < 900 else f"? {k} : {v}" for k, v in pairs) + "}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, float):
+        return _float(value)
+    return json.dumps(value)
+
+
+def _float(value: float) -> str:
+    if value != value:
+        return ".nan"
+    if value in (float("inf"), float("-inf")):
+        return ".inf" if value > 0 else "-.inf"
+    mantissa, e, exponent = repr(value).partition("e")
+    return repr(value) if not e or "." in mantissa else f"{mantissa}.0e{exponent}"  # 1e-08 is a text to YAML 1.1
+
+
+_SAFE = re.compile(r"[A-Za-z_][A-Za-z0-9_./]*(?:-[A-Za-z0-9_./]+)*")
+_WORDLIKE = {"null", "true", "false", "yes", "no", "on", "off"}  # to other YAML readers too
+
+
+def _text(value: str) -> str:
+    if _SAFE.fullmatch(value) and value.lower() not in _WORDLIKE:
+        return value
+    return _quoted(value)
+
+
+def _quoted(value: str) -> str:
+    return '"' + "".join(_escaped(c) for c in value) + '"'
+
+
+def _escaped(c: str) -> str:
+    if c in '"\\':
+        return "\\" + c
+    if c.isprintable():
+        return c
+    return f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}"
+
+
+def _plain_in_block(value: str) -> bool:
+    """A call or a type, such as ``float32[batch, 2]``, needs no quotes where YAML reads a line to its end."""
+    return (
+        value.endswith((")", "]")) and value[0].isalpha() and value.isprintable()
+        and ": " not in value and " #" not in value and len(value) < 100_000
+    )  # fmt: skip
+
+
+def _dump_json(data: dict[str, Any]) -> str:
+    parts = []
+    for key, value in data.items():
+        if isinstance(value, dict) and value:
+            entries = (f"    {_json(k)}: {_json(_finite(v, key == 'nodes'))}" for k, v in value.items())
+            parts.append(f"  {_json(key)}: {{\n" + ",\n".join(entries) + "\n  }")
+        else:
+            parts.append(f"  {_json(key)}: {_json(value)}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any, attribute: bool) -> Any:
+    """JSON has no nan and no inf: they are texts among an array's numbers, and ``{"float": "nan"}`` as attributes."""
+    if isinstance(value, dict):
+        return {k: _finite(v, attribute) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v, attribute) for v in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return {"float": str(value)} if attribute else str(value)
+    return value

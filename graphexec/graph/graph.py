@@ -1,0 +1,325 @@
+"""Graph: a computational graph held by a `networkx.MultiDiGraph`, and the values that its nodes give.
+
+A node carries ``op`` (the name of an op, or "input", "parameter", "constant") and ``attributes``; an edge carries
+the operand slot that it feeds as its key, so `multiply(x, x)` keeps both operands, and ``output`` where its source
+has several. Names, edges and outputs are in ``Graph.dag`` and nowhere else: what is changed there with NetworkX is
+what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from graphexec.errors import GraphError, GraphExecError, did_you_mean
+from graphexec.ir.keys import freeze
+from graphexec.ir.op import Op
+from graphexec.ir.operators import Arithmetic
+from graphexec.ir.registry import registry
+from graphexec.ir.spec import DTYPES, Size, Sizes, TensorSpec, check_dtype, check_shape
+
+LEAVES = ("input", "parameter", "constant")
+"""Nodes that no op computes."""
+
+
+class Value(Arithmetic):
+    """A named array of a graph: what a node gives, or one of its outputs."""
+
+    __slots__ = ("graph", "node", "output", "spec")
+
+    def __init__(self, graph: Graph, node: str, output: int, spec: TensorSpec) -> None:
+        self.graph, self.node, self.output, self.spec = graph, node, output, spec  # type: ignore[misc] # a slot, where others compute it
+
+    @property
+    def name(self) -> str:
+        """The node's name; ``node:k`` for a further output."""
+        return value_name(self.node, self.output)
+
+    def __repr__(self) -> str:
+        return f"<value {self.name!r} {self.spec}>"
+
+    @staticmethod
+    def apply_op(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any], name: str | None) -> Any:
+        graph = next(o.graph for o in operands if isinstance(o, Value))
+        return graph.apply(op, operands, attributes, name)
+
+
+def value_name(node: str, output: int) -> str:
+    return node if output == 0 else f"{node}:{output}"
+
+
+class Graph:
+    """A computational graph.
+
+        g = Graph("net")
+        x = g.input("x", ("batch", 2))
+        w = g.parameter("w", (2, 2), init="glorot_uniform")
+        g.output(x @ w)
+    """
+
+    def __init__(self, name: str = "graph") -> None:
+        self.dag: nx.MultiDiGraph[Any] = nx.MultiDiGraph(name=name, outputs=[])
+        self._sizes = Sizes()
+        self._counts: dict[str, int] = {}
+        self._inferred: dict[Any, tuple[TensorSpec, ...]] = {}
+
+    @property
+    def name(self) -> str:
+        return str(self.dag.graph.get("name") or "graph")
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the values that a run gives."""
+        return list(self.dag.graph.get("outputs", ()))
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name!r}: {self.dag.number_of_nodes()} nodes, {self.dag.number_of_edges()} edges>"
+
+    def __len__(self) -> int:
+        return int(self.dag.number_of_nodes())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.dag
+
+    def __getitem__(self, name: str) -> Value:
+        """The value of that name, with its shape inferred. *Raises* GraphError for an unknown name."""
+        from graphexec.ir.infer import infer
+
+        order = infer(self.order(), Sizes())
+        index = order.value_id(name)
+        node, _, output = name.rpartition(":") if name not in self.dag else (name, "", "0")
+        return Value(self, node, int(output), order.specs[index])
+
+    # -- building
+
+    def input(self, name: str, shape: Any = (), dtype: Any = "float32") -> Value:
+        """A value that each run is given. Sizes are integers or names of dimensions."""
+        return self._leaf(name, "input", shape, dtype)
+
+    def parameter(
+        self, name: str, shape: Any = None, dtype: Any = None, *, init: str | None = None, value: Any = None, trainable: bool = True
+    ) -> Value:
+        """A value that is kept and trained: zeros, ``init="glorot_uniform"`` and the like, or ``value=array``.
+
+        *Raises* GraphError when neither a shape nor a value is given, or both disagree.
+        """
+        if value is not None:
+            value = np.array(value, dtype=check_dtype(dtype or _dtype_of(value)))
+            if shape is not None and check_shape(shape) != value.shape:
+                raise GraphError(
+                    f"parameter {name!r}: value and shape disagree", facts=[f"value {value.shape}", f"shape {tuple(shape)}"],
+                    todo="Leave the shape out.",
+                )
+            shape, dtype = value.shape, value.dtype.name
+        if shape is None:
+            raise GraphError(f"parameter {name!r} has neither shape nor value", todo="Give one of them.")
+        extra: dict[str, Any] = {"value": value} if value is not None else {"init": init or "zeros"}
+        if not trainable:
+            extra["trainable"] = False
+        if any(isinstance(n, str) for n in check_shape(shape)):
+            raise GraphError(f"parameter {name!r} has a named dimension in {tuple(shape)}", todo="Give its size as a number.")
+        return self._leaf(name, "parameter", shape, dtype or "float32", **extra)
+
+    def constant(self, value: Any, name: str | None = None, dtype: Any = None) -> Value:
+        """A value that never changes: a number or an array. Python floats become float32."""
+        array = np.asarray(value, dtype=check_dtype(dtype or _dtype_of(value)))
+        array = array if array.base is None and not array.flags.writeable else array.copy()
+        array.flags.writeable = False
+        return self._leaf(name or self._fresh("constant"), "constant", array.shape, array.dtype.name, value=array)
+
+    def output(self, *values: Value | str) -> None:
+        """Marks values that a run gives."""
+        names = self.dag.graph.setdefault("outputs", [])
+        for value in values:
+            name = value.name if isinstance(value, Value) else value
+            if name not in names:
+                names.append(name)
+
+    def apply(
+        self, op: Op | str, operands: Iterable[Any], attributes: Mapping[str, Any] | None = None, name: str | None = None
+    ) -> Any:
+        """Adds a node and gives its value, or a tuple of its values. Numbers and arrays become constants."""
+        if isinstance(op, str):
+            op = registry.get(op)
+            operands, attributes = op.bind(tuple(operands), attributes or {})
+        attributes = attributes or {}
+        values = self._values(op, tuple(operands))
+        node = self._fresh(op.name) if name is None else self._new_name(name)
+        specs = self.infer_node(op, [None if v is None else v.spec for v in values], attributes, node)
+        self.add_node(node, op.name, [None if v is None else (v.node, v.output) for v in values], op.non_defaults(attributes))
+        results = tuple([Value(self, node, k, s) for k, s in enumerate(specs)])
+        return results if len(results) > 1 else results[0]
+
+    def add_node(
+        self, node: str, op: str, operands: Iterable[tuple[str, int] | None], attributes: Mapping[str, Any], **extra: Any
+    ) -> None:
+        """The one place that writes a node and its edges."""
+        dag = self.dag
+        dag.add_node(node, op=op, **({"attributes": dict(attributes)} if attributes else {}), **extra)
+        for slot, operand in enumerate(operands):
+            if operand is None:
+                continue
+            source, output = operand
+            if output:
+                dag.add_edge(source, node, key=slot, output=output)
+            else:
+                dag.add_edge(source, node, key=slot)
+
+    def infer_node(
+        self, op: Op, specs: list[TensorSpec | None], attributes: Mapping[str, Any], node: str
+    ) -> tuple[TensorSpec, ...]:
+        key = (op, tuple(specs), freeze(attributes))
+        found = self._inferred.get(key)
+        if found is None:
+            try:
+                found = op.infer(specs, attributes)
+            except GraphExecError as error:
+                raise describe_operands(error, op, specs, [None] * len(specs)).at(node=node, op=op.name) from None
+            if not any(isinstance(n, Size) for s in (*specs, *found) if s is not None for n in s.shape):
+                self._inferred[key] = found
+        return found
+
+    def _values(self, op: Op, operands: tuple[Any, ...]) -> list[Value | None]:
+        values: list[Value | None] = []
+        for slot, operand in enumerate(operands):
+            if isinstance(operand, Value) or operand is None:
+                if operand is not None and operand.graph is not self:
+                    raise GraphError(
+                        f"operand {operand.name!r} belongs to another graph", op=op.name, todo="Build both in one Graph."
+                    )
+                values.append(operand)
+            else:
+                fixed = op.types.get(op.input_name(slot).partition("[")[0])
+                dtypes = [o.dtype for o in operands if isinstance(o, Value)]
+                values.append(self.constant(operand, dtype=fixed or _number_dtype(operand, dtypes)))
+        return values
+
+    def _leaf(self, name: str, kind: str, shape: Any, dtype: Any, **extra: Any) -> Value:
+        dims, dtype = check_shape(shape), check_dtype(dtype)
+        node = self._new_name(name)
+        self.dag.add_node(node, op=kind, shape=dims, dtype=dtype, **extra)
+        return Value(self, node, 0, TensorSpec(self._sizes.bind(dims), dtype))
+
+    def _new_name(self, name: str) -> str:
+        if not isinstance(name, str) or not name or ":" in name:
+            raise GraphError(f"{name!r} is not a name", todo="Names are strings without ':'.")
+        if name in self.dag:
+            raise GraphError(f"a node named {name!r} exists already", node=name, todo="Choose another name.")
+        return name
+
+    def _fresh(self, base: str) -> str:
+        while True:
+            count = self._counts.get(base, 0)
+            self._counts[base] = count + 1
+            name = base if count == 0 else f"{base}_{count}"
+            if name not in self.dag:
+                return name
+
+    # -- as a whole
+
+    @classmethod
+    def from_networkx(cls, dag: nx.DiGraph[Any], name: str | None = None, outputs: Iterable[str] | None = None) -> Graph:
+        """A graph that was built or edited with NetworkX alone; a MultiDiGraph is taken as it is, not copied.
+
+        Nodes need ``op`` ("input", "parameter", "constant" or an op's name); ``attributes`` is a dict; leaves need
+        ``shape`` or ``value``. Edges are keyed by operand slot or operand name; in a DiGraph, where edges have no
+        keys, ``slot=`` on the edge says it. Names that are not strings become strings. Without ``outputs``, the
+        values that nothing reads are the outputs.
+
+        *Raises* GraphError when the graph is not directed, or an edge does not say which operand it feeds.
+        """
+        if not isinstance(dag, nx.DiGraph):
+            raise GraphError("the graph is not directed", todo="Use networkx.MultiDiGraph.")
+        if any(not isinstance(n, str) for n in dag):
+            dag = nx.relabel_nodes(dag, {n: str(n) for n in dag})
+        graph = cls()
+        graph.dag = dag if isinstance(dag, nx.MultiDiGraph) else _with_slots(dag)
+        graph.dag.graph.setdefault("name", name or "graph")
+        if name is not None:
+            graph.dag.graph["name"] = name
+        if outputs is not None:
+            graph.dag.graph["outputs"] = list(outputs)
+        elif not graph.dag.graph.get("outputs"):
+            graph.dag.graph["outputs"] = [n for n, d in graph.dag.out_degree() if d == 0]
+        graph.order()
+        return graph
+
+    def order(self) -> Any:
+        """The nodes in deterministic topological order, as the compiler reads them; see `graphexec.ir.function`."""
+        from graphexec.ir.function import order_of
+
+        return order_of(self)
+
+    def copy(self) -> Graph:
+        """The same graph, to be changed on its own."""
+        graph = Graph()
+        graph.dag = self.dag.copy()
+        graph.dag.graph["outputs"] = self.outputs
+        return graph
+
+    def check(self) -> None:
+        """Finds what is wrong before anything runs. *Raises* GraphError, CycleError, OpError, ShapeError, DtypeError."""
+        from graphexec.ir.infer import infer
+
+        infer(self.order(), Sizes())
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the graph as a file, by extension: .yaml, .yml or .json."""
+        from graphexec.graph.file import save
+
+        save(self, path)
+
+
+def describe_operands(
+    error: GraphExecError, op: Op, specs: Iterable[TensorSpec | None], names: Iterable[str | None]
+) -> GraphExecError:
+    """Adds a line for each operand, unless the error brought its own facts about them."""
+    lines = []
+    for slot, (spec, name) in enumerate(zip(specs, names, strict=True)):
+        if spec is not None:
+            label = f"{op.input_name(slot)} = {name!r}" if name else op.input_name(slot)
+            lines.append(f"{label}   {spec}")
+    error.facts = lines + error.facts
+    return error
+
+
+def _with_slots(dag: nx.DiGraph[Any]) -> nx.MultiDiGraph[Any]:
+    multi: nx.MultiDiGraph[Any] = nx.MultiDiGraph(**dag.graph)
+    multi.add_nodes_from(dag.nodes(data=True))
+    for node in dag:
+        sources = list(dag.pred[node].items())
+        for source, data in sources:
+            if "slot" not in data and len(sources) > 1:
+                raise GraphError(
+                    f"edge {source!r} -> {node!r} does not say which operand it feeds", node=node,
+                    todo="Give each edge slot=0, 1, ... (or the operand's name), or use a MultiDiGraph with key=slot.",
+                )
+            rest = {k: v for k, v in data.items() if k != "slot"}
+            multi.add_edge(source, node, key=data.get("slot", 0), **rest)
+    return multi
+
+
+def _dtype_of(value: Any) -> str:
+    dtype = np.asarray(value).dtype
+    if isinstance(value, np.ndarray) or dtype.name in ("float32", "int32", "bool"):
+        return dtype.name
+    return {"f": "float32", "i": "int64", "b": "bool"}.get(dtype.kind, dtype.name)
+
+
+def _number_dtype(operand: Any, dtypes: list[str]) -> str | None:
+    """A Python number takes the type of the values it meets, as NumPy's do."""
+    if isinstance(operand, (bool, np.ndarray, np.generic)) or not isinstance(operand, (int, float)):
+        return None
+    kinds = "f" if isinstance(operand, float) else "fi"
+    fitting = [d for d in dtypes if DTYPES[d] in kinds]
+    return max(fitting, key=lambda d: int(d[-2:]), default=None)
+
+
+def unknown_name(name: str, known: Iterable[str]) -> GraphError:
+    hint = did_you_mean(name, known)
+    return GraphError(f"there is no value named {name!r}" + (f"; {hint}" if hint else ""), todo="See `graphexec show`.")
+

@@ -1,0 +1,160 @@
+"""OrderBuilder: adds nodes to an order by calling ops on traced values.
+
+Backward rules and composite ops are Python functions of values. Called with :class:`Traced` values they write nodes
+straight into an order, each inferred as it is added, without the cost of a NetworkX graph between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphexec.errors import GraphExecError
+from graphexec.graph.graph import _number_dtype, describe_operands, value_name
+from graphexec.ir.function import ABSENT, Leaf, Node, Order
+from graphexec.ir.keys import Interner, freeze
+from graphexec.ir.op import Op
+from graphexec.ir.operators import Arithmetic
+from graphexec.ir.spec import TensorSpec
+
+
+class Traced(Arithmetic):
+    """A value of the order that is being built."""
+
+    __slots__ = ("builder", "index")
+
+    def __init__(self, builder: OrderBuilder, index: int) -> None:
+        self.builder, self.index = builder, index
+
+    @property
+    def spec(self) -> TensorSpec:
+        return self.builder.specs[self.index]
+
+    @property
+    def name(self) -> str:
+        return self.builder.names[self.index]
+
+    @staticmethod
+    def apply_op(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any], name: str | None) -> Any:
+        builder = next(o.builder for o in operands if isinstance(o, Traced))
+        return builder.apply(op, operands, attributes, name)
+
+
+class OrderBuilder:
+    """Grows an order; ``prefix`` and ``source`` name and place the nodes that are added."""
+
+    def __init__(self, order: Order, specs: Iterable[TensorSpec] | None = None) -> None:
+        self.leaves = list(order.leaves)
+        self.nodes: list[Node] = []
+        self.names: list[str] = list(order.names)
+        self.specs: list[TensorSpec] = list(order.specs if specs is None else specs)
+        self.taken = set(order.names)
+        self.prefix, self.source = "", None  # type: tuple[str, str | None]
+        self._counts: dict[str, int] = {}
+        self._known: dict[Any, tuple[TensorSpec, ...]] = {}  # by the ids of operands' specs, of which none goes
+        self._interner = Interner()
+        self._constants: dict[Any, int] = {}
+
+    def value(self, index: int) -> Traced | None:
+        return None if index == ABSENT else Traced(self, index)
+
+    def values(self, indices: Iterable[int]) -> list[Traced | None]:
+        return [self.value(i) for i in indices]
+
+    def apply(self, op: Op, operands: Sequence[Any], attributes: Mapping[str, Any], name: str | None = None) -> Any:
+        """Adds a node; its value, or a tuple of its values."""
+        inputs = []
+        for slot, operand in enumerate(operands):
+            if isinstance(operand, Traced):
+                inputs.append(operand.index)
+            elif operand is None:
+                inputs.append(ABSENT)
+            else:
+                fixed = op.types.get(op.input_name(slot).partition("[")[0])
+                dtypes = [o.dtype for o in operands if isinstance(o, Traced)]
+                inputs.append(self.constant(operand, fixed or _number_dtype(operand, dtypes)))
+        node = self.add(op, tuple(inputs), dict(attributes), name)
+        results = tuple([Traced(self, v) for v in node.outputs])
+        return results if len(results) > 1 else results[0]
+
+    def add(self, op: Op, inputs: tuple[int, ...], attributes: dict[str, Any], name: str | None = None) -> Node:
+        key = (op, *[ABSENT if v == ABSENT else id(self.specs[v]) for v in inputs], freeze(attributes))
+        found = self._known.get(key)
+        name = self.fresh(name or f"{self.prefix}.{op.name}" if self.prefix else name or op.name)
+        if found is None:
+            found = self._known[key] = self._inferred(op, inputs, attributes, name)
+        first = len(self.names)
+        self.names.append(name)
+        if len(found) > 1:
+            self.names.extend(value_name(name, k) for k in range(1, len(found)))
+        self.specs += found
+        node = Node(name, op, inputs, tuple(range(first, len(self.names))), attributes, self.source)
+        self.nodes.append(node)
+        return node
+
+    def _inferred(self, op: Op, inputs: Sequence[int], attributes: Mapping[str, Any], name: str) -> tuple[TensorSpec, ...]:
+        specs = [None if v == ABSENT else self._interner.intern(self.specs[v]) for v in inputs]
+        try:
+            return self._interner.all(op.infer(specs, attributes))
+        except GraphExecError as error:
+            names = [None if v == ABSENT else self.names[v] for v in inputs]
+            raise describe_operands(error, op, specs, names).at(node=name, op=op.name, source=self.source) from None
+
+    def constant(self, value: Any, dtype: str | None = None, name: str | None = None) -> int:
+        """The number of a constant value; the same constant is made once."""
+        array = np.asarray(value, dtype=dtype or ("float32" if isinstance(value, float) else None))
+        key = (array.dtype.name, array.shape, array.tobytes())
+        if key not in self._constants or name is not None:
+            index = len(self.names)
+            name = self.fresh(name or "constant")
+            self.leaves.append(Leaf(name, "constant", index, array.shape, array.dtype.name, array))
+            self.names.append(name)
+            self.specs.append(TensorSpec(array.shape, array.dtype.name))
+            self._constants[key] = index
+        return self._constants[key]
+
+    def fresh(self, name: str) -> str:
+        if name in self.taken:
+            base, count = name, self._counts.get(name, 0)
+            while name in self.taken:
+                count += 1
+                name = f"{base}.{count}"
+            self._counts[base] = count
+        self.taken.add(name)
+        return name
+
+    def order(self, like: Order, **changes: Any) -> Order:
+        """The order as it stands, with the rest of ``like``."""
+        return like.with_nodes(self.nodes, leaves=self.leaves, names=self.names, specs=self.specs, **changes)
+
+
+def trace_composite(op: Op, specs: Sequence[TensorSpec | None], attributes: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+    """The output specs of a composite op, by tracing it on operands of the given specs."""
+    leaves: list[Leaf] = []
+    names: list[str] = []
+    known: list[TensorSpec] = []
+    inputs: list[int] = []
+    for slot, spec in enumerate(specs):
+        inputs.append(ABSENT if spec is None else len(names))
+        if spec is not None:
+            name = op.input_name(slot)
+            leaves.append(Leaf(name, "input", len(names), spec.shape, spec.dtype))
+            names.append(name)
+            known.append(spec)
+    builder = OrderBuilder(Order(op.name, leaves, [], names, {}), known)
+    results = call_composite(op, builder.values(inputs), attributes)
+    return tuple(r.spec for r in results)
+
+
+def call_composite(op: Op, values: Sequence[Any], attributes: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A composite's function on values; always a tuple. *Raises* OpError when it returns something else."""
+    from graphexec.errors import OpError
+
+    padded = list(values) + [None] * (0 if op.variadic else len(op.inputs) - len(values))
+    result = op.function(*padded, **attributes)
+    results = tuple(result) if isinstance(result, (tuple, list)) else (result,)
+    if len(results) != len(op.outputs) or not all(isinstance(r, Arithmetic) for r in results):
+        raise OpError(f"the composite must return {len(op.outputs)} graph value(s), not {result!r}", op=op.name)
+    return results

@@ -1,0 +1,1 @@
+"""Ops that passes make of several nodes; nobody declares them."""

@@ -1,0 +1,66 @@
+"""ProductOp: a matrix product, and an elementwise op that is done to each part of it as soon as that part is finished.
+
+What follows a product works on what is still in the cache, and by the thread that made it, so that threads need not meet
+between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, ClassVar
+
+from graphexec.ir.op import Attributes, ElementwiseOp, KernelOp, Op, Specs
+from graphexec.ir.spec import TensorSpec
+from graphexec.plugin import gemm
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ProductOp(Op):
+    """Made by the pass `epilogue`, never declared. Operands: the product's two, then those of ``then`` without the product.
+
+    Outputs: those of ``then``, and the product itself, whose memory may be that of one of them.
+    """
+
+    kind: ClassVar[str] = "product"
+
+    product: KernelOp
+    then: ElementwiseOp
+    slot: int = 0
+    """Which operand of ``then`` is the product."""
+    then_attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def then_inputs(self, values: Sequence[Any], made: Any) -> list[Any]:
+        """What ``then`` gets, of what the node gets and the product."""
+        others = list(values[2:])
+        return [*others[: self.slot], made, *others[self.slot :]]
+
+    def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+        (made,) = self.product.infer(specs[:2], {})
+        return (*self.then.infer(self.then_inputs(specs, made), self.then_attributes), made)
+
+    def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
+        (made,) = self.product.evaluate(arrays[:2], {})
+        return [*self.then.evaluate(self.then_inputs(arrays, made), self.then_attributes), made]
+
+
+def product_op(product: KernelOp, then: ElementwiseOp, slot: int, attributes: Mapping[str, Any]) -> ProductOp:
+    """``then`` after ``product``, which is its operand number ``slot``."""
+    others = [f"x{k}" for k, _ in enumerate(then.inputs) if k != slot]
+    updates = tuple(f"x{then.inputs.index(name)}" for name in then.updates)
+    return ProductOp(
+        name=f"{product.name}+{then.name}", function=product.function, inputs=(*product.inputs, *others),
+        outputs=(*(f"out{k}" for k, _ in enumerate(then.outputs)), "product"), updates=updates, differentiable=False,
+        product=product, then=then, slot=slot, then_attributes=dict(attributes), doc=f"{product.name} {then.doc or then.name}",
+    )  # fmt: skip
+
+
+@cache
+def followed(product: KernelOp) -> KernelOp:
+    """The product's kernel with one number more: the address of what is done to finished parts (`native.gemm_loops`)."""
+    return replace(product, function=_followed, attributes={"after": 0})
+
+
+def _followed(a, b, out, scratch, piece, pieces, *, after=0):  # type: ignore[no-untyped-def] # compiled
+    return gemm(a, b, out, scratch, piece, pieces, False, after)

@@ -1,0 +1,243 @@
+"""The ops that are known: found through the entry-point group `graphexec.ops`, checked, and registered by name.
+
+An entry point names a module that holds ops, or a package whose modules do. A plugin that is broken is refused with
+a message and does not disturb the others. Graph files name ops; nothing here is ever loaded because a file asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import pkgutil
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from graphexec.errors import GraphExecError, OpError, PluginError, did_you_mean
+from graphexec.ir.op import ElementwiseOp, KernelOp, Op
+from graphexec.plugin import Declaration
+
+ENTRY_POINTS = "graphexec.ops"
+
+
+class Registry:
+    """Ops by name. Entry points load at the first question."""
+
+    def __init__(self, load_entry_points: bool = True) -> None:
+        self._ops: dict[str, Op] = {}
+        self._pending = load_entry_points
+        self.refused: dict[str, GraphExecError] = {}
+
+    def get(self, name: str) -> Op:
+        """The op of that name; ``"swish.backward"`` is the op of swish's backward nodes.
+
+        *Raises* OpError, with the nearest known name.
+        """
+        self._load()
+        op = self._ops.get(name)
+        if op is not None:
+            return op
+        base, *steps = name.split(".")
+        op = self._ops.get(base)
+        for step in steps:
+            op = op.backward_op if op is not None and step == "backward" else None
+        if op is None:
+            hint = did_you_mean(name, self._ops)
+            raise OpError(
+                f"unknown op {name!r}" + (f"; {hint}" if hint else ""), facts=[str(e) for e in self.refused.values()][:1],
+                todo="`graphexec ops list` lists the ops; --plugin FILE.py or gx.load_plugin(path) adds yours.",
+            )
+        return op
+
+    def __contains__(self, name: str) -> bool:
+        self._load()
+        return name in self._ops
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._load()
+        return sorted(self._ops)
+
+    def register(self, op: Op) -> None:
+        """*Raises* PluginError when the op is not complete or its name is taken by another file's."""
+        known = self._ops.get(op.name)
+        if known is not None and known.file.rpartition(":")[0] != op.file.rpartition(":")[0]:
+            raise PluginError(
+                f"an op named {op.name!r} exists already", op=op.name, source=op.file,
+                facts=[f"the other one is declared at {known.file}"], todo="Rename one of them.",
+            )
+        check_complete(op)
+        self._ops[op.name] = op
+
+    def unregister(self, name: str) -> None:
+        del self._ops[name]
+
+    def load_module(self, module: ModuleType) -> list[str]:
+        """Registers the ops that a module declares; all of them or, when one is refused, none. *Raises* PluginError."""
+        found = [v.op for v in vars(module).values() if isinstance(v, Declaration) and v.op.function.__module__ == module.__name__]
+        found = list({id(op): op for op in found}.values())
+        with self._undone_on_error():
+            seen: dict[str, Op] = {}
+            for op in found:
+                if op.name in seen:
+                    raise PluginError(
+                        f"the file declares {op.name!r} twice", op=op.name, source=op.file,
+                        facts=[f"the other one is declared at {seen[op.name].file}"], todo="Rename one of them.",
+                    )  # fmt: skip
+                seen[op.name] = op
+                self.register(op)
+        return [op.name for op in found]
+
+    def load_file(self, path: str | Path) -> list[str]:
+        """Runs a plugin file and registers its ops; gives their names.
+
+        *Raises* PluginError when the file is missing, fails, or declares no op; the registry is then as it was.
+        """
+        self._load()
+        path = Path(path)
+        if not path.is_file():
+            what = "this is a directory" if path.is_dir() else "no such plugin file"
+            raise PluginError(what, source=str(path), todo="Give the path of a Python file that declares ops.")
+        name = f"graphexec_plugin_{path.stem}_{abs(hash(path.resolve())):x}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise PluginError("not a Python file", source=str(path), todo="A plugin is a file NAME.py.")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            with self._undone_on_error():
+                spec.loader.exec_module(module)
+                names = self.load_module(module)
+                if not names:
+                    todo = "Declare one with @elementwise, @kernel or @composite."
+                    raise PluginError("the file declares no op", source=str(path), todo=todo)
+        except KeyboardInterrupt:
+            sys.modules.pop(name, None)
+            raise
+        except BaseException as error:  # a plugin may fail in any way, sys.exit() included
+            sys.modules.pop(name, None)
+            raise _refusal(error, path) from error
+        return names
+
+    @contextlib.contextmanager
+    def _undone_on_error(self) -> Iterator[None]:
+        """Keeps the ops as they were when a plugin is refused, even one that registers by hand."""
+        before = dict(self._ops)
+        try:
+            yield
+        except BaseException:
+            self._ops = before
+            raise
+
+    def _load(self) -> None:
+        if not self._pending:
+            return
+        self._pending = False
+        entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
+        for entry in sorted(entries, key=lambda e: (e.value != "graphexec_ops", e.name)):
+            self._load_guarded(entry.value, whole=True)
+
+    def _load_guarded(self, name: str | ModuleType, whole: bool = False) -> None:
+        """A foreign plugin may fail in any way, sys.exit() included, and must not disturb the others."""
+        try:
+            if whole:
+                for module in _modules(importlib.import_module(str(name))):
+                    self._load_guarded(module)
+                return
+            with self._undone_on_error():
+                self.load_module(importlib.import_module(name) if isinstance(name, str) else name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._refuse(name if isinstance(name, str) else name.__name__, error)
+
+    def _refuse(self, name: str, error: BaseException) -> None:
+        refusal = error if isinstance(error, GraphExecError) else PluginError(
+            f"the plugin {name!r} failed while it was loaded: {_error_text(error)}", todo="Mend or uninstall it.")  # fmt: skip
+        self.refused[name] = refusal
+        warnings.warn(f"graphexec: plugin {name!r} is refused\n{refusal}", stacklevel=4)
+
+
+def check_complete(op: Op) -> None:
+    """What can be known only when the whole file is read. *Raises* PluginError."""
+    if isinstance(op, KernelOp) and op.differentiable and not op.rules and "f" in op.kinds:
+        _incomplete(op, "it has no backward rule", "Give one with @op.backward or @op.gradient, or say differentiable=False.")
+    if isinstance(op, (ElementwiseOp, KernelOp)) and op.reference is None:
+        _incomplete(op, "it has no reference", "Give reference=, the same in NumPy on whole arrays; the checker compares them.")
+    if op.reference is not None and not callable(op.reference):
+        _incomplete(op, f"its reference is no function: {op.reference!r}", "Give a function of NumPy arrays.")
+    if not op.name.isidentifier():
+        _incomplete(op, f"{op.name!r} is not a name", "Declare it with def: the function's name is the op's name.")
+    for operand in op.like:
+        if operand not in op.inputs:
+            _incomplete(op, f"like names {operand!r}, which is no operand", f"Its operands are {', '.join(op.inputs)}.")
+    for name, default in _positional_defaults(op):
+        _incomplete(op, f"the operand {name!r} has the default {default!r}", f"Write * before {name} to make it an attribute.")
+    for bounds in op.domain.values() if isinstance(op.domain, Mapping) else [op.domain]:
+        if bounds is not None and not _is_interval(bounds):
+            _incomplete(op, f"{bounds!r} is no domain", "Give domain=(low, high), or a mapping of operands to such pairs.")
+
+
+def _incomplete(op: Op, what: str, todo: str) -> NoReturn:
+    raise PluginError(what, op=op.name, source=op.file, todo=todo)
+
+
+def _positional_defaults(op: Op) -> list[tuple[str, Any]]:
+    """Operands that stand for something else when they are left out; only None, for nothing at all, can be meant."""
+    parameters = inspect.signature(op.function).parameters.values()
+    operands = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    return [(p.name, p.default) for p in operands if p.default is not p.empty and p.default is not None]
+
+
+def _is_interval(bounds: Any) -> bool:
+    numbers = isinstance(bounds, (tuple, list)) and len(bounds) == 2 and all(isinstance(b, (int, float)) for b in bounds)
+    return numbers and bounds[0] < bounds[1]
+
+
+def _refusal(error: BaseException, path: Path) -> PluginError:
+    """A plugin file's failure as one error with the file as the caller named it, and the line."""
+    place = _error_place(error, path)
+    if not isinstance(error, GraphExecError):
+        return PluginError(f"the plugin failed while it was loaded: {_error_text(error)}", source=place, todo="Correct the file.")
+    source = (error.source or place).replace(os.path.abspath(path), str(path))
+    return PluginError(error.what, facts=error.facts, todo=error.todo, node=error.node, op=error.op, source=source)
+
+
+def _error_text(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # a foreign exception's own text may fail
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _modules(module: ModuleType) -> Iterator[str | ModuleType]:
+    """The module, and those inside it where it is a package, in the order of their names."""
+    yield module
+    if hasattr(module, "__path__"):
+        for info in sorted(pkgutil.walk_packages(module.__path__, module.__name__ + "."), key=lambda i: i.name):
+            if not info.ispkg:
+                yield info.name
+
+
+def _error_place(error: BaseException, path: Path) -> str:
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f"{path}:{error.lineno}" if error.filename in (None, str(path), os.path.abspath(path)) else str(path)
+    trace = error.__traceback__
+    line = None
+    while trace is not None and line is None:  # where the file was, not how deep it went
+        if trace.tb_frame.f_code.co_filename in (str(path), os.path.abspath(path)):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f"{path}:{line}" if line else str(path)
+
+
+registry = Registry()
+"""The registry of this process."""

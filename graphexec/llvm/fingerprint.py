@@ -1,0 +1,115 @@
+"""What a kernel depends on, as text: a change in any function that it calls changes the text.
+
+Numba's own cache looks at one file's time of change; a kernel that calls a helper in another module would keep running
+the old helper. Here the code of every function that can be reached is part of the key.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+import types
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from graphexec.llvm import toolchain
+
+_FOREIGN = ("numba", "numpy", "llvmlite", "math", "builtins", "operator")
+
+
+SOURCES = ("errors.py", "math.py", "plugin.py", "ir", "llvm", "gemm", "vecmath", "codegen", "runtime")
+"""Files and packages of the engine that can change a kernel's code: all that `codegen` and `runtime` import."""
+
+
+def sources() -> list[Path]:
+    """The files of :data:`SOURCES`, in a fixed order."""
+    package = Path(__file__).parents[1]
+    found: list[Path] = []
+    for name in SOURCES:
+        files = [package / name] if name.endswith(".py") else sorted((package / name).rglob("*.py"))
+        assert files, f"no source in graphexec/{name}"
+        found += files
+    return found
+
+
+@functools.cache
+def environment() -> str:
+    """Versions, processor, and the engine's own sources."""
+    digest = hashlib.sha256()
+    for path in sources():
+        digest.update(path.read_bytes())
+    name, features = toolchain.host()
+    return " ".join([sys.version.split()[0], version("numba"), version("llvmlite"), name, features, digest.hexdigest()])
+
+
+def of_function(function: Callable[..., Any]) -> str:
+    """Hash of a function's code and of all that it reaches through globals and closures."""
+    digest = hashlib.sha256()
+    for line in _describe(function, set()):
+        digest.update(line.encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _describe(value: Any, seen: set[int]) -> Iterator[str]:
+    value = getattr(value, "py_func", value)
+    code = getattr(value, "__code__", None)
+    if code is None:
+        yield from _describe_constant(value)
+        return
+    module = getattr(value, "__module__", "") or ""
+    if module.partition(".")[0] == "graphexec" or id(code) in seen:
+        yield f"function {module}.{value.__qualname__}"  # the engine's own sources are part of the environment
+        return
+    seen.add(id(code))
+    yield from _describe_code(code)
+    yield repr((value.__defaults__, value.__kwdefaults__))
+    for cell in value.__closure__ or ():
+        yield from _describe(cell.cell_contents, seen)
+    yield from _describe_globals(code, value.__globals__, seen)
+
+
+def _describe_code(code: types.CodeType) -> Iterator[str]:
+    yield f"{code.co_code.hex()} {code.co_names} {code.co_varnames} {code.co_argcount} {code.co_kwonlyargcount}"
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _describe_code(constant)
+        else:
+            yield f"{type(constant).__name__} {constant!r}"
+
+
+def _describe_globals(code: types.CodeType, namespace: dict[str, Any], seen: set[int]) -> Iterator[str]:
+    names = _names(code)
+    for name in names:
+        if name not in namespace:
+            continue
+        value = namespace[name]
+        if isinstance(value, types.ModuleType):
+            yield f"module {value.__name__}"
+            if value.__name__.partition(".")[0] not in (*_FOREIGN, "graphexec"):
+                for member in names:
+                    if hasattr(value, member):
+                        yield from _describe(getattr(value, member), seen)
+        else:
+            yield name
+            yield from _describe(value, seen)
+
+
+def _names(code: types.CodeType) -> list[str]:
+    names = list(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names += _names(constant)
+    return names
+
+
+def _describe_constant(value: Any) -> Iterator[str]:
+    if hasattr(value, "tobytes") and hasattr(value, "dtype"):
+        yield f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    elif isinstance(value, (int, float, complex, str, bytes, bool, tuple, type(None))):
+        yield f"{type(value).__name__} {value!r}"
+    else:
+        yield f"{type(value).__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"

@@ -1,0 +1,1 @@
+"""From a function to a program: layout, buffers, kernels and their arguments, barriers."""

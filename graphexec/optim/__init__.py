@@ -1,0 +1,1 @@
+"""Update rules, initial values, and the update nodes of a training step."""

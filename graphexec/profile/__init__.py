@@ -1,0 +1,1 @@
+"""Times of instructions beside what the machine could do."""

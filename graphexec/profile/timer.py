@@ -1,0 +1,139 @@
+"""timing: how long a program takes, as a whole and instruction by instruction."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphexec.lower.buffer_assignment import ALIGNMENT, rounded
+from graphexec.runtime.call import loop
+
+if TYPE_CHECKING:
+    from graphexec.executable import Runner
+    from graphexec.lower.program import Program
+
+SAMPLE = 1e-3
+"""Seconds that one sample takes at least, so that the clock's own cost does not show."""
+SHORT = 2e-5
+"""Seconds below which an instruction is measured many times in a row."""
+
+
+def run_times(runner: Runner, seconds: float) -> np.ndarray:
+    """Seconds of a run, measured for so long: each the mean of as many runs in a row as a sample needs."""
+    begin = time.perf_counter()
+    runner.run()
+    times = max(int(SAMPLE / max(time.perf_counter() - begin, 1e-9)), 1)
+    found: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(found) < 3:
+        begin = time.perf_counter()
+        runner.run(times)
+        found.append((time.perf_counter() - begin) / times)
+    return np.array(found)
+
+
+def instruction_times(runner: Runner, seconds: float) -> np.ndarray:
+    """The median time of each instruction in seconds, measured for so long, on one thread.
+
+    Instructions run in their order, so that values stay what they are in a run. A short one runs many times in a row, since
+    its own time would drown in the clock's, and the time of the call is taken off. Where it overwrites what it reads, a copy
+    of it runs instead whose results go elsewhere: on its own results it would come to infinities, or to subnormal numbers,
+    which take longer.
+    """
+    count = len(runner.program.table)
+    if not count:
+        return np.zeros(0)
+    repeats = np.ones(count, np.int64)
+    walk = _Walk(runner)
+    once = np.median([walk.seconds(repeats) for _ in range(5)], axis=0)
+    short = once < SHORT
+    repeats[short] = np.ceil(SHORT / np.maximum(once[short], SHORT / 1000))
+    walk.keep_apart([k for k in np.flatnonzero(short).tolist() if _in_place(runner.program, k)])
+    found = [walk.seconds(repeats)]
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(found) < 3:
+        found.append(walk.seconds(repeats))
+    times: np.ndarray = np.median(found, axis=0)
+    return times
+
+
+class _Walk:
+    """A program's table, walked row by row with a clock beside it."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner, self.apart = runner, {}  # type: Runner, dict[int, np.ndarray]
+        self.elsewhere = np.zeros(0, np.uint8)
+
+    def keep_apart(self, rows: list[int]) -> None:
+        """Makes copies of instructions whose results go to memory of their own, one after another to the same."""
+        program = self.runner.program
+        sizes = [sum(rounded(program.layout.bytes[s]) for s in _written(program, k)) for k in rows]
+        self.elsewhere = np.zeros(max(sizes, default=0) + ALIGNMENT, np.uint8)
+        start = self.elsewhere.ctypes.data + -self.elsewhere.ctypes.data % ALIGNMENT
+        for k in rows:
+            self.apart[k] = _elsewhere(program, k, start)
+
+    def seconds(self, repeats: np.ndarray) -> np.ndarray:
+        """Of each instruction in one run of the program, each called ``repeats`` times over."""
+        call, table, progress, clock = loop(), self.runner.program.table, self.runner.progress, time.perf_counter_ns
+        address, row, told, count = table.ctypes.data, table.strides[0], progress.ctypes.data, len(table)
+        stamps = np.zeros((count, 2), np.int64)
+        for k, times in enumerate(repeats.tolist()):
+            here = address + row * k
+            measured = self.apart[k].ctypes.data if k in self.apart else here
+            begin = clock()
+            status = call(measured, 1, times, told)
+            stamps[k] = begin, clock()
+            if k in self.apart:
+                status = status or call(here, 1, 1, told)
+            if status:
+                progress[2] = k
+                self.runner.fail(status)
+        idle = []
+        for _ in range(9):  # runs nothing and so measures the call
+            begin = clock()
+            call(address, 0, 1, told)
+            idle.append(clock() - begin)
+        seconds: np.ndarray = np.maximum(stamps[:, 1] - stamps[:, 0] - np.median(idle), 0.0) * 1e-9 / repeats
+        return seconds
+
+
+def _written(program: Program, row: int) -> dict[int, None]:
+    """The storages that an instruction writes, in order."""
+    return dict.fromkeys(program.layout.storage[v] for v in program.instructions[row].node.outputs)
+
+
+def _in_place(program: Program, row: int) -> bool:
+    """Whether an instruction writes over what it reads."""
+
+    def span(value: int) -> tuple[int, int]:
+        storage = program.layout.storage[value]
+        start = int(program.addresses[storage])
+        return start, start + program.layout.bytes[storage]
+
+    node = program.instructions[row].node
+    read = [span(v) for v in node.reads]
+    return any(a < d and c < b for a, b in map(span, node.outputs) for c, d in read)
+
+
+def _elsewhere(program: Program, row: int, start: int) -> np.ndarray:
+    """A row of a table, and behind it its record: the instruction, with its results from an address on."""
+    template = program.instructions[row].template
+    size = template.words.size
+    first = (int(program.table[row, 1]) - program.records.ctypes.data) // 8
+    block = np.concatenate([program.table[row], program.records[first : first + size]])
+    record = block[3:]
+    block[1] = record.ctypes.data
+    moved = {}
+    for storage in _written(program, row):
+        moved[storage] = start - int(program.addresses[storage])
+        start += rounded(program.layout.bytes[storage])
+    outputs = program.instructions[row].node.outputs
+    for slot, (is_output, which) in zip(template.slots, template.operands, strict=True):
+        if is_output and which >= 0:
+            record[slot] += moved[program.layout.storage[outputs[which]]]
+    for slot, word in template.inside:
+        record[slot] = record.ctypes.data + word * 8
+    return block

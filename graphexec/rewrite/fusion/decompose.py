@@ -1,0 +1,39 @@
+"""unfold: array kernels that say what ops they are made of become those ops, so that they fuse with their neighbours.
+
+It comes after differentiation, so that the kernel's own backward rule is used, which reads less than that of its parts would.
+"""
+
+from __future__ import annotations
+
+from graphexec.ir.builder import OrderBuilder, Traced
+from graphexec.ir.function import Node, Order
+
+
+def unfold(order: Order) -> Order:
+    """The order with such nodes replaced. Their results keep their numbers and names."""
+    if not any("made_of" in op.rules for op in order.ops):
+        return order
+    builder = OrderBuilder(order)
+    for node in order.nodes:
+        if "made_of" in node.op.rules:
+            _replace(builder, node)
+        else:
+            builder.nodes.append(node)
+    return builder.order(order)
+
+
+def _replace(builder: OrderBuilder, node: Node) -> None:
+    first = len(builder.nodes)
+    builder.prefix, builder.source = node.name, node.source
+    operands = dict(zip(node.op.inputs, builder.values(node.inputs), strict=True))
+    made = node.op.rules["made_of"](**operands, **node.attributes)
+    builder.prefix, builder.source = "", None
+    results = made if isinstance(made, tuple) else (made,)
+    numbers: dict[int, int] = {}
+    for value, result in zip(node.outputs, results, strict=True):
+        assert isinstance(result, Traced), f"{node.op.name}: made_of returns graph values"
+        numbers[result.index] = value
+    for part in builder.nodes[first:]:
+        part.inputs = tuple(numbers.get(v, v) for v in part.inputs)
+        part.outputs = tuple(numbers.get(v, v) for v in part.outputs)
+    assert {v for part in builder.nodes[first:] for v in part.outputs} >= set(node.outputs), f"{node.op.name}: made_of made nothing"

@@ -1,0 +1,48 @@
+"""pairwise: a sum of n values becomes a chain of n - 1 additions, first to last, each as soon as its terms are there.
+
+Each partial sum is over as soon as it is read, so the chain runs in place, and no term waits for those after it: a
+weight that is used a thousand times does not hold a thousand contributions. One kernel serves sums of any length.
+"""
+
+from __future__ import annotations
+
+from graphexec.ir.function import Node, Order
+from graphexec.ir.registry import registry
+from graphexec.ir.spec import TensorSpec
+
+
+def pairwise(order: Order) -> Order:
+    """The order without `add_n` nodes."""
+    if not order.has("add_n"):
+        return order
+    names, specs = list(order.names), list(order.specs)
+    made = {v: position for position, node in enumerate(order.nodes) for v in node.outputs}
+    ready: dict[int, list[Node]] = {}
+    for position, node in enumerate(order.nodes):
+        if node.op.name == "add_n":
+            for addition in _chain(node, names, specs):
+                place = max(made.get(v, -1) for v in addition.inputs)
+                made[addition.outputs[0]] = place = position if place < 0 else place
+                ready.setdefault(place, []).append(addition)
+    nodes: list[Node] = []
+    for position, node in enumerate(order.nodes):
+        if node.op.name != "add_n":
+            nodes.append(node)
+        nodes += ready.get(position, ())
+    return order.with_nodes(nodes, names=names, specs=specs)
+
+
+def _chain(node: Node, names: list[str], specs: list[TensorSpec]) -> list[Node]:
+    """The additions that a sum is made of, their partial sums added to ``names`` and ``specs``."""
+    if len(node.inputs) == 1:
+        return [Node(node.name, registry.get("copy"), node.inputs, node.outputs, {}, node.source)]
+    add, total, chain = registry.get("add"), node.inputs[0], []
+    for k, term in enumerate(node.inputs[1:], 1):
+        result = node.outputs[0]
+        if k < len(node.inputs) - 1:
+            result = len(names)
+            names.append(f"{node.name}.{k}")
+            specs.append(specs[node.outputs[0]])
+        chain.append(Node(names[result], add, (total, term), (result,), {}, node.source))
+        total = result
+    return chain

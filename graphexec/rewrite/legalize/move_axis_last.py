@@ -1,0 +1,44 @@
+"""last_axis: a kernel with a gufunc signature of one core axis works on the last axis; its `axis` is moved there."""
+
+from __future__ import annotations
+
+from graphexec.ir.builder import OrderBuilder
+from graphexec.ir.function import Node, Order
+from graphexec.ir.op import KernelOp
+
+
+def last_axis(order: Order) -> Order:
+    """The order in which every such node has axis -1, between two transpositions, which cost nothing or a copy."""
+    kernels = {op for op in order.ops if isinstance(op, KernelOp) and op.core is not None}
+    if not any(_off_axis(order, node) for node in order.nodes if node.op in kernels):
+        return order
+    builder = OrderBuilder(order)
+    renamed: dict[int, int] = {}
+    for node in order.nodes:
+        node = node.renumbered(renamed)
+        if _off_axis(order, node):
+            _move(builder, node, renamed)
+        else:
+            builder.nodes.append(node)
+    return builder.order(order, **order.renumbered(renamed))
+
+
+def _off_axis(order: Order, node: Node) -> bool:
+    op = node.op
+    if not isinstance(op, KernelOp) or op.core is None or "axis" not in node.attributes:
+        return False
+    ndim = order.specs[node.outputs[0]].ndim
+    return bool(node.attributes["axis"] % ndim != ndim - 1)
+
+
+def _move(builder: OrderBuilder, node: Node, renamed: dict[int, int]) -> None:
+    axis = node.attributes["axis"]
+    builder.prefix, builder.source = node.name, node.source
+    from graphexec.plugin import ops
+
+    moved = [ops.swap_axes(v, axis1=axis, axis2=-1) for v in builder.values(node.inputs)]
+    result = builder.apply(node.op, moved, {**node.attributes, "axis": -1})
+    results = result if isinstance(result, tuple) else (result,)
+    for value, made in zip(node.outputs, results, strict=True):
+        renamed[value] = ops.swap_axes(made, axis1=axis, axis2=-1).index
+    builder.prefix, builder.source = "", None

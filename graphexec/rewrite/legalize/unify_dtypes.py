@@ -1,0 +1,47 @@
+"""same_types: an array kernel works in one element type; operands of another floating type are converted before it.
+
+Elementwise kernels convert as they load; kernels that are given whole arrays cannot.
+"""
+
+from __future__ import annotations
+
+from graphexec.ir.builder import OrderBuilder
+from graphexec.ir.function import ABSENT, Node, Order
+from graphexec.ir.op import KernelOp, ReductionOp
+from graphexec.ir.registry import registry
+
+
+def same_types(order: Order) -> Order:
+    """The order with `cast` nodes before kernels whose operands differ."""
+    kernels = {op for op in order.ops if isinstance(op, (KernelOp, ReductionOp))}
+    if not any(_mixed(order, node) for node in order.nodes if node.op in kernels):
+        return order
+    builder, cast = OrderBuilder(order), registry.get("cast")
+    for node in order.nodes:
+        dtype = _mixed(order, node)
+        if dtype:
+            inputs = list(node.inputs)
+            builder.source = node.source
+            for slot in _free(node):
+                if order.specs[inputs[slot]].dtype != dtype:
+                    inputs[slot] = builder.add(cast, (inputs[slot],), {"dtype": dtype}, f"{node.name}.cast").outputs[0]
+            node = Node(node.name, node.op, tuple(inputs), node.outputs, node.attributes, node.source)
+        builder.nodes.append(node)
+    return builder.order(order)
+
+
+def _free(node: Node) -> list[int]:
+    """Slots of operands whose element types are promoted together."""
+    op = node.op
+    names = [op.inputs[0 if op.variadic else slot] for slot in range(len(node.inputs))]
+    return [
+        s for s, (n, v) in enumerate(zip(names, node.inputs, strict=True)) if v != ABSENT and n not in op.types and n not in op.like
+    ]
+
+
+def _mixed(order: Order, node: Node) -> str | None:
+    """The common type of a kernel's operands where they differ."""
+    if not isinstance(node.op, (KernelOp, ReductionOp)):
+        return None
+    dtypes = {order.specs[node.inputs[slot]].dtype for slot in _free(node)}
+    return node.op.promoted([None if v == ABSENT else order.specs[v] for v in node.inputs]) if len(dtypes) > 1 else None

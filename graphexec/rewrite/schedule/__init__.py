@@ -1,0 +1,1 @@
+"""Passes that choose when, and how often, nodes run."""

@@ -1,0 +1,119 @@
+"""Segments of a forward pass: which values its backward pass reads, and where to cut so that little crosses a cut."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from graphexec.errors import DataError, did_you_mean
+from graphexec.ir.function import Node, Order
+from graphexec.ir.op import ShapeOp, ViewOp
+
+SQUARE_ROOT = "sqrt"
+"""As many segments as the square root of the number of nodes that compute."""
+
+Request = int | str | tuple[str, ...]
+"""How many segments, "sqrt", or the names of values that are kept: a segment ends with each."""
+
+
+def checked(request: Any, names: Iterable[str]) -> Request | None:
+    """What a user asks for, with values by their names. *Raises* DataError, for an unknown name with the nearest one."""
+    if request is None or request == SQUARE_ROOT or (isinstance(request, int) and not isinstance(request, bool) and request > 0):
+        return request  # type: ignore[no-any-return]
+    if isinstance(request, (bool, int, float, str)):
+        raise DataError(
+            f"recompute={request!r} is no number of segments", todo='Give a whole number from 1, "sqrt", or the values to keep.'
+        )
+    given = tuple(v if isinstance(v, str) else v.name for v in request)
+    known = dict.fromkeys(names)
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise DataError(
+                f"recompute: the graph has no value {name!r}" + (f"; {hint}" if hint else ""), todo="Name values to keep."
+            )
+    return given
+
+
+class Forward:
+    """The first ``count`` nodes of a differentiated order: who makes a value, and whose memory it lies in."""
+
+    def __init__(self, order: Order, count: int) -> None:
+        self.order, self.nodes, self.backward = order, order.nodes[:count], order.nodes[count:]
+        self.maker = {v: position for position, node in enumerate(self.nodes) for v in node.outputs}
+        self.base = list(range(len(order.names)))
+        for node in self.nodes:
+            if isinstance(node.op, ViewOp):
+                self.base[node.outputs[0]] = self.base[node.inputs[0]]
+        self.readers: dict[int, list[Node]] = {}
+        for node in order.nodes:
+            for v in node.reads:
+                self.readers.setdefault(v, []).append(node)
+        self.saved = {self.base[v] for node in self.backward for v in node.reads if v in self.maker}
+
+    def cuts(self, request: Request) -> list[int]:
+        """The positions at which segments begin, but for the first, ascending."""
+        if isinstance(request, tuple):
+            wanted = set(request)
+            ends = {position + 1 for v, position in self.maker.items() if self.order.names[v] in wanted}
+            return sorted(ends - {len(self.nodes)})
+        if request == SQUARE_ROOT:
+            return self._even(math.isqrt(sum(not isinstance(n.op, (ViewOp, ShapeOp)) for n in self.nodes)))
+        assert isinstance(request, int)
+        return self._even(request)
+
+    def _even(self, number: int) -> list[int]:
+        """Cuts into segments of about equal memory: near each even mark, within a quarter of a segment, where least crosses."""
+        reached = list(itertools.accumulate(self._saved_by(node) for node in self.nodes))
+        if not reached or reached[-1] == 0:
+            return []
+        crossing, cuts = self._crossing(), [0]
+        number = min(number, len(self.nodes))
+        for k in range(1, number):
+            mark, margin = reached[-1] * k / number, reached[-1] / (4 * number)
+            near = range(bisect.bisect_left(reached, mark - margin) + 1, bisect.bisect_right(reached, mark + margin) + 1)
+            near = near or range(bisect.bisect_left(reached, mark) + 1, bisect.bisect_left(reached, mark) + 2)
+            best = min(near, key=lambda cut: (*crossing[cut], abs(reached[cut - 1] - mark)))
+            if cuts[-1] < best < len(self.nodes):
+                cuts.append(best)
+        return cuts[1:]
+
+    def _saved_by(self, node: Node) -> int:
+        return sum(self.order.specs[v].nbytes for v in node.outputs if v in self.saved)
+
+    def _crossing(self) -> list[tuple[int, int]]:
+        """For each cut, the bytes of what is made before and read behind it, and how many would not be kept anyway."""
+        last = {self.base[v]: position for position, node in enumerate(self.nodes) for v in node.reads}
+        changes = [[0, 0] for _ in range(len(self.nodes) + 2)]
+        for value, end in last.items():
+            if value in self.maker:
+                size = self.order.specs[value].nbytes
+                for change, sign in ((changes[self.maker[value] + 1], 1), (changes[end + 1], -1)):
+                    change[0] += sign * size
+                    change[1] += sign * size * (value not in self.saved)
+        return list(zip(*(itertools.accumulate(c) for c in zip(*changes, strict=True)), strict=True))
+
+
+def kept(forward: Forward, segment: Sequence[int], keep: Iterable[int]) -> set[int]:
+    """Values whose memory stays: ``keep``, and what crosses a cut."""
+    found = {forward.base[v] for v in keep}
+    for position, node in enumerate(forward.nodes):
+        for v in node.reads:
+            if v in forward.maker and segment[forward.maker[v]] != segment[position]:
+                found.add(forward.base[v])
+    return found
+
+
+def fixed(forward: Forward) -> bytearray:
+    """Nodes that are not computed twice: updates, what reads a value that one overwrites, and what costs nothing."""
+    overwritten = {forward.base[n.inputs[n.op.inputs.index(name)]] for n in forward.nodes for name in n.op.updates}
+
+    def is_fixed(node: Node) -> bool:
+        if node.op.updates or isinstance(node.op, ShapeOp) or not node.reads:
+            return True
+        return any(forward.base[v] in overwritten for v in node.reads)
+
+    return bytearray(map(is_fixed, forward.nodes))

@@ -1,0 +1,52 @@
+"""early_likes: an operand that lends its shape only may be any value of that shape; the earliest one is taken.
+
+Views and reductions ask for nothing else; kernels may ask for the element type too.
+
+So a backward view waits for no forward value, and can stand before the loops that it is fused into. One that waits is
+left alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphexec.ir.function import ABSENT, Order
+from graphexec.ir.keys import spec_key
+from graphexec.ir.op import ReductionOp, ViewOp
+from graphexec.ir.spec import TensorSpec
+
+
+def early_likes(order: Order) -> Order:
+    """The order with each such operand replaced by the first value of the same shape, and dtype where that may count."""
+    if not any(op.like for op in order.ops):
+        return order
+    specs = order.specs
+    earliest: dict[Any, int] = {}
+    noted: set[int] = set()  # specs that are one object have one key
+
+    def note(value: int) -> None:
+        if id(specs[value]) not in noted:
+            noted.add(id(specs[value]))
+            for key in _keys(specs[value]):
+                earliest.setdefault(key, value)
+
+    for leaf in order.leaves:
+        note(leaf.value_id)
+    nodes = []
+    for node in order.nodes:
+        if node.op.like and not node.op.variadic and not (isinstance(node.op, ViewOp) and node.op.waits):
+            which = 0 if isinstance(node.op, (ViewOp, ReductionOp)) else 1
+            inputs = tuple(
+                earliest[_keys(specs[v])[which]] if v != ABSENT and p in node.op.like else v
+                for p, v in zip(node.op.inputs, node.inputs, strict=False)
+            )
+            node = node.with_inputs(inputs)
+        nodes.append(node)
+        for value in node.outputs:
+            note(value)
+    return order.with_nodes(nodes)
+
+
+def _keys(spec: TensorSpec) -> tuple[Any, Any]:
+    """By the shape alone, and with the dtype."""
+    return spec_key(spec._replace(dtype="")), spec_key(spec)

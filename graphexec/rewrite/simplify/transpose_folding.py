@@ -1,0 +1,49 @@
+"""turned_products: a transposed product is the product of the transposed factors, the other way round: (a b)ᵀ = bᵀ aᵀ.
+
+Transposing a factor costs nothing, it is read through its strides; a product that is needed transposed would be read
+across its rows by everything after it. The gradient of `linear`'s weight is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from graphexec.ir.builder import OrderBuilder
+from graphexec.ir.function import Node, Order
+from graphexec.ir.registry import registry
+from graphexec.rewrite.simplify.gemm_accumulate import readers_of
+
+
+def turned_products(order: Order, keep: Iterable[int] = ()) -> Order:
+    """The order with such products computed the other way round, where nothing else reads them."""
+    if not order.has("matmul"):
+        return order
+    products = {n.outputs[0]: n for n in order.nodes if n.op.name == "matmul"}
+    turned = {n.inputs[0]: n for n in order.nodes if n.inputs[0] in products and _turns(order, n)}
+    if not turned:
+        return order
+    readers = readers_of(order, keep)
+    turned = {v: n for v, n in turned.items() if readers[v] == 1}
+    done = {n.outputs[0] for n in turned.values()}
+    builder, swap = OrderBuilder(order), registry.get("swap_axes")
+    for node in order.nodes:
+        if node.outputs[0] in turned:
+            continue
+        if node.outputs[0] in done:
+            product = products[node.inputs[0]]
+            swapped = [builder.add(swap, (v,), {"axis1": -2, "axis2": -1}, f"{node.name}.factor") for v in reversed(product.inputs)]
+            factors = tuple(n.outputs[0] for n in swapped)
+            node = Node(node.name, product.op, factors, node.outputs, {}, product.source)
+        builder.nodes.append(node)
+    return builder.order(order)
+
+
+def _turns(order: Order, node: Node) -> bool:
+    """Whether a node swaps the last two axes and nothing else."""
+    ndim = order.specs[node.inputs[0]].ndim
+    if node.op.name == "transpose":
+        axes = node.attributes["axes"]
+        return ndim == 2 and (axes is None or [a % 2 for a in axes] == [1, 0])
+    if node.op.name != "swap_axes":
+        return False
+    return {node.attributes["axis1"] % ndim, node.attributes["axis2"] % ndim} == {ndim - 2, ndim - 1}

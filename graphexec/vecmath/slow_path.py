@@ -1,0 +1,89 @@
+"""A rare case inside vector code: a function called from the loop that returns at once unless some lane needs it.
+
+Vector code has no branches, and both sides of a `select` are always computed. Where one side is rare and costly, or
+loads from a table (at an index of its own for each lane, which keeps LLVM from vectorising at all), a call serves
+better: LLVM lets a loop keep a call if the function names variants of itself that take vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from graphexec.vecmath.lane import INF, Lane
+
+_LANES = (2, 4, 8, 16)
+
+
+def replace_rare(x: Lane, usual: Lane, name: str, bound: float, rare: Callable[[Lane], Lane]) -> Lane:
+    """rare(x) where bound <= |x| < inf, else the usual result.
+
+    The name is the LLVM function's, and LLVM finds its variants by it. So whoever links modules must merge equal names,
+    not rename them, and leave llvm.compiler.used alone, which keeps the variants until a loop is vectorised.
+    """
+    module = x.builder.module
+    function = module.globals.get(name) or _define_all(module, x.type, name, bound, rare)
+    return Lane(x.builder, x.builder.call(function, [x.value, usual.value]))
+
+
+def _define_all(module: Any, kind: Any, name: str, bound: float, rare: Callable[[Lane], Lane]) -> Any:
+    """The function (x, usual) of scalars, and its variants for vectors, which it names in an attribute.
+
+    What the variants call for a lane has no variants: LLVM packs such calls of neighbouring lanes too, and a variant that
+    called the function itself would call itself for ever.
+    """
+    scalar, single = _define(module, name, kind), _define(module, f"{name}_lane", kind)
+    variants = [_define(module, f"{name}_x{lanes}", ir.VectorType(kind, lanes)) for lanes in _LANES]
+    mapping = ",".join(f"_ZGV_LLVM_N{v.args[0].type.count}vv_{name}({v.name})" for v in variants)
+    set.add(scalar.attributes, f'"vector-function-abi-variant"="{mapping}"')
+    used = ir.GlobalVariable(module, ir.ArrayType(ir.PointerType(), len(variants)), "llvm.compiler.used")
+    used.initializer = ir.Constant(used.value_type, [v.bitcast(ir.PointerType()) for v in variants])
+    used.linkage, used.section = "appending", "llvm.metadata"
+    _fill(single, bound, lambda builder, x, _: rare(Lane(builder, x)).value)
+    _fill(scalar, bound, lambda builder, x, usual: builder.call(single, [x, usual]))
+    for variant in variants:
+        _fill(variant, bound, lambda builder, x, usual: _lane_by_lane(builder, single, x, usual))
+    return scalar
+
+
+def _define(module: Any, name: str, kind: Any) -> Any:
+    function = ir.Function(module, ir.FunctionType(kind, [kind, kind]), name)
+    function.linkage = "linkonce_odr"
+    for attribute in ("noinline", "nounwind", "readnone", "speculatable", "willreturn"):
+        set.add(function.attributes, attribute)  # past llvmlite's list of known attributes
+    return function
+
+
+def _fill(function: Any, bound: float, rare: Callable[[Any, Any, Any], Any]) -> None:
+    """The body: the usual result unless some lane has bound <= |x| < inf."""
+    builder = ir.IRBuilder(function.append_basic_block())
+    x, usual = function.args
+    lanes = x.type.count if isinstance(x.type, ir.VectorType) else 0
+    low, high = (ir.Constant(x.type, [end] * lanes if lanes else end) for end in (bound, INF))
+    size = _call(builder, "llvm.fabs", x.type, x)
+    needed = builder.and_(builder.fcmp_ordered(">=", size, low), builder.fcmp_ordered("<", size, high))
+    if lanes:
+        needed = _call(builder, "llvm.vector.reduce.or", ir.IntType(1), needed)
+    with builder.if_then(needed, likely=False):
+        builder.ret(rare(builder, x, usual))
+    builder.ret(usual)
+
+
+def _lane_by_lane(builder: Any, single: Any, x: Any, usual: Any) -> Any:
+    for lane in range(x.type.count):
+        index = ir.Constant(ir.IntType(32), lane)
+        args = [builder.extract_element(vector, index) for vector in (x, usual)]
+        usual = builder.insert_element(usual, builder.call(single, args), index)
+    return usual
+
+
+def _call(builder: Any, name: str, returns: Any, x: Any) -> Any:
+    """Call of an LLVM intrinsic overloaded on a vector type, which llvmlite cannot spell."""
+    vector = isinstance(x.type, ir.VectorType)
+    element = x.type.element if vector else x.type
+    suffix = "i1" if isinstance(element, ir.IntType) else element.intrinsic_name
+    full = f"{name}.v{x.type.count}{suffix}" if vector else f"{name}.{suffix}"
+    function = builder.module.globals.get(full) or ir.Function(builder.module, ir.FunctionType(returns, [x.type]), full)
+    return builder.call(function, [x])

@@ -1,0 +1,69 @@
+"""How many threads a program is run on: found by timing, with times that are made up."""
+
+import numpy as np
+import pytest
+
+import graphexec as gx
+from graphexec.runtime.thread_tuner import MOST_RUNS, RAREST, SOONEST, Pace
+
+
+def play(pace, seconds, runs):
+    """Runs a program that takes seconds[threads]; the number of threads of each run."""
+    used = []
+    while len(used) < runs:
+        threads, most = pace.pick()
+        count = min(most, runs - len(used))
+        pace.tell(seconds[threads], count)
+        used += [threads] * count
+    return used
+
+
+@pytest.mark.parametrize(("several", "one", "better"), [(1.0, 1.7, 4), (1.7, 1.0, 1), (1.0, 1.0, 4)])
+def test_what_is_faster_is_used(several, one, better):
+    used = play(Pace(4), {4: several, 1: one}, 8 * SOONEST)
+    assert used[:8] == [4, 4, 1, 1, 4, 4, 1, 1]  # the first run of each trial does not count
+    assert used[8 : 8 + SOONEST] == [better] * SOONEST
+    assert used[8 + SOONEST : 10 + SOONEST] == [5 - better] * 2  # it is tried again
+    assert used[10 + SOONEST :].count(5 - better) <= 4
+
+
+def test_short_runs_are_tried_several_times():
+    used = play(Pace(2), {2: 1e-5, 1: 1e-5}, 4 * MOST_RUNS)
+    assert used == ([2] * MOST_RUNS + [1] * MOST_RUNS) * 2
+
+
+def test_a_change_of_the_machine_is_noticed():
+    pace, seconds = Pace(2), {2: 1.0, 1: 1.8}
+    play(pace, seconds, 10 * RAREST)
+    assert pace.best == 2
+    seconds[2] = 5.0  # somebody else keeps the other processor busy
+    used = play(pace, seconds, RAREST + SOONEST)
+    assert pace.best == 1
+    assert used[-SOONEST // 2 :].count(2) <= 2
+
+
+def test_a_single_disturbed_run_changes_nothing():
+    pace = Pace(2)
+    play(pace, {2: 1.0, 1: 1.5}, 8 + SOONEST // 2)
+    pace.pick()
+    pace.tell(2.5, 1)
+    play(pace, {2: 1.0, 1: 1.5}, SOONEST)
+    assert pace.best == 2
+
+
+def test_runs_in_one_call_are_counted_while_their_threads_change():
+    g = gx.Graph("long")
+    v = g.parameter("v", value=np.linspace(-1, 1, 200_000, dtype=np.float32))
+    loss = gx.ops.sum(gx.ops.sin(v) * gx.ops.tanh(v), name="loss")
+    g.output(loss)
+    several, one = (gx.compile(g, loss="loss", optimizer=gx.SGD(lr=0.01), threads=n) for n in (2, 1))
+    several.step()
+    one.step()
+    runner = several._last
+    runner.run(99)
+    assert runner.done == 99
+    one._last.run(99)
+    np.testing.assert_array_equal(several.parameters["v"], one.parameters["v"])
+    runner.progress[1] = 1  # the flag that Ctrl-C sets
+    runner.run(10)
+    assert runner.done == 0
