@@ -12,7 +12,7 @@ import numpy as np
 from graphexec import pipeline
 from graphexec.errors import DataError, GraphExecError, KernelError, did_you_mean
 from graphexec.graph.graph import Graph
-from graphexec.ir.function import Leaf, Order
+from graphexec.ir.function import Function, Leaf
 from graphexec.ir.spec import shape_text
 from graphexec.lower.program import Program, aligned, aligned_array
 from graphexec.optim.initializers import initial_value
@@ -71,7 +71,7 @@ class Runner:
     """A program bound to its input arrays, ready to be called again and again."""
 
     program: Program
-    order: Order
+    fn: Function
     inputs: dict[str, np.ndarray]
     threads: int = 1
     sizes: tuple[Any, ...] = ()
@@ -141,8 +141,8 @@ class Runner:
     def fail(self, status: int) -> None:
         node = self.program.instructions[int(self.progress[2])].node
         message = node.op.errors.get(status) or f"the kernel failed with status {status}"
-        facts = [f"{p} = {self.order.names[v]!r}   {self.order.specs[v]}" for p, v in zip(node.op.inputs, node.inputs, strict=False)
-                 if 0 <= v < len(self.order.specs)]  # fmt: skip
+        facts = [f"{p} = {self.fn.names[v]!r}   {self.fn.specs[v]}" for p, v in zip(node.op.inputs, node.inputs, strict=False)
+                 if 0 <= v < len(self.fn.specs)]  # fmt: skip
         raise KernelError(
             message, node=node.name, op=node.op.name, source=node.source, facts=facts, todo="Check the values of its operands."
         )
@@ -164,12 +164,12 @@ class Executable:
         self.graph, self.loss, self.optimizer, self.seed = graph, loss, optimizer, seed
         self.threads = default_threads() if threads is None else threads
         self._keep_deltas, self._skip = keep_deltas, skip
-        self._orders = pipeline.Orders(graph, loss, wrt, optimizer, keep_deltas=keep_deltas, skip=skip, recompute=recompute)
+        self._functions = pipeline.Functions(graph, loss, wrt, optimizer, keep_deltas=keep_deltas, skip=skip, recompute=recompute)
         self._state: dict[str, np.ndarray] = {}
-        for leaf in self._orders.forward.of_kind("parameter"):
+        for leaf in self._functions.forward.of_kind("parameter"):
             self._state[leaf.name] = aligned_array(self._first_value(leaf))
-        self.parameters = Parameters({leaf.name: self._state[leaf.name] for leaf in self._orders.forward.of_kind("parameter")})
-        self._inputs: dict[str, Leaf] = {leaf.name: leaf for leaf in self._orders.forward.of_kind("input")}
+        self.parameters = Parameters({leaf.name: self._state[leaf.name] for leaf in self._functions.forward.of_kind("parameter")})
+        self._inputs: dict[str, Leaf] = {leaf.name: leaf for leaf in self._functions.forward.of_kind("input")}
         self._buffers: dict[tuple[Any, ...], dict[str, np.ndarray]] = {}
         self._runners: dict[tuple[Any, ...], Runner] = {}
         self._last: Runner | None = None
@@ -203,10 +203,10 @@ class Executable:
         """The loss, and its gradient with respect to each of ``wrt``, by name."""
         runner = self._bound("gradients", inputs)
         runner.run()
-        order = runner.order
+        fn = runner.fn
         assert self.loss is not None
         self.deltas = Deltas(runner) if self._keep_deltas else {}
-        return runner.array(order.outputs[self.loss]).item(), {n: runner.array(v).copy() for n, v in order.gradients.items()}
+        return runner.array(fn.outputs[self.loss]).item(), {n: runner.array(v).copy() for n, v in fn.gradients.items()}
 
     def step(self, **inputs: Any) -> float:
         """One training step, forward, backward and update, in one native call; the loss before the update."""
@@ -268,18 +268,18 @@ class Executable:
         return self._runners[kind, sizes]
 
     def _lowered(self, kind: str, sizes: tuple[Any, ...]) -> Runner:
-        order = self._orders.sized(kind, dict(sizes))
+        fn = self._functions.sized(kind, dict(sizes))
         buffers = self._buffers.setdefault(sizes, {})
-        for leaf in order.of_kind("input"):
+        for leaf in fn.of_kind("input"):
             if leaf.name not in buffers:
-                spec = order.specs[leaf.value_id]
+                spec = fn.specs[leaf.value_id]
                 buffers[leaf.name] = aligned(spec.nbytes).view(spec.dtype).reshape(spec.shape)
-        for leaf in order.of_kind("parameter"):
+        for leaf in fn.of_kind("parameter"):
             if leaf.name not in self._state:
                 self._state[leaf.name] = aligned_array(np.zeros(tuple(int(n) for n in leaf.shape), leaf.dtype))
-        program = pipeline.lowered(order, self._state | buffers, self.threads, self._skip)
-        runner = Runner(program, order, {n: buffers[n] for n in self._inputs}, self.threads, sizes)
-        runner.results = [(name, runner.array(v)) for name, v in order.outputs.items()]
+        program = pipeline.lowered(fn, self._state | buffers, self.threads, self._skip)
+        runner = Runner(program, fn, {n: buffers[n] for n in self._inputs}, self.threads, sizes)
+        runner.results = [(name, runner.array(v)) for name, v in fn.outputs.items()]
         return runner
 
     # -- state
@@ -303,9 +303,9 @@ class Executable:
         if missing:
             raise DataError(f"the file has no parameter {missing[0]!r}", source=str(path), todo="Was it saved from another graph?")
         if self.optimizer is not None:
-            self._orders.sized("step", {})  # makes the names of its state known
+            self._functions.sized("step", {})  # makes the names of its state known
         for name in arrays:
-            if name not in self._state and name not in self._orders.state_names():
+            if name not in self._state and name not in self._functions.state_names():
                 raise unknown("parameter", name, self._state).at(source=str(path))
         for name, array in arrays.items():
             if name in self.parameters:
@@ -338,15 +338,15 @@ class Deltas(Mapping[str, np.ndarray]):
         self._runner = runner
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._runner.order.deltas:
+        if name not in self._runner.fn.deltas:
             raise KeyError(f"no delta reaches {name!r}")
-        return self._runner.array(self._runner.order.deltas[name]).copy()
+        return self._runner.array(self._runner.fn.deltas[name]).copy()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._runner.order.deltas)
+        return iter(self._runner.fn.deltas)
 
     def __len__(self) -> int:
-        return len(self._runner.order.deltas)
+        return len(self._runner.fn.deltas)
 
 
 def _differing(leaf: Leaf, array: np.ndarray) -> list[str]:

@@ -21,7 +21,7 @@ from graphexec.autodiff.scalar import derive_backward
 from graphexec.errors import DataError, DifferentiationError, GraphExecError, ShapeError, did_you_mean
 from graphexec.graph.graph import Graph, _number_dtype
 from graphexec.ir.builder import call_composite
-from graphexec.ir.function import ABSENT, Leaf, Node, Order
+from graphexec.ir.function import ABSENT, Function, Leaf, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.op import Attributes, CompositeOp, ElementwiseOp, Op, array_spec
 from graphexec.ir.operators import Arithmetic
@@ -60,34 +60,34 @@ class Plain(Arithmetic):
 
 
 def interpret(
-    graph: Graph | Order, inputs: Arrays | None = None, parameters: Arrays | None = None, *, dtype: str | None = None
+    graph: Graph | Function, inputs: Arrays | None = None, parameters: Arrays | None = None, *, dtype: str | None = None
 ) -> dict[str, Array]:
     """Every value of a graph by its name. Parameters that are not given have their ``value`` or their ``init``.
 
     ``dtype="float64"`` runs the whole graph in float64, whatever it declares. *Raises* DataError for arrays that are
     missing, unknown or of the wrong shape, and what the ops raise.
     """
-    order, leaves = prepare(graph, inputs, parameters, dtype)
-    values = forward(order, leaves)
-    return {name: values[v] for v, name in enumerate(order.names) if v in values}
+    fn, leaves = prepare(graph, inputs, parameters, dtype)
+    values = forward(fn, leaves)
+    return {name: values[v] for v, name in enumerate(fn.names) if v in values}
 
 
 def interpret_gradients(
-    graph: Graph | Order, of: str, wrt: Iterable[str] | None = None, inputs: Arrays | None = None, parameters: Arrays | None = None,
-    *, dtype: str | None = None,
+    graph: Graph | Function, of: str, wrt: Iterable[str] | None = None, inputs: Arrays | None = None,
+    parameters: Arrays | None = None, *, dtype: str | None = None,
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:  # fmt: skip
     """Values, gradients of the scalar ``of`` by ``wrt`` (default: the trainable parameters), and all deltas on the way.
 
     *Raises* DifferentiationError where an op on the way has no backward rule; otherwise as :func:`interpret`.
     """
-    order, leaves = prepare(graph, inputs, parameters, dtype)
-    order = expand(order)
-    chosen = [leaf.name for leaf in order.of_kind("parameter") if leaf.trainable] if wrt is None else list(wrt)
-    values, ids = forward(order, leaves), {name: order.value_id(name) for name in chosen}
-    deltas = reverse(order, values, order.value_id(of), list(ids.values()))
+    fn, leaves = prepare(graph, inputs, parameters, dtype)
+    fn = expand(fn)
+    chosen = [leaf.name for leaf in fn.of_kind("parameter") if leaf.trainable] if wrt is None else list(wrt)
+    values, ids = forward(fn, leaves), {name: fn.value_id(name) for name in chosen}
+    deltas = reverse(fn, values, fn.value_id(of), list(ids.values()))
     gradients = {name: deltas[v] if v in deltas else np.zeros_like(values[v]) for name, v in ids.items()}
-    named = {order.names[v]: array for v, array in deltas.items()}
-    return {order.names[v]: array for v, array in values.items()}, gradients, named
+    named = {fn.names[v]: array for v, array in deltas.items()}
+    return {fn.names[v]: array for v, array in values.items()}, gradients, named
 
 
 def evaluate(op: Op, arrays: Sequence[Any], attributes: Attributes) -> tuple[Array, ...]:
@@ -107,23 +107,23 @@ def evaluate_composite(op: Op, arrays: Sequence[Any], attributes: Attributes) ->
 
 
 def prepare(
-    graph: Graph | Order, inputs: Arrays | None, parameters: Arrays | None, dtype: str | None
-) -> tuple[Order, dict[int, Array]]:
+    graph: Graph | Function, inputs: Arrays | None, parameters: Arrays | None, dtype: str | None
+) -> tuple[Function, dict[int, Array]]:
     """The order, inferred for the sizes of the arrays that are given, and the array of each leaf."""
-    order = graph.order() if isinstance(graph, Graph) else graph
+    fn = graph.function() if isinstance(graph, Graph) else graph
     given = {**(inputs or {}), **(parameters or {})}
-    known = [leaf.name for leaf in order.leaves if leaf.kind != "constant"]
+    known = [leaf.name for leaf in fn.leaves if leaf.kind != "constant"]
     for name in given:
         if name not in known:
             hint = did_you_mean(name, known)
             what = f"there is no input or parameter named {name!r}" + (f"; {hint}" if hint else "")
             raise DataError(what, todo=f"Give: {', '.join(known)}.")
     if dtype is not None:
-        order = _in_dtype(order, dtype)
-    leaves = {leaf.value_id: _array(leaf, given) for leaf in order.leaves}
-    pairs = [pair for leaf in order.leaves for pair in zip(leaf.shape, leaves[leaf.value_id].shape, strict=False)]
+        fn = _in_dtype(fn, dtype)
+    leaves = {leaf.value_id: _array(leaf, given) for leaf in fn.leaves}
+    pairs = [pair for leaf in fn.leaves for pair in zip(leaf.shape, leaves[leaf.value_id].shape, strict=False)]
     sizes = Sizes({n: size for n, size in pairs if isinstance(n, str)})
-    for leaf in order.leaves:
+    for leaf in fn.leaves:
         expected, found = tuple(sizes[n] if isinstance(n, str) else n for n in leaf.shape), leaves[leaf.value_id].shape
         if found != expected:
             raise ShapeError(
@@ -131,8 +131,8 @@ def prepare(
                 facts=[f"declared {shape_text(leaf.shape)}", f"expected {shape_text(expected)}"],
                 todo="Give arrays whose sizes agree.",
             )
-    order = infer(order, sizes)
-    return (infer(_in_dtype(expand(order), dtype), sizes) if dtype is not None else order), leaves
+    fn = infer(fn, sizes)
+    return (infer(_in_dtype(expand(fn), dtype), sizes) if dtype is not None else fn), leaves
 
 
 def _array(leaf: Leaf, given: Arrays) -> Array:
@@ -147,11 +147,11 @@ def _array(leaf: Leaf, given: Arrays) -> Array:
     return initial_value(leaf.name, leaf.init, tuple(int(n) for n in leaf.shape), leaf.dtype, 0)
 
 
-def _in_dtype(order: Order, dtype: str) -> Order:
+def _in_dtype(fn: Function, dtype: str) -> Function:
     """The order with floating leaves, and casts to floating types, in another floating type."""
-    leaves = [replace(leaf, dtype=dtype) if DTYPES[leaf.dtype] == "f" else leaf for leaf in order.leaves]
-    nodes = [Node(n.name, n.op, n.inputs, n.outputs, floating_as(n.attributes, dtype), n.source) for n in order.nodes]
-    return order.with_nodes(nodes, leaves=leaves)
+    leaves = [replace(leaf, dtype=dtype) if DTYPES[leaf.dtype] == "f" else leaf for leaf in fn.leaves]
+    nodes = [Node(n.name, n.op, n.inputs, n.outputs, floating_as(n.attributes, dtype), n.source) for n in fn.nodes]
+    return fn.with_nodes(nodes, leaves=leaves)
 
 
 def floating_as(attributes: Attributes, dtype: str) -> dict[str, Any]:
@@ -162,14 +162,14 @@ def floating_as(attributes: Attributes, dtype: str) -> dict[str, Any]:
 # -- forward and back
 
 
-def forward(order: Order, given: Mapping[int, Array]) -> dict[int, Array]:
+def forward(fn: Function, given: Mapping[int, Array]) -> dict[int, Array]:
     """Every value of an order; those that are given, leaves or not, are taken as they are."""
-    values = {leaf.value_id: np.asarray(leaf.value, leaf.dtype) for leaf in order.leaves if leaf.value is not None}
+    values = {leaf.value_id: np.asarray(leaf.value, leaf.dtype) for leaf in fn.leaves if leaf.value is not None}
     values.update(given)
-    for node in order.nodes:
+    for node in fn.nodes:
         arrays = [None if v == ABSENT else values[v] for v in node.inputs]
         try:
-            results = evaluate(node.op, arrays, _with_sizes(node, order).attributes)
+            results = evaluate(node.op, arrays, _with_sizes(node, fn).attributes)
         except GraphExecError as error:
             raise error.at(node=node.name, op=node.op.name, source=node.source) from error.__cause__
         for v, result in zip(node.outputs, results, strict=True):
@@ -177,36 +177,36 @@ def forward(order: Order, given: Mapping[int, Array]) -> dict[int, Array]:
     return values
 
 
-def _with_sizes(node: Node, order: Order) -> Node:
+def _with_sizes(node: Node, fn: Function) -> Node:
     """A node whose attributes name dimensions, as in ``shape=(-1, "batch")``, with their sizes: arrays have no names."""
     if not any(isinstance(value, tuple) and any(isinstance(n, str) for n in value) for value in node.attributes.values()):
         return node
-    sizes = {n.expression: int(n) for v in node.inputs if v != ABSENT for n in order.specs[v].shape if isinstance(n, Size)}
+    sizes = {n.expression: int(n) for v in node.inputs if v != ABSENT for n in fn.specs[v].shape if isinstance(n, Size)}
     attributes = {k: tuple(sizes.get(n, n) for n in v) if isinstance(v, tuple) else v for k, v in node.attributes.items()}
     return Node(node.name, node.op, node.inputs, node.outputs, attributes, node.source)
 
 
-def reverse(order: Order, values: Mapping[int, Array], of: int, wrt: Sequence[int]) -> dict[int, Array]:
+def reverse(fn: Function, values: Mapping[int, Array], of: int, wrt: Sequence[int]) -> dict[int, Array]:
     """The delta of every value between ``wrt`` and ``of``."""
     if values[of].shape != () or values[of].dtype.kind != "f":
-        raise DifferentiationError(f"{order.names[of]!r} is no floating scalar", node=order.names[of], todo="Reduce it first.")
+        raise DifferentiationError(f"{fn.names[of]!r} is no floating scalar", node=fn.names[of], todo="Reduce it first.")
     active = set(wrt)
-    for node in order.nodes:
+    for node in fn.nodes:
         if not active.isdisjoint(node.reads):  # a shape has no derivative
             active.update(v for v in node.outputs if values[v].dtype.kind == "f")
     parts: dict[int, list[Array]] = {of: [np.ones_like(values[of])]}
     deltas: dict[int, Array] = {}
-    for node in reversed(order.nodes):
+    for node in reversed(fn.nodes):
         _settle(node.outputs, parts, deltas)
         if not active.isdisjoint(node.reads) and any(v in deltas for v in node.outputs):
             try:
-                given = _pull_back(_with_sizes(node, order), values, deltas)
+                given = _pull_back(_with_sizes(node, fn), values, deltas)
             except GraphExecError as error:
                 raise error.at(node=node.name, source=node.source) from error.__cause__
             for v, delta in zip(_receivers(node), given, strict=True):
                 if delta is not None and v in active:
                     parts.setdefault(v, []).append(_sum_to(delta, values[v]))
-    _settle((leaf.value_id for leaf in order.leaves), parts, deltas)
+    _settle((leaf.value_id for leaf in fn.leaves), parts, deltas)
     return deltas
 
 

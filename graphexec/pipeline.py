@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from graphexec.autodiff.reverse import differentiate_order
+from graphexec.autodiff.reverse import differentiate_function
 from graphexec.errors import DataError, GraphError
 from graphexec.graph.graph import Graph
-from graphexec.ir.builder import OrderBuilder
-from graphexec.ir.function import Leaf, Node, Order
+from graphexec.ir.builder import FunctionBuilder
+from graphexec.ir.function import Function, Leaf, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.op import Attributes, Op, ViewOp
 from graphexec.ir.registry import registry
@@ -50,7 +50,7 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
-class Orders:
+class Functions:
     """The orders of a graph: ``forward``, ``gradients`` and ``step``, each made when first asked for."""
 
     def __init__(
@@ -60,25 +60,25 @@ class Orders:
         self.optimizer, self.loss, self.wrt = optimizer, loss, wrt
         self._keep_deltas, self._skip = keep_deltas, skip
         with without_collector():
-            self.forward = expand(infer(graph.order(), Sizes()))
+            self.forward = expand(infer(graph.function(), Sizes()))
         if loss is not None:
             self.forward.value_id(loss)
         self._recompute = checked(recompute, self.forward.names)
-        self._made: dict[str, Order] = {}
+        self._made: dict[str, Function] = {}
         if optimizer is not None:
             self.of("step")
 
-    def of(self, kind: str) -> Order:
+    def of(self, kind: str) -> Function:
         """The order of a kind, with unbound sizes. *Raises* DifferentiationError, DataError."""
         if kind not in self._made:
             with without_collector():
                 self._made[kind] = self.finish(self._make(kind))
         return self._made[kind]
 
-    def _make(self, kind: str) -> Order:
-        order = self.forward
+    def _make(self, kind: str) -> Function:
+        fn = self.forward
         if kind == "forward":
-            return order
+            return fn
         if self.loss is None:
             raise DataError(
                 "there is no loss to differentiate", todo="Give gx.compile(graph, loss=...) the name of a scalar value."
@@ -87,7 +87,7 @@ class Orders:
             return self._differentiated(self.wrt)
         if self.optimizer is None:
             raise DataError("there is no optimizer", todo="Give gx.compile(graph, loss=..., optimizer=gx.SGD(lr=0.1)).")
-        names = [leaf.name for leaf in order.of_kind("parameter")]
+        names = [leaf.name for leaf in fn.of_kind("parameter")]
         for name in self.wrt or ():
             if name not in names:
                 raise DataError(
@@ -95,61 +95,61 @@ class Orders:
                 )
         return with_updates(self._differentiated(self.wrt), self.optimizer)
 
-    def _differentiated(self, wrt: Sequence[str] | None) -> Order:
-        order = self.forward
+    def _differentiated(self, wrt: Sequence[str] | None) -> Function:
+        fn = self.forward
         assert self.loss is not None
         if wrt is None:
-            wrt = [leaf.name for leaf in order.of_kind("parameter") if leaf.trainable]
+            wrt = [leaf.name for leaf in fn.of_kind("parameter") if leaf.trainable]
         if not wrt:
             raise GraphError("the graph has no trainable parameter", todo="Name what to differentiate by with wrt=[...].")
-        index = {name: k for k, name in enumerate(order.names)}
+        index = {name: k for k, name in enumerate(fn.names)}
         for name in wrt:
             if name not in index:
-                order.value_id(name)
-        result = differentiate_order(order, index[self.loss], [index[n] for n in wrt])
+                fn.value_id(name)
+        result = differentiate_function(fn, index[self.loss], [index[n] for n in wrt])
         deltas = result.deltas if self._keep_deltas else {}
         result = result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]}, deltas=deltas)
-        return result if self._recompute is None else recompute(result, order.nodes, self._recompute, result.kept)
+        return result if self._recompute is None else recompute(result, fn.nodes, self._recompute, result.kept)
 
-    def finish(self, order: Order) -> Order:
+    def finish(self, fn: Function) -> Function:
         """The order with all passes, but for those that are left out."""
-        return optimize(order, skip=self._skip)
+        return optimize(fn, skip=self._skip)
 
     def state_names(self) -> set[str]:
-        return {leaf.name for order in self._made.values() for leaf in order.of_kind("parameter")}
+        return {leaf.name for fn in self._made.values() for leaf in fn.of_kind("parameter")}
 
-    def sized(self, kind: str, sizes: Mapping[str, int]) -> Order:
+    def sized(self, kind: str, sizes: Mapping[str, int]) -> Function:
         """The order of a kind with its shapes inferred for given sizes."""
-        order = self.of(kind)
-        if not any(isinstance(n, str) for leaf in order.leaves for n in leaf.shape):
-            return order  # without named dimensions there is nothing to infer again
+        fn = self.of(kind)
+        if not any(isinstance(n, str) for leaf in fn.leaves for n in leaf.shape):
+            return fn  # without named dimensions there is nothing to infer again
         with without_collector():
-            return infer(order, Sizes(sizes))
+            return infer(fn, Sizes(sizes))
 
 
-def lowered(order: Order, buffers: Mapping[str, np.ndarray], threads: int, skip: Collection[str] = ()) -> Program:
+def lowered(fn: Function, buffers: Mapping[str, np.ndarray], threads: int, skip: Collection[str] = ()) -> Program:
     """The program of a sized order."""
     with without_collector():
-        return lower(order, buffers, order.kept, threads=threads, reuse=REUSE not in skip)
+        return lower(fn, buffers, fn.kept, threads=threads, reuse=REUSE not in skip)
 
 
-def with_updates(order: Order, optimizer: Optimizer) -> Order:
+def with_updates(fn: Function, optimizer: Optimizer) -> Function:
     """The order with an update node for each gradient, and leaves for the optimizer's state.
 
     A parameter is updated as soon as its gradient is there and nothing reads it any more: the gradient is over before the
     next is made.
     """
-    builder = OrderBuilder(order)
-    due: list[list[Node]] = [[] for _ in range(len(order.nodes) + 1)]
+    builder = FunctionBuilder(fn)
+    due: list[list[Node]] = [[] for _ in range(len(fn.nodes) + 1)]
     step: int | None = None
-    uses = _last_uses(order)
+    uses = _last_uses(fn)
     if "step" in optimizer.op.inputs:
         counter = _state_leaf(builder, "optimizer.step", (), "int64")
         step = builder.add(registry.get("increment"), (counter,), {}, "optimizer.count").outputs[0]
-    for name, gradient in order.gradients.items():
-        parameter = order.leaf(name)
+    for name, gradient in fn.gradients.items():
+        parameter = fn.leaf(name)
         operands = [parameter.value_id, gradient]
-        spec = order.specs[parameter.value_id]
+        spec = fn.specs[parameter.value_id]
         for state in optimizer.op.inputs[2:]:
             if state == "step":
                 assert step is not None
@@ -160,15 +160,15 @@ def with_updates(order: Order, optimizer: Optimizer) -> Order:
         due[max(uses[gradient], uses[parameter.value_id])].append(node)
     counting = [node for node in builder.nodes if node.op is not optimizer.op]
     builder.nodes = [*counting, *due[0]]
-    for node, updates in zip(order.nodes, due[1:], strict=True):
+    for node, updates in zip(fn.nodes, due[1:], strict=True):
         builder.nodes += [node, *updates]
-    return builder.order(order, gradients={}, deltas={})
+    return builder.build(fn, gradients={}, deltas={})
 
 
-def _last_uses(order: Order) -> list[int]:
+def _last_uses(fn: Function) -> list[int]:
     """For each value, how many nodes must have run before it is made and nothing reads its memory any more."""
-    uses, base = [0] * len(order.names), list(range(len(order.names)))
-    for count, node in enumerate(order.nodes, 1):
+    uses, base = [0] * len(fn.names), list(range(len(fn.names)))
+    for count, node in enumerate(fn.nodes, 1):
         for v in node.reads:
             uses[base[v]] = uses[v] = count
         for v in node.outputs:
@@ -178,7 +178,7 @@ def _last_uses(order: Order) -> list[int]:
     return uses
 
 
-def _state_leaf(builder: OrderBuilder, name: str, shape: tuple[int, ...], dtype: str) -> int:
+def _state_leaf(builder: FunctionBuilder, name: str, shape: tuple[int, ...], dtype: str) -> int:
     index = len(builder.names)
     name = builder.fresh(name)
     builder.leaves.append(Leaf(name, "parameter", index, shape, dtype, trainable=False))
@@ -205,19 +205,19 @@ def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:
     names += [op.name, *(f"{op.name}:{k}" for k in range(1, len(op.outputs)))]
     results = tuple(range(first, len(names)))
     node = Node(op.name, op, tuple(inputs), results, dict(attributes))
-    order = Order(op.name, leaves, [node], names, {names[v]: v for v in results})
-    order = optimize(expand(infer(order, {})))
-    program = lower(order, buffers, order.outputs.values())
-    run_once(program, order)
-    arrays_out = tuple(program.array(v).copy() for v in order.outputs.values())
+    fn = Function(op.name, leaves, [node], names, {names[v]: v for v in results})
+    fn = optimize(expand(infer(fn, {})))
+    program = lower(fn, buffers, fn.outputs.values())
+    run_once(program, fn)
+    arrays_out = tuple(program.array(v).copy() for v in fn.outputs.values())
     return arrays_out if len(arrays_out) > 1 else arrays_out[0]
 
 
-def run_once(program: Program, order: Order) -> None:
+def run_once(program: Program, fn: Function) -> None:
     """Runs a program. *Raises* KernelError."""
     from graphexec.executable import Runner
 
-    Runner(program, order, {}).run()
+    Runner(program, fn, {}).run()
 
 
 def _converted(op: Op, operands: Sequence[Any]) -> list[Any]:

@@ -59,7 +59,7 @@ def prepared():
     from graphexec.ir.spec import Sizes
     from graphexec.rewrite.legalize.inline_composites import expand
 
-    return lambda graph, **sizes: expand(infer(graph.order(), Sizes(sizes)))
+    return lambda graph, **sizes: expand(infer(graph.function(), Sizes(sizes)))
 
 
 @pytest.fixture
@@ -71,13 +71,13 @@ def execute():
     from graphexec.executable import Runner
     from graphexec.lower.program import aligned_array, lower
 
-    def run(order, arrays, threads=1, reuse=True):
-        buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in order.leaves if leaf.kind != "constant"}
-        program = lower(order, buffers, order.outputs.values(), threads=threads, reuse=reuse)
+    def run(fn, arrays, threads=1, reuse=True):
+        buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in fn.leaves if leaf.kind != "constant"}
+        program = lower(fn, buffers, fn.outputs.values(), threads=threads, reuse=reuse)
         program.check()
         poison(program)
-        Runner(program, order, {}, threads).run()
-        return {name: program.array(v).copy() for name, v in order.outputs.items()}
+        Runner(program, fn, {}, threads).run()
+        return {name: program.array(v).copy() for name, v in fn.outputs.items()}
 
     return run
 
@@ -88,8 +88,8 @@ def agrees(execute):
 
     from graphexec.interpret import interpret
 
-    def check(graph, order, arrays, rtol=1e-13):
-        expected, found = interpret(graph, arrays), execute(order, arrays)
+    def check(graph, fn, arrays, rtol=1e-13):
+        expected, found = interpret(graph, arrays), execute(fn, arrays)
         for name, array in found.items():
             np.testing.assert_allclose(array, expected[name], rtol=rtol, atol=1e-13, err_msg=name)
             assert array.dtype == expected[name].dtype

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 import graphexec as gx
-from graphexec.autodiff.reverse import differentiate_order
+from graphexec.autodiff.reverse import differentiate_function
 from graphexec.executable import Runner
-from graphexec.ir.function import Leaf, Node, Order
+from graphexec.ir.function import Function, Leaf, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES
@@ -58,32 +58,32 @@ def one_node(op, arrays, attributes=None):
     results = tuple(range(len(names), len(names) + len(op.outputs)))
     names += [f"{op.name} node" if k == 0 else f"{op.name} node:{k}" for k in range(len(results))]
     node = Node(names[results[0]], op, tuple(slots), results, op.check_attributes(attributes or {}))
-    return Order(op.name, leaves, [node], names, {names[v]: v for v in results}), inputs
+    return Function(op.name, leaves, [node], names, {names[v]: v for v in results}), inputs
 
 
 def native(op, arrays, attributes=None):
     """The outputs of an op by its native kernels, always a tuple; fails when an input is modified."""
-    order, inputs = one_node(op, arrays, attributes)
-    return tuple(run_order(order, inputs, updates=bool(op.updates)).values())
+    fn, inputs = one_node(op, arrays, attributes)
+    return tuple(run_function(fn, inputs, updates=bool(op.updates)).values())
 
 
-def run_order(order, inputs, *, parameters=None, keep=None, reuse=True, rewrite=True, sizes=None, updates=False):
+def run_function(fn, inputs, *, parameters=None, keep=None, reuse=True, rewrite=True, sizes=None, updates=False):
     """Values of an order by name, run natively: its outputs and gradients, or the names in ``keep``."""
-    order = infer(order, sizes or {})
-    order = expand(order)
-    wanted = dict(order.outputs) | {f"d_{n}": v for n, v in order.gradients.items()}
+    fn = infer(fn, sizes or {})
+    fn = expand(fn)
+    wanted = dict(fn.outputs) | {f"d_{n}": v for n, v in fn.gradients.items()}
     if keep is not None:
-        wanted = {name: order.value_id(name) for name in keep}
-    keepers = list(wanted.values()) if rewrite else range(len(order.names))
-    order = optimize(order.with_nodes(order.nodes, outputs=wanted), keepers)
-    wanted = {name: order.outputs[name] for name in wanted}
+        wanted = {name: fn.value_id(name) for name in keep}
+    keepers = list(wanted.values()) if rewrite else range(len(fn.names))
+    fn = optimize(fn.with_nodes(fn.nodes, outputs=wanted), keepers)
+    wanted = {name: fn.outputs[name] for name in wanted}
     arrays = {**inputs, **(parameters or {})}
-    buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in order.leaves if leaf.kind != "constant"}
+    buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in fn.leaves if leaf.kind != "constant"}
     before = {name: array.copy() for name, array in buffers.items()}
-    program = lower(infer(order, sizes or {}), buffers, wanted.values(), reuse=reuse)
+    program = lower(infer(fn, sizes or {}), buffers, wanted.values(), reuse=reuse)
     program.check()
     poison(program)
-    Runner(program, order, {}).run()
+    Runner(program, fn, {}).run()
     for name, array in before.items():
         if not updates:
             np.testing.assert_array_equal(buffers[name], array, err_msg=f"{name} was modified")
@@ -99,16 +99,16 @@ def poison(program):
 
 def gradients_by_program(graph, of, wrt, inputs, parameters, **options):
     """(values of ``of``, gradients by name), by the native program of a graph."""
-    order = expand(infer(graph.order(), _sizes(graph, inputs)))
-    result = differentiate_order(order, order.value_id(of), [order.value_id(w) for w in wrt])
+    fn = expand(infer(graph.function(), _sizes(graph, inputs)))
+    result = differentiate_function(fn, fn.value_id(of), [fn.value_id(w) for w in wrt])
     names = {w: result.names[result.gradients[w]] for w in wrt}
-    found = run_order(result, inputs, parameters=parameters, keep=[of, *names.values()], sizes=_sizes(graph, inputs), **options)
+    found = run_function(result, inputs, parameters=parameters, keep=[of, *names.values()], sizes=_sizes(graph, inputs), **options)
     return found[of], {w: found[n] for w, n in names.items()}
 
 
 def _sizes(graph, inputs):
     sizes = {}
-    for leaf in graph.order().of_kind("input"):
+    for leaf in graph.function().of_kind("input"):
         sizes |= {n: size for n, size in zip(leaf.shape, inputs[leaf.name].shape, strict=True) if isinstance(n, str)}
     return sizes
 

@@ -31,7 +31,7 @@ def leaves(graph, **arrays):
 
 
 def inputs_of(graph, arrays):
-    return {leaf.name: arrays[leaf.name] for leaf in graph.order().of_kind("input")}
+    return {leaf.name: arrays[leaf.name] for leaf in graph.function().of_kind("input")}
 
 
 def backpropagate(graph, arrays, wrt, loss="loss"):
@@ -364,7 +364,7 @@ def test_every_topological_order_gives_the_same():
     found = []
     for order in orders:
         g = gx.Graph.from_networkx(as_networkx(nodes, order))
-        names = [node.name for node in g.order().nodes]
+        names = [node.name for node in g.function().nodes]
         if order != list(nodes)[::-1]:
             assert names == [n for n in order if "reads" in nodes[n]], "a topological order is kept as it is"
         exe = gx.compile(g, loss="loss")

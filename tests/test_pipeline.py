@@ -8,7 +8,7 @@ import pytest
 import graphexec as gx
 from graphexec import pipeline
 from graphexec.errors import ShapeError
-from graphexec.ir.builder import OrderBuilder
+from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.infer import infer
 from graphexec.ir.keys import Interner, shape_keys
 from graphexec.ir.registry import registry
@@ -38,8 +38,8 @@ def test_inferred_specs_are_shared_and_named_sizes_kept_apart():
     g = gx.Graph()
     a, b, c = g.input("a", ("n", 2)), g.input("b", (3, 2)), g.input("c", ("n", 2))
     x, y, z = gx.ops.tanh(a), gx.ops.tanh(b), gx.ops.tanh(c)
-    order = infer(g.order(), Sizes({"n": 3}))
-    x, y, z = (order.specs[order.value_id(v.name)] for v in (x, y, z))
+    fn = infer(g.function(), Sizes({"n": 3}))
+    x, y, z = (fn.specs[fn.value_id(v.name)] for v in (x, y, z))
     assert x is z
     assert x is not y
     assert [getattr(n, "expression", None) for n in x.shape] == ["n", None]
@@ -49,9 +49,9 @@ def test_inferred_specs_are_shared_and_named_sizes_kept_apart():
 def test_added_nodes_are_inferred_by_what_their_operands_are():
     g = gx.Graph()
     g.output(g.input("a", ("n", 2)) + 1.0, g.input("b", (3, 2)), g.input("c", (4,)))
-    order = infer(g.order(), Sizes({"n": 3}))
-    builder, add = OrderBuilder(order), registry.get("add")
-    a, b, c = (order.value_id(name) for name in "abc")
+    fn = infer(g.function(), Sizes({"n": 3}))
+    builder, add = FunctionBuilder(fn), registry.get("add")
+    a, b, c = (fn.value_id(name) for name in "abc")
     sums = [builder.add(add, pair, {}).outputs[0] for pair in ((a, a), (b, b), (a, a))]
     first, second, third = (builder.specs[v] for v in sums)
     assert first is third
@@ -63,7 +63,7 @@ def test_added_nodes_are_inferred_by_what_their_operands_are():
 
 def test_only_named_sizes_are_inferred_again(monkeypatch):
     inferred = []
-    monkeypatch.setattr(pipeline, "infer", lambda order, sizes: inferred.append(order.name) or infer(order, sizes))
+    monkeypatch.setattr(pipeline, "infer", lambda fn, sizes: inferred.append(fn.name) or infer(fn, sizes))
     for name, axis in (("plain", 3), ("named", "n")):
         g = gx.Graph(name)
         g.output(gx.ops.tanh(g.input("x", (axis,)), name="y"))
@@ -98,8 +98,8 @@ def calls(nodes, kind):
 
     sys.setprofile(note)
     try:
-        order = pipeline.Orders(g, loss.name, None, gx.SGD(lr=0.1), keep_deltas=False, skip=()).sized(kind, {})
-        plan_memory(lay_out(order), order.kept)
+        fn = pipeline.Functions(g, loss.name, None, gx.SGD(lr=0.1), keep_deltas=False, skip=()).sized(kind, {})
+        plan_memory(lay_out(fn), fn.kept)
     finally:
         sys.setprofile(None)
     return count

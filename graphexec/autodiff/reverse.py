@@ -16,8 +16,8 @@ from typing import Any
 
 from graphexec.errors import DifferentiationError, GraphExecError
 from graphexec.graph.graph import Graph
-from graphexec.ir.builder import OrderBuilder, Traced
-from graphexec.ir.function import ABSENT, Node, Order
+from graphexec.ir.builder import FunctionBuilder, Traced
+from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.op import ElementwiseOp, Op
 from graphexec.ir.registry import registry
@@ -35,62 +35,62 @@ def differentiate(graph: Graph, of: str, wrt: Iterable[str] | None = None) -> Gr
     *Raises* GraphError for an unknown name; DifferentiationError when ``of`` is no scalar or an op on the way has no
     backward rule.
     """
-    order = expand(infer(graph.order(), Sizes()))
-    index = order.value_id(of)
-    names = [leaf.name for leaf in order.of_kind("parameter") if leaf.trainable] if wrt is None else list(wrt)
-    result = differentiate_order(order, index, [order.value_id(name) for name in names])
+    fn = expand(infer(graph.function(), Sizes()))
+    index = fn.value_id(of)
+    names = [leaf.name for leaf in fn.of_kind("parameter") if leaf.trainable] if wrt is None else list(wrt)
+    result = differentiate_function(fn, index, [fn.value_id(name) for name in names])
     outputs = {of: result.value_id(of)} | {result.names[v]: v for v in result.gradients.values()}
     return to_graph(result.with_nodes(result.nodes, outputs=outputs))
 
 
-def differentiate_order(order: Order, of: int, wrt: Sequence[int]) -> Order:
+def differentiate_function(fn: Function, of: int, wrt: Sequence[int]) -> Function:
     """The order with backward nodes, ``gradients`` and ``deltas``; see :func:`differentiate`."""
-    spec = order.specs[of]
+    spec = fn.specs[of]
     if spec.shape != () or DTYPES[spec.dtype] != "f":
         raise DifferentiationError(
-            f"gradients are taken of a floating scalar, and {order.names[of]!r} is {spec}", node=order.names[of],
+            f"gradients are taken of a floating scalar, and {fn.names[of]!r} is {spec}", node=fn.names[of],
             todo="Reduce it first, for example with sum() or a loss with reduction='mean'.",
         )
-    return _Backward(order, of, wrt).run()
+    return _Backward(fn, of, wrt).run()
 
 
 class _Backward:
-    def __init__(self, order: Order, of: int, wrt: Sequence[int]) -> None:
-        self.order, self.of, self.wrt = order, of, wrt
-        self.builder = OrderBuilder(order)
-        self.builder.nodes = list(order.nodes)
+    def __init__(self, fn: Function, of: int, wrt: Sequence[int]) -> None:
+        self.fn, self.of, self.wrt = fn, of, wrt
+        self.builder = FunctionBuilder(fn)
+        self.builder.nodes = list(fn.nodes)
         self.contributions: dict[int, list[int]] = {}
         self.deltas: dict[int, int] = {}
-        self.active = _depends_on(order, wrt)
+        self.active = _depends_on(fn, wrt)
         self.rules: dict[Op, _Rule] = {}
 
-    def run(self) -> Order:
+    def run(self) -> Function:
         for v in self.wrt:
-            if DTYPES[self.order.specs[v].dtype] != "f":
+            if DTYPES[self.fn.specs[v].dtype] != "f":
                 raise DifferentiationError(
-                    f"{self.order.names[v]!r} is {self.order.specs[v].dtype}: only floating values have gradients",
-                    node=self.order.names[v], todo="Leave it out of wrt.",
+                    f"{self.fn.names[v]!r} is {self.fn.specs[v].dtype}: only floating values have gradients",
+                    node=self.fn.names[v], todo="Leave it out of wrt.",
                 )
         if self.of not in self.active:
-            names = ", ".join(repr(self.order.names[v]) for v in self.wrt)
+            names = ", ".join(repr(self.fn.names[v]) for v in self.wrt)
             raise DifferentiationError(
-                f"{self.order.names[self.of]!r} does not depend on {names or 'any parameter'}", node=self.order.names[self.of],
+                f"{self.fn.names[self.of]!r} does not depend on {names or 'any parameter'}", node=self.fn.names[self.of],
                 todo="Name values that it is computed from.",
             )
-        spec = self.order.specs[self.of]
-        self.contributions[self.of] = [self.builder.constant(1.0, spec.dtype, name=f"d_{self.order.names[self.of]}")]
-        for node in reversed(self.order.nodes):
+        spec = self.fn.specs[self.of]
+        self.contributions[self.of] = [self.builder.constant(1.0, spec.dtype, name=f"d_{self.fn.names[self.of]}")]
+        for node in reversed(self.fn.nodes):
             if not self.contributions.keys().isdisjoint(node.outputs):
                 self._visit(node)
-        gradients = {self.order.names[v]: self._gradient(v) for v in self.wrt}
-        for leaf in self.order.leaves:
+        gradients = {self.fn.names[v]: self._gradient(v) for v in self.wrt}
+        for leaf in self.fn.leaves:
             self._sum(leaf.value_id, leaf.name, None)
-        deltas = {self.order.names[v]: d for v, d in self.deltas.items()}
-        return self.builder.order(self.order, gradients=gradients, deltas=deltas)
+        deltas = {self.fn.names[v]: d for v, d in self.deltas.items()}
+        return self.builder.build(self.fn, gradients=gradients, deltas=deltas)
 
     def _visit(self, node: Node) -> None:
         for v in node.outputs:
-            self._sum(v, self.order.names[v], node.source)
+            self._sum(v, self.fn.names[v], node.source)
         if not self.active.isdisjoint(node.reads):
             self.builder.prefix, self.builder.source = f"{node.name}.backward", node.source
             self._apply_rule(node)
@@ -112,10 +112,10 @@ class _Backward:
         return self.deltas[value]
 
     def _gradient(self, value: int) -> int:
-        found = self._sum(value, self.order.names[value], None)
+        found = self._sum(value, self.fn.names[value], None)
         if found is None:
             op = registry.get("zeros_like")
-            found = self.builder.add(op, (value,), op.check_attributes({}), name=f"d_{self.order.names[value]}").outputs[0]
+            found = self.builder.add(op, (value,), op.check_attributes({}), name=f"d_{self.fn.names[value]}").outputs[0]
         return found
 
     def _apply_rule(self, node: Node) -> None:
@@ -129,13 +129,13 @@ class _Backward:
         for value, delta in zip(rule.targets(node), given, strict=True):
             if delta is None or value not in self.active:
                 continue
-            if self.builder.specs[delta] != self.order.specs[value]:
+            if self.builder.specs[delta] != self.fn.specs[value]:
                 delta = self._fitted(node, delta, value)
             self.contributions.setdefault(value, []).append(delta)
 
     def _fitted(self, node: Node, delta: int, value: int) -> int:
         """A contribution summed to its value's shape and converted to its type."""
-        spec = self.order.specs[value]
+        spec = self.fn.specs[value]
         if self.builder.specs[delta].shape != spec.shape:
             sum_to = registry.get("sum_to")
             name = f"{node.name}.backward.sum"
@@ -152,7 +152,7 @@ class _Backward:
             if value in self.deltas and f"d_{output}" not in rule.names:
                 raise DifferentiationError(
                     f"the backward rule of {op.name!r} takes no delta of its output {output!r}", node=node.name, op=op.name,
-                    source=node.source, todo=f"Do not let the loss depend on {self.order.names[value]!r}, or stop its gradient.",
+                    source=node.source, todo=f"Do not let the loss depend on {self.fn.names[value]!r}, or stop its gradient.",
                 )
 
     def _delta_of(self, value: int) -> int:
@@ -264,20 +264,20 @@ class _Rule:
         return [node.inputs[s] for s in self._slots if s < len(node.inputs) and node.inputs[s] != ABSENT]
 
 
-def _depends_on(order: Order, wrt: Sequence[int]) -> set[int]:
+def _depends_on(fn: Function, wrt: Sequence[int]) -> set[int]:
     """The floating values that are computed from one of ``wrt``, and these."""
     active = set(wrt)
-    for node in order.nodes:
+    for node in fn.nodes:
         if not active.isdisjoint(node.reads):
-            active.update([v for v in node.outputs if DTYPES[order.specs[v].dtype] == "f"])
+            active.update([v for v in node.outputs if DTYPES[fn.specs[v].dtype] == "f"])
     return active
 
 
-def to_graph(order: Order) -> Graph:
+def to_graph(fn: Function) -> Graph:
     """An order as a graph again."""
-    graph = Graph(order.name)
+    graph = Graph(fn.name)
     place: dict[int, tuple[str, int]] = {}
-    for leaf in order.leaves:
+    for leaf in fn.leaves:
         place[leaf.value_id] = (leaf.name, 0)
         extra: dict[str, Any] = {} if leaf.value is None else {"value": leaf.value}
         if leaf.init is not None:
@@ -285,16 +285,16 @@ def to_graph(order: Order) -> Graph:
         if not leaf.trainable:
             extra["trainable"] = False
         graph.dag.add_node(leaf.name, op=leaf.kind, shape=leaf.shape, dtype=leaf.dtype, **extra)
-    for node in order.nodes:
+    for node in fn.nodes:
         for k, v in enumerate(node.outputs):
             place[v] = (node.name, k)
         operands = [None if v == ABSENT else place[v] for v in node.inputs]
         extra = {"source": node.source} if node.source else {}
         graph.add_node(node.name, node.op.name, operands, node.attributes, **extra)
-    graph.dag.graph["outputs"] = list(order.outputs)
+    graph.dag.graph["outputs"] = list(fn.outputs)
     for key in ("gradients", "deltas"):
-        named = getattr(order, key)
+        named = getattr(fn, key)
         if named:
-            graph.dag.graph[key] = {name: order.names[v] for name, v in named.items()}
+            graph.dag.graph[key] = {name: fn.names[v] for name, v in named.items()}
     return graph
 

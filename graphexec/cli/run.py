@@ -15,7 +15,7 @@ from graphexec.ir.spec import shape_text
 if TYPE_CHECKING:
     from graphexec.executable import Executable
     from graphexec.graph.graph import Graph
-    from graphexec.ir.function import Order
+    from graphexec.ir.function import Function
 
 SMALL_OUTPUT = 10
 SMALL_DELTA = 8
@@ -92,11 +92,11 @@ def grad(
     check_target(output, [".npz"])
     session = Session(path, settings)
     of = session.required_loss(loss)
-    exe, order = with_every_value(session, of, wrt or _default_wrt(session))
+    exe, fn = with_every_value(session, of, wrt or _default_wrt(session))
     notes = load_weights(exe, weights) if weights else []
     inputs = session.all_inputs(specs)
     values = {n: np.asarray(inputs[n]) for n in inputs} | exe(**inputs)
-    values |= {leaf.name: leaf.value for leaf in order.of_kind("constant") if leaf.value is not None} | dict(exe.parameters)
+    values |= {leaf.name: leaf.value for leaf in fn.of_kind("constant") if leaf.value is not None} | dict(exe.parameters)
     loss_value, gradients = exe.gradients(**inputs)
     deltas = {name: exe.deltas[name] for name in exe.deltas if name in values}
     if output:
@@ -104,19 +104,19 @@ def grad(
         notes.append(f"wrote {output}: {', '.join(gradients)}")
     record = {
         "loss": loss_value,
-        "nodes": _node_records(order, values, deltas),
+        "nodes": _node_records(fn, values, deltas),
         "gradients": {n: _whole(g) for n, g in gradients.items()},
     }
     return Result(_grad_text(of, loss_value, record, deltas, gradients), record, session.notes + notes)
 
 
-def with_every_value(session: Session, loss: str, wrt: Sequence[str] | None) -> tuple[Executable, Order]:
+def with_every_value(session: Session, loss: str, wrt: Sequence[str] | None) -> tuple[Executable, Function]:
     """An executable that keeps every value and every delta."""
     graph = session.graph.copy()
-    order = graph.order()
-    leaves = {leaf.name for leaf in order.leaves}
-    graph.dag.graph["outputs"] = [name for name in order.names if name not in leaves]
-    return session.compile(graph, loss=loss, wrt=wrt, keep_deltas=True), order
+    fn = graph.function()
+    leaves = {leaf.name for leaf in fn.leaves}
+    graph.dag.graph["outputs"] = [name for name in fn.names if name not in leaves]
+    return session.compile(graph, loss=loss, wrt=wrt, keep_deltas=True), fn
 
 
 def _default_wrt(session: Session) -> list[str] | None:
@@ -126,9 +126,9 @@ def _default_wrt(session: Session) -> list[str] | None:
     return [leaf.name for leaf in session.leaves.values() if leaf.dtype.startswith("float")]
 
 
-def _node_records(order: Order, values: Mapping[str, np.ndarray], deltas: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    ops = {leaf.name: leaf.kind for leaf in order.leaves} | {
-        order.names[v]: node.op.name for node in order.nodes for v in node.outputs
+def _node_records(fn: Function, values: Mapping[str, np.ndarray], deltas: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    ops = {leaf.name: leaf.kind for leaf in fn.leaves} | {
+        fn.names[v]: node.op.name for node in fn.nodes for v in node.outputs
     }
     records = []
     for name, op in ops.items():
@@ -229,13 +229,13 @@ def graph_table(graph: Graph) -> tuple[list[tuple[str, ...]], list[dict[str, Any
     from graphexec.ir.infer import infer
     from graphexec.ir.spec import Sizes
 
-    order = infer(graph.order(), Sizes())
+    fn = infer(graph.function(), Sizes())
     rows: list[tuple[str, ...]] = []
     records = []
     marked = set(graph.outputs)
 
     def add(name: str, op: str, operands: list[str], attributes: Mapping[str, Any], value: int) -> None:
-        spec = order.specs[value]
+        spec = fn.specs[value]
         text = ", ".join([*operands, *(f"{k}={v!r}" for k, v in attributes.items())])
         rows.append((name + (" *" if name in marked else ""), op, text, shape_text(spec.shape), spec.dtype))
         shape = [n.expression if hasattr(n, "expression") else int(n) for n in spec.shape]
@@ -251,10 +251,10 @@ def graph_table(graph: Graph) -> tuple[list[tuple[str, ...]], list[dict[str, Any
             }
         )
 
-    for leaf in order.leaves:
+    for leaf in fn.leaves:
         add(leaf.name, leaf.kind, [], {"init": leaf.init} if leaf.init else {}, leaf.value_id)
-    for node in order.nodes:
-        operands = ["none" if v == ABSENT else order.names[v] for v in node.inputs]
+    for node in fn.nodes:
+        operands = ["none" if v == ABSENT else fn.names[v] for v in node.inputs]
         for value in node.outputs:
-            add(order.names[value], node.op.name, operands, node.op.non_defaults(node.attributes), value)
+            add(fn.names[value], node.op.name, operands, node.op.non_defaults(node.attributes), value)
     return rows, records

@@ -164,8 +164,8 @@ class Session:
         if given is not None or "loss" in self.train:
             name: str = self.train["loss"] if given is None else given
             return self.graph[name].name
-        order = infer(self.graph.order(), Sizes())
-        found = [n for n, v in order.outputs.items() if order.specs[v].shape == () and DTYPES[order.specs[v].dtype] == "f"]
+        fn = infer(self.graph.function(), Sizes())
+        found = [n for n, v in fn.outputs.items() if fn.specs[v].shape == () and DTYPES[fn.specs[v].dtype] == "f"]
         return found[0] if len(found) == 1 else None
 
     def required_loss(self, given: str | None = None) -> str:
@@ -190,7 +190,7 @@ class Session:
 
     @property
     def has_parameters(self) -> bool:
-        return any(leaf.trainable for leaf in self.graph.order().of_kind("parameter"))
+        return any(leaf.trainable for leaf in self.graph.function().of_kind("parameter"))
 
     def compile_kind(self, kind: str) -> Executable:
         if kind == "forward":

@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from tabulate import tabulate
 
-from graphexec.autodiff.reverse import differentiate_order
+from graphexec.autodiff.reverse import differentiate_function
 from graphexec.errors import GradientMismatch, GraphExecError
 from graphexec.executable import Runner
 from graphexec.gradcheck.problem import Problem, draw, draw_operands, higher, pose_graph, pose_op
 from graphexec.graph.graph import Graph
 from graphexec.interpret import forward, reverse
-from graphexec.ir.function import ABSENT, Order
+from graphexec.ir.function import ABSENT, Function
 from graphexec.ir.infer import infer
 from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
@@ -145,7 +145,7 @@ def _mismatch(problem: Problem, worst: Check, report: GradientReport) -> Gradien
     if problem.target.startswith("graph"):
         node, op = _culprit(problem, report.tolerance)
     else:
-        op = problem.order.name
+        op = problem.fn.name
     facts = [
         f"{worst.rule} gradient by {worst.operand!r} at {worst.where}: {worst.analytic:.9g}",
         f"central difference: {worst.numeric:.9g}   (relative error {worst.error:.1e}, tolerance {report.tolerance:.0e})",
@@ -158,8 +158,8 @@ def _mismatch(problem: Problem, worst: Check, report: GradientReport) -> Gradien
 
 def _culprit(problem: Problem, tolerance: float) -> tuple[str | None, str | None]:
     """The first node whose own rule is wrong on the values that it has in the graph."""
-    values = forward(problem.order, problem.leaves)
-    for node in problem.order.nodes:
+    values = forward(problem.fn, problem.leaves)
+    for node in problem.fn.nodes:
         arrays = [None if v == ABSENT else values[v] for v in node.inputs]
         try:
             own = pose_op(node.op, arrays, node.attributes, np.random.default_rng(0))
@@ -171,10 +171,10 @@ def _culprit(problem: Problem, tolerance: float) -> tuple[str | None, str | None
 
 
 def _compare(problem: Problem, rng: Generator, tolerance: float) -> list[Check]:
-    values = forward(problem.order, problem.leaves)
-    deltas = reverse(problem.order, values, problem.of, list(problem.wrt.values()))
+    values = forward(problem.fn, problem.leaves)
+    deltas = reverse(problem.fn, values, problem.of, list(problem.wrt.values()))
     plain = {v: deltas.get(v, np.zeros_like(values[v])) for v in problem.wrt.values()}
-    native = native_gradients(problem.order, problem.of, list(problem.wrt.values()), problem.leaves, problem.skip)
+    native = native_gradients(problem.fn, problem.of, list(problem.wrt.values()), problem.leaves, problem.skip)
     rounding = 1e-6 * max(abs(float(values[problem.of])), 1.0)
     checks = []
     for name, v in problem.wrt.items():
@@ -209,7 +209,7 @@ class _Probe(NamedTuple):
 def _numeric(problem: Problem, value: int, at: Array, direction: Array) -> _Probe:
     def f(steps: int) -> float:
         moved = {**problem.leaves, value: at + steps * STEP * direction}
-        return float(forward(problem.order, moved)[problem.of])
+        return float(forward(problem.fn, moved)[problem.of])
 
     low2, low, mid, high, high2 = (f(k) for k in (-2, -1, 0, 1, 2))
     slopes = np.diff([low2, low, mid, high, high2]) / STEP
@@ -218,16 +218,16 @@ def _numeric(problem: Problem, value: int, at: Array, direction: Array) -> _Prob
 
 
 def native_gradients(
-    order: Order, of: int, wrt: Sequence[int], leaves: Mapping[int, Array], skip: Collection[str] = ()
+    fn: Function, of: int, wrt: Sequence[int], leaves: Mapping[int, Array], skip: Collection[str] = ()
 ) -> dict[int, Array]:
     """The gradients by a native program that keeps every value."""
-    result = differentiate_order(order, of, wrt)
+    result = differentiate_function(fn, of, wrt)
     result = rewrite(result, range(len(result.names)), skip)
-    arrays = {leaf.name: leaves[leaf.value_id] for leaf in order.leaves if leaf.kind != "constant"}
-    named = [(leaf.shape, leaves[leaf.value_id].shape) for leaf in order.leaves if leaf.value_id in leaves]
+    arrays = {leaf.name: leaves[leaf.value_id] for leaf in fn.leaves if leaf.kind != "constant"}
+    named = [(leaf.shape, leaves[leaf.value_id].shape) for leaf in fn.leaves if leaf.value_id in leaves]
     sizes = {n: m for shape, found in named for n, m in zip(shape, found, strict=True) if isinstance(n, str)}
     buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in result.leaves if leaf.kind != "constant"}
     result = infer(result, sizes)
     program = lower(result, buffers, result.gradients.values(), reuse=REUSE not in skip)
     Runner(program, result, {}).run()
-    return {v: program.array(result.gradients[order.names[v]]).copy() for v in wrt}
+    return {v: program.array(result.gradients[fn.names[v]]).copy() for v in wrt}

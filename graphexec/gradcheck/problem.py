@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphexec.autodiff.reverse import differentiate_order
+from graphexec.autodiff.reverse import differentiate_function
 from graphexec.errors import DataError, DifferentiationError
 from graphexec.graph.graph import Graph
 from graphexec.interpret import asked_deltas, floating_as, prepare
-from graphexec.ir.builder import OrderBuilder, Traced
-from graphexec.ir.function import ABSENT, Leaf, Order
+from graphexec.ir.builder import FunctionBuilder, Traced
+from graphexec.ir.function import ABSENT, Function, Leaf
 from graphexec.ir.op import CompositeOp, KernelOp, Op
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES, TensorSpec
@@ -59,7 +59,7 @@ class Problem(NamedTuple):
     """A scalar value of an order in float64, what to differentiate it by, and arrays for the leaves."""
 
     target: str
-    order: Order
+    fn: Function
     of: int
     wrt: dict[str, int]
     leaves: dict[int, Array]
@@ -69,7 +69,7 @@ class Problem(NamedTuple):
 
 
 def pose_op(op: Op, arrays: Sequence[Array | None], attributes: Mapping[str, Any], rng: Generator) -> Problem:
-    builder = OrderBuilder(Order(op.name, [], [], [], {}), [])
+    builder = FunctionBuilder(Function(op.name, [], [], [], {}), [])
     leaves: dict[int, Array] = {}
     values = [None if a is None else _leaf(builder, leaves, op.input_name(k), a) for k, a in enumerate(arrays)]
     wrt = {v.name: v.index for k, v in enumerate(values) if v is not None and _differentiable(op, k) and v.dtype == "float64"}
@@ -81,22 +81,22 @@ def pose_op(op: Op, arrays: Sequence[Array | None], attributes: Mapping[str, Any
         todo = "It says differentiable=False, or has no floating operand or output."
         raise DifferentiationError(f"op {op.name!r} has no gradient to check", op=op.name, todo=todo)
     total = _weighted(builder, leaves, floating, rng)
-    order = expand(builder.order(Order(op.name, [], [], [], {})))
-    return Problem(f"op {op.name!r}", order, order.value_id(total.name), wrt, leaves, True)
+    fn = expand(builder.build(Function(op.name, [], [], [], {})))
+    return Problem(f"op {op.name!r}", fn, fn.value_id(total.name), wrt, leaves, True)
 
 
 def higher(problem: Problem, derivative: int, rng: Generator) -> Problem:
     """The problem of the gradient's gradient: the first gradients, reduced to one number by random weights."""
     for _ in range(derivative - 1):
-        first = differentiate_order(problem.order, problem.of, list(problem.wrt.values()))
-        builder, leaves = OrderBuilder(first), dict(problem.leaves)
+        first = differentiate_function(problem.fn, problem.of, list(problem.wrt.values()))
+        builder, leaves = FunctionBuilder(first), dict(problem.leaves)
         builder.nodes = list(first.nodes)
         total = _weighted(builder, leaves, [builder.value(g) for g in first.gradients.values()], rng)
-        problem = problem._replace(order=builder.order(problem.order), of=total.index, leaves=leaves)
+        problem = problem._replace(fn=builder.build(problem.fn), of=total.index, leaves=leaves)
     return problem
 
 
-def _leaf(builder: OrderBuilder, leaves: dict[int, Array], name: str, array: Array) -> Traced:
+def _leaf(builder: FunctionBuilder, leaves: dict[int, Array], name: str, array: Array) -> Traced:
     if array.dtype.kind == "f":
         array = array.astype("float64")
     index, name = len(builder.names), builder.fresh(name)
@@ -107,7 +107,7 @@ def _leaf(builder: OrderBuilder, leaves: dict[int, Array], name: str, array: Arr
     return Traced(builder, index)
 
 
-def _weighted(builder: OrderBuilder, leaves: dict[int, Array], values: Sequence[Any], rng: Generator) -> Any:
+def _weighted(builder: FunctionBuilder, leaves: dict[int, Array], values: Sequence[Any], rng: Generator) -> Any:
     """The sum of all entries of values, each times a weight of its own, away from 0."""
     sums = []
     for value in values:
@@ -123,27 +123,27 @@ def _differentiable(op: Op, slot: int) -> bool:
 def pose_graph(
     graph: Graph, of: str | None, wrt: Sequence[str] | None, inputs: Arrays, parameters: Arrays, rng: Generator
 ) -> Problem:
-    plain = graph.order()
+    plain = graph.function()
     drawn = {leaf.name: _draw_leaf(leaf, rng) for leaf in plain.of_kind("input") if leaf.name not in inputs}
-    order, leaves = prepare(plain, {**inputs, **drawn}, parameters, "float64")
+    fn, leaves = prepare(plain, {**inputs, **drawn}, parameters, "float64")
     if of is None:
-        scalars = [n for n, v in order.outputs.items() if order.specs[v].shape == () and DTYPES[order.specs[v].dtype] == "f"]
+        scalars = [n for n, v in fn.outputs.items() if fn.specs[v].shape == () and DTYPES[fn.specs[v].dtype] == "f"]
         if len(scalars) != 1:
             raise DataError(
-                f"the graph has {len(scalars)} scalar floating outputs", facts=[f"outputs: {', '.join(order.outputs) or 'none'}"],
+                f"the graph has {len(scalars)} scalar floating outputs", facts=[f"outputs: {', '.join(fn.outputs) or 'none'}"],
                 todo="Name the value to differentiate with of=.",
             )
         of = scalars[0]
     if wrt is None:
-        reached = _reached(order, order.value_id(of))
-        floating = [leaf for leaf in order.leaves if leaf.kind != "constant" and leaf.trainable and DTYPES[leaf.dtype] == "f"]
+        reached = _reached(fn, fn.value_id(of))
+        floating = [leaf for leaf in fn.leaves if leaf.kind != "constant" and leaf.trainable and DTYPES[leaf.dtype] == "f"]
         wrt = [leaf.name for leaf in floating if leaf.value_id in reached]
-    return Problem(f"graph {graph.name!r}", order, order.value_id(of), {n: order.value_id(n) for n in wrt}, leaves, bool(drawn))
+    return Problem(f"graph {graph.name!r}", fn, fn.value_id(of), {n: fn.value_id(n) for n in wrt}, leaves, bool(drawn))
 
 
-def _reached(order: Order, of: int) -> set[int]:
+def _reached(fn: Function, of: int) -> set[int]:
     reached = {of}
-    for node in reversed(order.nodes):
+    for node in reversed(fn.nodes):
         if not reached.isdisjoint(node.outputs):
             reached.update(v for v in node.inputs if v != ABSENT)
     return reached

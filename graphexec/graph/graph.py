@@ -89,10 +89,10 @@ class Graph:
         """The value of that name, with its shape inferred. *Raises* GraphError for an unknown name."""
         from graphexec.ir.infer import infer
 
-        order = infer(self.order(), Sizes())
-        index = order.value_id(name)
+        fn = infer(self.function(), Sizes())
+        index = fn.value_id(name)
         node, _, output = name.rpartition(":") if name not in self.dag else (name, "", "0")
-        return Value(self, node, int(output), order.specs[index])
+        return Value(self, node, int(output), fn.specs[index])
 
     # -- building
 
@@ -245,14 +245,14 @@ class Graph:
             graph.dag.graph["outputs"] = list(outputs)
         elif not graph.dag.graph.get("outputs"):
             graph.dag.graph["outputs"] = [n for n, d in graph.dag.out_degree() if d == 0]
-        graph.order()
+        graph.function()
         return graph
 
-    def order(self) -> Any:
+    def function(self) -> Any:
         """The nodes in deterministic topological order, as the compiler reads them; see `graphexec.ir.function`."""
-        from graphexec.ir.function import order_of
+        from graphexec.ir.function import function_of
 
-        return order_of(self)
+        return function_of(self)
 
     def copy(self) -> Graph:
         """The same graph, to be changed on its own."""
@@ -265,7 +265,7 @@ class Graph:
         """Finds what is wrong before anything runs. *Raises* GraphError, CycleError, OpError, ShapeError, DtypeError."""
         from graphexec.ir.infer import infer
 
-        infer(self.order(), Sizes())
+        infer(self.function(), Sizes())
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the graph as a file, by extension: .yaml, .yml or .json."""

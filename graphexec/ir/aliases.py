@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from graphexec.ir.function import Node, Order
+from graphexec.ir.function import Function, Node
 from graphexec.ir.op import ViewOp
 
 
 class Updates:
     """Knows in whose memory each value lies, and whose memory is written over."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, fn: Function) -> None:
         self._base: dict[int, int] = {}
         self.written: set[int] = set()
         """The values whose memory is written over, none of them a view."""
-        if not any(node.op.updates for node in order.nodes):
+        if not any(node.op.updates for node in fn.nodes):
             return
-        for node in order.nodes:
+        for node in fn.nodes:
             if isinstance(node.op, ViewOp):
                 self._base[node.outputs[0]] = self.base(node.inputs[0])
             elif node.op.updates:

@@ -1,4 +1,4 @@
-"""OrderBuilder: adds nodes to an order by calling ops on traced values.
+"""FunctionBuilder: adds nodes to an order by calling ops on traced values.
 
 Backward rules and composite ops are Python functions of values. Called with :class:`Traced` values they write nodes
 straight into an order, each inferred as it is added, without the cost of a NetworkX graph between.
@@ -13,7 +13,7 @@ import numpy as np
 
 from graphexec.errors import GraphExecError
 from graphexec.graph.graph import _number_dtype, describe_operands, value_name
-from graphexec.ir.function import ABSENT, Leaf, Node, Order
+from graphexec.ir.function import ABSENT, Function, Leaf, Node
 from graphexec.ir.keys import Interner, freeze
 from graphexec.ir.op import Op
 from graphexec.ir.operators import Arithmetic
@@ -25,7 +25,7 @@ class Traced(Arithmetic):
 
     __slots__ = ("builder", "index")
 
-    def __init__(self, builder: OrderBuilder, index: int) -> None:
+    def __init__(self, builder: FunctionBuilder, index: int) -> None:
         self.builder, self.index = builder, index
 
     @property
@@ -42,15 +42,15 @@ class Traced(Arithmetic):
         return builder.apply(op, operands, attributes, name)
 
 
-class OrderBuilder:
+class FunctionBuilder:
     """Grows an order; ``prefix`` and ``source`` name and place the nodes that are added."""
 
-    def __init__(self, order: Order, specs: Iterable[TensorSpec] | None = None) -> None:
-        self.leaves = list(order.leaves)
+    def __init__(self, fn: Function, specs: Iterable[TensorSpec] | None = None) -> None:
+        self.leaves = list(fn.leaves)
         self.nodes: list[Node] = []
-        self.names: list[str] = list(order.names)
-        self.specs: list[TensorSpec] = list(order.specs if specs is None else specs)
-        self.taken = set(order.names)
+        self.names: list[str] = list(fn.names)
+        self.specs: list[TensorSpec] = list(fn.specs if specs is None else specs)
+        self.taken = set(fn.names)
         self.prefix, self.source = "", None  # type: tuple[str, str | None]
         self._counts: dict[str, int] = {}
         self._known: dict[Any, tuple[TensorSpec, ...]] = {}  # by the ids of operands' specs, of which none goes
@@ -125,7 +125,7 @@ class OrderBuilder:
         self.taken.add(name)
         return name
 
-    def order(self, like: Order, **changes: Any) -> Order:
+    def build(self, like: Function, **changes: Any) -> Function:
         """The order as it stands, with the rest of ``like``."""
         return like.with_nodes(self.nodes, leaves=self.leaves, names=self.names, specs=self.specs, **changes)
 
@@ -143,7 +143,7 @@ def trace_composite(op: Op, specs: Sequence[TensorSpec | None], attributes: Mapp
             leaves.append(Leaf(name, "input", len(names), spec.shape, spec.dtype))
             names.append(name)
             known.append(spec)
-    builder = OrderBuilder(Order(op.name, leaves, [], names, {}), known)
+    builder = FunctionBuilder(Function(op.name, leaves, [], names, {}), known)
     results = call_composite(op, builder.values(inputs), attributes)
     return tuple(r.spec for r in results)
 

@@ -75,7 +75,7 @@ class Leaf:
 
 
 @dataclass(frozen=True)
-class Order:
+class Function:
     """Leaves first, then nodes, each after what it reads.
 
     ``names`` and ``specs`` go by value number; ``outputs`` are the values that a run gives, by name; ``gradients``
@@ -121,7 +121,7 @@ class Order:
         """Values that can be read after a run."""
         return [*self.outputs.values(), *self.gradients.values(), *self.deltas.values()]
 
-    def with_nodes(self, nodes: list[Node], **changes: Any) -> Order:
+    def with_nodes(self, nodes: list[Node], **changes: Any) -> Function:
         return replace(self, nodes=nodes, **changes)
 
     def renumbered(self, numbers: Mapping[int, int]) -> dict[str, dict[str, int]]:
@@ -130,7 +130,7 @@ class Order:
         return {kind: {name: numbers.get(v, v) for name, v in values.items()} for kind, values in named.items()}
 
 
-def order_of(graph: Graph) -> Order:
+def function_of(graph: Graph) -> Function:
     """Reads a graph's dag. *Raises* CycleError, GraphError, OpError when it is not well formed."""
     dag = graph.dag
     leaves: list[Leaf] = []
@@ -162,7 +162,7 @@ def order_of(graph: Graph) -> Order:
             raise error.at(node=name, op=op.name, source=attributes.get("source")) from None
         nodes.append(Node(name, op, inputs, tuple(range(begin, len(names))), checked, attributes.get("source")))
     outputs = {str(o): _output(str(o), first, names) for o in dag.graph.get("outputs", ())}
-    return Order(graph.name, leaves, nodes, names, outputs)
+    return Function(graph.name, leaves, nodes, names, outputs)
 
 
 def topological(dag: nx.MultiDiGraph[Any]) -> list[str]:
@@ -271,10 +271,10 @@ def _output(name: str, first: Mapping[str, int], names: Sequence[str]) -> int:
     raise unknown_name(name, names)
 
 
-def consumers(order: Order, values: Iterable[int] | None = None) -> list[list[int]]:
+def consumers(fn: Function, values: Iterable[int] | None = None) -> list[list[int]]:
     """For each value, the positions of the nodes that read it, ascending, once for each operand slot."""
-    readers: list[list[int]] = [[] for _ in order.names]
-    for position, node in enumerate(order.nodes):
+    readers: list[list[int]] = [[] for _ in fn.names]
+    for position, node in enumerate(fn.nodes):
         for value in node.inputs:
             if value != ABSENT:
                 readers[value].append(position)

@@ -8,41 +8,41 @@ from typing import Any
 
 from graphexec.errors import GraphExecError
 from graphexec.graph.graph import describe_operands
-from graphexec.ir.function import ABSENT, Order
+from graphexec.ir.function import ABSENT, Function
 from graphexec.ir.keys import Interner, freeze
 from graphexec.ir.op import Op
 from graphexec.ir.spec import Sizes, TensorSpec
 
 
-def infer(order: Order, sizes: Mapping[str, int]) -> Order:
+def infer(fn: Function, sizes: Mapping[str, int]) -> Function:
     """The order with ``specs`` filled in, named dimensions bound to ``sizes``; those that have no size get a probe.
 
     Nodes with the same op, attributes and operand specs are worked out once, so a graph of 100,000 nodes costs little
     more than reading them. *Raises* ShapeError, DtypeError, OpError naming the node and its operands.
     """
     bound = sizes if isinstance(sizes, Sizes) else Sizes(sizes)
-    specs: list[TensorSpec] = [None] * len(order.names)  # type: ignore[list-item]
+    specs: list[TensorSpec] = [None] * len(fn.names)  # type: ignore[list-item]
     interner = Interner()
-    for leaf in order.leaves:
+    for leaf in fn.leaves:
         specs[leaf.value_id] = interner.intern(TensorSpec(bound.bind(leaf.shape), leaf.dtype))
     known: dict[Any, tuple[TensorSpec, ...]] = {}
-    for node in order.nodes:
+    for node in fn.nodes:
         key = (node.op, *[id(specs[v]) if v != ABSENT else ABSENT for v in node.inputs], freeze(node.attributes))
         found = known.get(key)
         if found is None:
             operands = [specs[v] if v != ABSENT else None for v in node.inputs]
-            known[key] = found = interner.all(_infer_node(node.op, operands, node.attributes, order, node))
+            known[key] = found = interner.all(_infer_node(node.op, operands, node.attributes, fn, node))
         for value, spec in zip(node.outputs, found, strict=True):
             specs[value] = spec
-    return replace(order, specs=specs)
+    return replace(fn, specs=specs)
 
 
 def _infer_node(
-    op: Op, operands: list[TensorSpec | None], attributes: Mapping[str, Any], order: Order, node: Any
+    op: Op, operands: list[TensorSpec | None], attributes: Mapping[str, Any], fn: Function, node: Any
 ) -> tuple[TensorSpec, ...]:
     try:
         return op.infer(operands, attributes)
     except GraphExecError as error:
-        names = [order.names[v] if v != ABSENT else None for v in node.inputs]
+        names = [fn.names[v] if v != ABSENT else None for v in node.inputs]
         error.node = None
         raise describe_operands(error, op, operands, names).at(node=node.name, op=op.name, source=node.source) from None

@@ -190,9 +190,9 @@ def _one_by_one(sizes: list[int], begin: list[int], end: list[int]) -> list[int]
 def _largest_first(blocks: _Blocks) -> list[int]:
     """Each block at the lowest place that is free during its life. Source: Pisarchyk and Lee, 2020, "greedy by size"."""
     sizes, born, last = (np.array(x, np.int64) for x in (blocks.sizes, blocks.born, blocks.last))
-    order = np.lexsort((born, -sizes))
+    largest = np.lexsort((born, -sizes))
     offsets, placed = np.zeros(len(sizes), np.int64), np.zeros(len(sizes), bool)
-    for block in order:
+    for block in largest:
         beside = np.flatnonzero(placed & (born <= last[block]) & (last >= born[block]))
         beside = beside[np.argsort(offsets[beside], kind="stable")]
         starts = np.append(offsets[beside], np.iinfo(np.int64).max)

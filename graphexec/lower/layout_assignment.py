@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphexec.codegen.elementwise import CHUNK
-from graphexec.ir.function import ABSENT, Node, Order
+from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.gemm_epilogue import ProductOp
 from graphexec.ir.op import ElementwiseOp, KernelOp, Op, ShapeOp, ViewOp
@@ -29,7 +29,7 @@ class Layout:
     compute, copies among them.
     """
 
-    order: Order
+    fn: Function
     steps: list[Node] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     specs: list[TensorSpec] = field(default_factory=list)
@@ -48,20 +48,20 @@ class Layout:
 _NO_VIEW = View((), ())
 
 
-def lay_out(order: Order) -> Layout:
+def lay_out(fn: Function) -> Layout:
     """The layout of an inferred order without composite ops."""
-    count = len(order.names)
-    layout = Layout(order, [], list(order.names), list(order.specs), [_NO_VIEW] * count, [-1] * count)
-    for leaf in order.leaves:
-        spec = order.specs[leaf.value_id]
+    count = len(fn.names)
+    layout = Layout(fn, [], list(fn.names), list(fn.specs), [_NO_VIEW] * count, [-1] * count)
+    for leaf in fn.leaves:
+        spec = fn.specs[leaf.value_id]
         _place(layout, leaf.value_id, spec, persistent=True)
         if leaf.kind == "constant":
             assert leaf.value is not None
             layout.constants[layout.storage[leaf.value_id]] = np.ascontiguousarray(leaf.value, dtype=leaf.dtype)
-    places = _places(order)
+    places = _places(fn)
     copies: dict[int, int] = {}
     contiguous: dict[TensorSpec, tuple[View, int]] = {}  # with the bytes that it takes
-    for node in order.nodes:
+    for node in fn.nodes:
         op = node.op
         if isinstance(op, ViewOp):
             _look(layout, node, copies)
@@ -197,21 +197,21 @@ _Where = tuple[int, int, int, int]
 """Part of a concatenation: (whole, axis, start, stop)."""
 
 
-def _places(order: Order) -> dict[int, _Where]:
+def _places(fn: Function) -> dict[int, _Where]:
     """Values that may be computed inside the concatenation that reads them."""
     places: dict[int, _Where] = {}
-    joins = [n for n in order.nodes if n.op.name == "concat"]
+    joins = [n for n in fn.nodes if n.op.name == "concat"]
     if not joins:
         return places
-    maker = {v: n for n in order.nodes for v in n.outputs}
+    maker = {v: n for n in fn.nodes for v in n.outputs}
     for node in joins:
-        whole = order.specs[node.outputs[0]]
+        whole = fn.specs[node.outputs[0]]
         axis, at = node.attributes["axis"] % whole.ndim, 0
         for part in node.inputs:
-            width = int(order.specs[part].shape[axis])
+            width = int(fn.specs[part].shape[axis])
             inside = View.contiguous(whole.shape).slice(axis, at, at + width)
             source = part
-            while inside.is_contiguous and source in maker and _same_elements(maker[source], order):
+            while inside.is_contiguous and source in maker and _same_elements(maker[source], fn):
                 source = maker[source].inputs[0]
             made = maker.get(source)
             if (
@@ -227,12 +227,12 @@ def _places(order: Order) -> dict[int, _Where]:
     return places
 
 
-def _same_elements(node: Node, order: Order) -> bool:
+def _same_elements(node: Node, fn: Function) -> bool:
     """Whether a node is a view of all of a contiguous value, in its order."""
-    if not isinstance(node.op, ViewOp) or order.specs[node.inputs[0]].size != order.specs[node.outputs[0]].size:
+    if not isinstance(node.op, ViewOp) or fn.specs[node.inputs[0]].size != fn.specs[node.outputs[0]].size:
         return False
-    specs = [None if v == ABSENT else order.specs[v] for v in node.inputs]
-    view = node.op.view(View.contiguous(order.specs[node.inputs[0]].shape), specs, node.attributes)
+    specs = [None if v == ABSENT else fn.specs[v] for v in node.inputs]
+    view = node.op.view(View.contiguous(fn.specs[node.inputs[0]].shape), specs, node.attributes)
     return view.is_contiguous and view.offset == 0
 
 

@@ -16,7 +16,7 @@ from graphexec.codegen import kernels
 from graphexec.codegen.elementwise import BLOCK, CHUNK, SHORT_ROW, Operand, Ref
 from graphexec.codegen.kernels import Close, Kernel
 from graphexec.errors import GraphExecError
-from graphexec.ir.function import ABSENT, Node, Order
+from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp, RowsOp, ref_of
 from graphexec.ir.fused.gemm_epilogue import ProductOp
 from graphexec.ir.fused.horizontal import MultiTensorOp
@@ -51,7 +51,7 @@ class Instruction(NamedTuple):
 class Program:
     """A lowered order: ``table`` has a row (kernel, record, flags) for each instruction."""
 
-    order: Order
+    fn: Function
     layout: Layout
     memory: MemoryPlan
     instructions: list[Instruction]
@@ -142,14 +142,14 @@ class Program:
 
 
 def lower(
-    order: Order, buffers: Mapping[str, np.ndarray], keep: Iterable[int] = (), *, threads: int = 1, reuse: bool = True
+    fn: Function, buffers: Mapping[str, np.ndarray], keep: Iterable[int] = (), *, threads: int = 1, reuse: bool = True
 ) -> Program:
     """Lowers an inferred order without composite ops.
 
     ``buffers`` holds the arrays of its inputs and parameters by name, which stay where they are; values in ``keep``
     can be read after a run. *Raises* PluginError when a kernel does not compile.
     """
-    layout = lay_out(order)
+    layout = lay_out(fn)
     memory = plan_memory(layout, keep, reuse=reuse)
     arena = aligned(memory.arena)
     held = _held(layout, buffers)
@@ -157,7 +157,7 @@ def lower(
     addresses = np.where(offsets >= 0, arena.ctypes.data + offsets, 0)
     for storage, array in held.items():
         addresses[storage] = array.ctypes.data
-    program = Program(order, layout, memory, [], np.empty((0, 3), np.int64), np.empty(0, np.int64), arena, addresses, held)
+    program = Program(fn, layout, memory, [], np.empty((0, 3), np.int64), np.empty(0, np.int64), arena, addresses, held)
     _fill(program, threads)
     return program
 
@@ -178,7 +178,7 @@ def aligned_array(array: np.ndarray) -> np.ndarray:
 
 def _held(layout: Layout, buffers: Mapping[str, np.ndarray]) -> dict[int, np.ndarray]:
     held = {s: aligned_array(a) for s, a in layout.constants.items()}
-    for leaf in layout.order.leaves:
+    for leaf in layout.fn.leaves:
         if leaf.kind != "constant":
             array = buffers[leaf.name]
             spec = layout.specs[leaf.value_id]
@@ -267,8 +267,8 @@ def _read_values(program: Program) -> set[int]:
     layout = program.layout
     if len(layout.steps) > _VARIANTS_BELOW:
         return set(range(len(layout.names)))
-    read = set(program.order.kept)
-    for node in layout.order.nodes:
+    read = set(program.fn.kept)
+    for node in layout.fn.nodes:
         read.update(node.inputs)
     for node in layout.steps:
         read.update(node.inputs)
@@ -379,20 +379,20 @@ def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
             row = n
         else:
             along = False  # rows too short for lanes of their own: the lanes are rows
-    order = kept + reduced if along else kept[:-1] + reduced + kept[-1:]
+    nest = kept + reduced if along else kept[:-1] + reduced + kept[-1:]
     if along and not reduced:
-        order = [*kept, (1, 0, 0)]
+        nest = [*kept, (1, 0, 0)]
     dtype = layout.specs[node.outputs[0]].dtype
-    load = Operand(layout.specs[node.inputs[0]].dtype, movement(order[-1][1]))
-    store = Operand(dtype, movement(order[-1][2]))
+    load = Operand(layout.specs[node.inputs[0]].dtype, movement(nest[-1][1]))
+    store = Operand(dtype, movement(nest[-1][2]))
     count_reduced = len(reduced) or int(along)
     count_kept = len(kept) - (not along)
     kernel = kernels.reduction_kernel(op, (), (load,), Ref("load", 0), (), store, dtype, count_kept, count_reduced, along, row)
-    record = Record(n for n, _, _ in order)
-    record.operand((False, 0), [s * itemsize(load.dtype) for _, s, _ in order], load)
-    record.operand((True, 0), [s * itemsize(dtype) for _, _, s in order], store)
-    units = order[0][0] if count_kept else order[-1][0] / BLOCK
-    work, cuts = product(n for n, _, _ in order) * 0.2, record.cut(0, 1) if count_kept else ()
+    record = Record(n for n, _, _ in nest)
+    record.operand((False, 0), [s * itemsize(load.dtype) for _, s, _ in nest], load)
+    record.operand((True, 0), [s * itemsize(dtype) for _, _, s in nest], store)
+    units = nest[0][0] if count_kept else nest[-1][0] / BLOCK
+    work, cuts = product(n for n, _, _ in nest) * 0.2, record.cut(0, 1) if count_kept else ()
     return record.template(kernel, work, shareable=not along or bool(kept), units=units, cuts=cuts)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from graphexec.errors import DataError, did_you_mean
-from graphexec.ir.function import Order
+from graphexec.ir.function import Function
 from graphexec.rewrite.fusion.decompose import unfold
 from graphexec.rewrite.fusion.elementwise import fuse
 from graphexec.rewrite.fusion.gemm_epilogue import epilogue
@@ -29,17 +29,17 @@ from graphexec.rewrite.simplify.hoist_shape_operands import early_likes
 from graphexec.rewrite.simplify.rank1_matmul import outer_products
 from graphexec.rewrite.simplify.transpose_folding import turned_products
 
-Pass = Callable[[Order, list[int]], Order]
+Pass = Callable[[Function, list[int]], Function]
 
 PASSES: dict[str, Pass] = {
-    "slices_to_concat": lambda order, keep: slices_to_concat(order),  # needs sums whole, as `required` does not leave them
-    "required": lambda order, keep: required(order, keep),
+    "slices_to_concat": lambda fn, keep: slices_to_concat(fn),  # needs sums whole, as `required` does not leave them
+    "required": lambda fn, keep: required(fn, keep),
     "turned_products": turned_products,
-    "unfold": lambda order, keep: unfold(order),
+    "unfold": lambda fn, keep: unfold(fn),
     "fold": fold,  # after what adds transpositions and casts, of which some undo others
-    "early_likes": lambda order, keep: early_likes(order),  # before merge: nodes that borrow one shape from two values are equal
+    "early_likes": lambda fn, keep: early_likes(fn),  # before merge: nodes that borrow one shape from two values are equal
     "merge": merge,  # before accumulate: a product that is needed twice is no term to be added in place
-    "outer_products": lambda order, keep: outer_products(order),
+    "outer_products": lambda fn, keep: outer_products(fn),
     "accumulate": accumulate,
     "prune": prune,
     "recompute_cheap": recompute_cheap,  # after merge, which would undo it
@@ -57,12 +57,12 @@ OPTIONAL = (*(name for name in PASSES if name not in ALWAYS), REUSE)
 """What can be left out; `optimize=False` leaves out all."""
 
 
-def required(order: Order, keep: Iterable[int] = ()) -> Order:
+def required(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with only the passes that lowering needs: what `optimize=False` runs."""
-    return pairwise(last_axis(same_types(prune(order, keep))))
+    return pairwise(last_axis(same_types(prune(fn, keep))))
 
 
-def optimize(order: Order, keep: Iterable[int] = (), skip: Collection[str] = ()) -> Order:
+def optimize(fn: Function, keep: Iterable[int] = (), skip: Collection[str] = ()) -> Function:
     """The order as it is lowered: values in ``keep`` stay, names of outputs, gradients and deltas stay.
 
     Passes named in ``skip`` are left out.
@@ -70,8 +70,8 @@ def optimize(order: Order, keep: Iterable[int] = (), skip: Collection[str] = ())
     keep = list(keep)
     for name, run in PASSES.items():
         if name not in skip:
-            order = run(order, keep)
-    return order
+            fn = run(fn, keep)
+    return fn
 
 
 def skipped(optimize: bool, skip_passes: str | Iterable[str]) -> frozenset[str]:

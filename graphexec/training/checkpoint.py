@@ -159,8 +159,8 @@ def _optimizer(exe: Executable) -> str | None:
 
 def _state_names(exe: Executable) -> set[str]:
     if exe.optimizer is not None:
-        exe._orders.of("step")  # makes the names of its state known
-    return exe._orders.state_names() | set(exe.parameters)
+        exe._functions.of("step")  # makes the names of its state known
+    return exe._functions.state_names() | set(exe.parameters)
 
 
 def strict(value: Any) -> Any:

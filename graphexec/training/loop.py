@@ -18,8 +18,8 @@ import numpy as np
 
 from graphexec import pipeline
 from graphexec.errors import DataError
-from graphexec.ir.builder import OrderBuilder
-from graphexec.ir.function import Leaf, Node, Order
+from graphexec.ir.builder import FunctionBuilder
+from graphexec.ir.function import Function, Leaf, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import Size, Sizes, TensorSpec, shape_text
@@ -93,7 +93,7 @@ class Passes:
         batch = self.rows if batch_size is None else min(batch_size, self.rows)
         self.whole, rest = divmod(self.rows, batch) if batch else (0, 0)
         self.steps = self.whole + (rest > 0)
-        self.order, self.key = np.arange(self.rows, dtype=np.int64), np.zeros(2, np.int64)
+        self.permutation, self.key = np.arange(self.rows, dtype=np.int64), np.zeros(2, np.int64)
         self._shuffler = self._shuffling() if shuffle else None
         self.cursor = np.zeros((), np.int64)
         self.totals = {name: np.zeros((), np.float64) for name in self.wanted}
@@ -121,29 +121,31 @@ class Passes:
         """The program that draws the order of rows; see the op `shuffle`."""
         from graphexec.executable import Runner
 
-        nothing = Order("shuffle", [], [], [], {})
-        builder = OrderBuilder(nothing)
-        leaves = _leaf(builder, "epoch.order", self.order.shape, "int64"), _leaf(builder, "epoch.key", self.key.shape, "int64")
-        builder.add(registry.get("shuffle"), leaves, {}, "epoch.shuffle")
-        order = infer(builder.order(nothing), Sizes({}))
-        return Runner(pipeline.lowered(order, {"epoch.order": self.order, "epoch.key": self.key}, 1), order, {}, 1)
+        nothing = Function("shuffle", [], [], [], {})
+        builder = FunctionBuilder(nothing)
+        permutation = _leaf(builder, "epoch.order", self.permutation.shape, "int64")
+        key = _leaf(builder, "epoch.key", self.key.shape, "int64")
+        builder.add(registry.get("shuffle"), (permutation, key), {}, "epoch.shuffle")
+        fn = infer(builder.build(nothing), Sizes({}))
+        return Runner(pipeline.lowered(fn, {"epoch.order": self.permutation, "epoch.key": self.key}, 1), fn, {}, 1)
 
     def _runner(self, kind: str, batch: int) -> Runner:
         from graphexec.executable import Runner
 
-        order = self._order(kind, batch)
-        fixed = {"epoch.order": self.order, "epoch.cursor": self.cursor} | {f"epoch.total.{n}": t for n, t in self.totals.items()}
-        for leaf in order.of_kind("parameter"):
+        fn = self._order(kind, batch)
+        fixed = {"epoch.order": self.permutation, "epoch.cursor": self.cursor}
+        fixed |= {f"epoch.total.{n}": t for n, t in self.totals.items()}
+        for leaf in fn.of_kind("parameter"):
             if not leaf.name.startswith("epoch.") and leaf.name not in self.exe._state:
                 self.exe._state[leaf.name] = aligned_array(np.zeros(tuple(int(n) for n in leaf.shape), leaf.dtype))
-        program = pipeline.lowered(order, self.exe._state | self.arrays | fixed, self.exe.threads, self.exe._skip)
-        return Runner(program, order, {}, self.exe.threads)
+        program = pipeline.lowered(fn, self.exe._state | self.arrays | fixed, self.exe.threads, self.exe._skip)
+        return Runner(program, fn, {}, self.exe.threads)
 
-    def _order(self, kind: str, batch: int) -> Order:
+    def _order(self, kind: str, batch: int) -> Function:
         """The order of a step or of an evaluation, with its inputs taken from the data and its values added up."""
-        base = _evaluation(self.exe, self.wanted) if kind == "evaluate" else self.exe._orders.of(kind)
+        base = _evaluation(self.exe, self.wanted) if kind == "evaluate" else self.exe._functions.of(kind)
         nodes, moved = _take_nodes(base, self.arrays, self.dimension, batch)
-        builder = OrderBuilder(moved)
+        builder = FunctionBuilder(moved)
         builder.nodes = nodes + list(base.nodes)
         cursor = next((leaf.value_id for leaf in moved.leaves if leaf.name == "epoch.cursor"), None)
         for name, value in self.wanted.items():
@@ -152,20 +154,20 @@ class Passes:
             builder.add(registry.get("accumulate"), (total, source), {"weight": float(batch)}, f"epoch.{name}")
         if cursor is not None:
             builder.add(registry.get("advance"), (cursor,), {"by": batch}, "epoch.next")
-        order = builder.order(moved)
+        fn = builder.build(moved)
         sizes = {n: int(s) for n, s in _sizes(self.exe, self.arrays).items()}
         if self.dimension is not None:
             sizes[self.dimension] = batch
-        return infer(order, Sizes(sizes))
+        return infer(fn, Sizes(sizes))
 
 
-def _evaluation(exe: Executable, wanted: Mapping[str, str]) -> Order:
-    forward = exe._orders.forward
+def _evaluation(exe: Executable, wanted: Mapping[str, str]) -> Function:
+    forward = exe._functions.forward
     outputs = {name: forward.value_id(name) for name in wanted.values()}
     for name, value in outputs.items():
         if forward.specs[value].shape != ():
             raise DataError(f"metric {name!r} is {forward.specs[value]}, not a scalar", todo="Reduce it with mean().")
-    return exe._orders.finish(forward.with_nodes(forward.nodes, outputs=outputs))
+    return exe._functions.finish(forward.with_nodes(forward.nodes, outputs=outputs))
 
 
 def _rows(exe: Executable, data: Mapping[str, Any]) -> tuple[str | None, int, dict[str, np.ndarray]]:
@@ -198,27 +200,27 @@ def _sizes(exe: Executable, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
     return sizes
 
 
-def _take_nodes(base: Order, arrays: Mapping[str, np.ndarray], dimension: str | None, batch: int) -> tuple[list[Node], Order]:
+def _take_nodes(base: Function, arrays: Mapping[str, np.ndarray], dimension: str | None, batch: int) -> tuple[list[Node], Function]:
     """Nodes that fill in the inputs from the data, and the order whose leaves are the data instead."""
-    builder = OrderBuilder(base)
+    builder = FunctionBuilder(base)
     builder.leaves = []
     nodes: list[Node] = []
     taken = [leaf for leaf in base.leaves if leaf.kind == "input" and f"epoch.data.{leaf.name}" in arrays]
     rest = [leaf for leaf in base.leaves if leaf not in taken]
     if taken:
         rows = arrays[f"epoch.data.{taken[0].name}"].shape[0]
-        order = _leaf(builder, "epoch.order", (rows,), "int64")
+        permutation = _leaf(builder, "epoch.order", (rows,), "int64")
         cursor = _leaf(builder, "epoch.cursor", (), "int64")
         op = registry.get("take_batch")
     for leaf in taken:
         data = arrays[f"epoch.data.{leaf.name}"]
         source = _leaf(builder, f"epoch.data.{leaf.name}", data.shape, leaf.dtype)
         attributes = {"batch": Size(batch, dimension or "batch")}
-        nodes.append(Node(leaf.name, op, (source, order, cursor), (leaf.value_id,), attributes))
+        nodes.append(Node(leaf.name, op, (source, permutation, cursor), (leaf.value_id,), attributes))
     return nodes, base.with_nodes(base.nodes, leaves=[*rest, *builder.leaves], names=builder.names, specs=builder.specs)
 
 
-def _leaf(builder: OrderBuilder, name: str, shape: tuple[int, ...], dtype: str) -> int:
+def _leaf(builder: FunctionBuilder, name: str, shape: tuple[int, ...], dtype: str) -> int:
     index = len(builder.names)
     builder.leaves.append(Leaf(name, "parameter", index, tuple(int(n) for n in shape), dtype, trainable=False))
     builder.names.append(name)

@@ -161,7 +161,7 @@ def test_commands_that_compile_leave_out_passes(call, net, monkeypatch, argument
 
     ran = []
     for name, run in rewrite.PASSES.items():
-        monkeypatch.setitem(rewrite.PASSES, name, lambda order, keep, name=name, run=run: (ran.append(name), run(order, keep))[1])
+        monkeypatch.setitem(rewrite.PASSES, name, lambda fn, keep, name=name, run=run: (ran.append(name), run(fn, keep))[1])
     call(arguments[0], net, *arguments[1:], *options, "--quiet")
     left_out = set(rewrite.OPTIONAL) if options == ("--no-optimize",) else {"fuse", "merge"}
     assert set(ran) == rewrite.PASSES.keys() - left_out

@@ -64,14 +64,14 @@ train:
 
 def meaning(graph):
     """All that a graph says, as data that compares; NaN equals NaN, 1 differs from 1.0 and True."""
-    order = graph.order()
+    fn = graph.function()
     leaves = [
         (f.name, f.kind, f.shape, f.dtype, f.init or ("zeros" if f.value is None and f.kind == "parameter" else None), f.trainable,
          None if f.value is None else (f.value.dtype.name, f.value.shape, repr(f.value.tolist())))
-        for kind in ("input", "parameter", "constant") for f in order.of_kind(kind)
+        for kind in ("input", "parameter", "constant") for f in fn.of_kind(kind)
     ]  # fmt: skip
     nodes = [
-        (n.name, n.op.name, [order.names[v] if v >= 0 else None for v in n.inputs], repr(n.attributes)) for n in order.nodes
+        (n.name, n.op.name, [fn.names[v] if v >= 0 else None for v in n.inputs], repr(n.attributes)) for n in fn.nodes
     ]
     kept = {k: v for k, v in graph.dag.graph.items() if k in ("gradients", "deltas", "train")}
     return {"name": graph.name, "leaves": leaves, "nodes": nodes, "outputs": graph.outputs, **kept}
@@ -169,7 +169,7 @@ def test_optional_operands_and_operands_by_name(op_with_options):
         "  a: graphfile_test(x, z=y)\n  b: graphfile_test(x, null, y)\n  c: {op: graphfile_test, inputs: [x, null, y]}\n"
         "  d: graphfile_test(x, y)\n"
     )
-    inputs = {n.name: n.inputs for n in graph.order().nodes}
+    inputs = {n.name: n.inputs for n in graph.function().nodes}
     assert inputs == {"a": (0, -1, 1), "b": (0, -1, 1), "c": (0, -1, 1), "d": (0, 1)}
     assert_survives(graph)
 
@@ -346,7 +346,7 @@ def test_a_graph_that_was_differentiated_survives():
     x, w = g.input("x", (1, 2)), g.parameter("w", (2, 1), init="ones")
     g.output(gx.ops.reshape(gx.ops.swish(x) @ w, shape=(), name="loss"))
     d = gx.differentiate(g, of="loss", wrt=["x", "w"])
-    assert any(".backward" in n.op.name for n in d.order().nodes)
+    assert any(".backward" in n.op.name for n in d.function().nodes)
     assert_survives(d)
 
 

@@ -46,11 +46,11 @@ def test_a_copy_is_made_once(prepared, agrees, rng):
     g = gx.Graph("copy")
     t = ops.transpose(g.input("x", (2, 3), "float64"))
     g.output(ops.reshape(t, shape=(6,), name="a"), ops.reshape(t, shape=(1, 6), name="b"))
-    order = prepared(g)
-    layout = lay_out(order)
+    fn = prepared(g)
+    layout = lay_out(fn)
     assert names_of(layout) == ["copy"]
     assert layout.storage[at(layout, "a")] == layout.storage[at(layout, "b")]
-    agrees(g, order, {"x": rng.standard_normal((2, 3))})
+    agrees(g, fn, {"x": rng.standard_normal((2, 3))})
 
 
 def test_a_product_reads_its_transposed_operand_where_it_lies(prepared):
@@ -66,8 +66,8 @@ def test_parts_of_a_concatenation_are_computed_where_it_lies(prepared, agrees, r
     x = g.input("x", (4, 6), "float64")
     rows = [ops.concat(ops.sin(x * k), ops.exp(x - k), axis=1, name=f"row_{k}") for k in range(3)]
     g.output(ops.concat(*(ops.expand_dims(r, axis=0) for r in rows), axis=0, name="y"))
-    order = prepared(g)
-    layout = lay_out(order)
+    fn = prepared(g)
+    layout = lay_out(fn)
     assert "copy" not in names_of(layout)
     y = at(layout, "y")
     assert layout.specs[y].shape == (3, 4, 12)
@@ -75,7 +75,7 @@ def test_parts_of_a_concatenation_are_computed_where_it_lies(prepared, agrees, r
         row = at(layout, f"row_{k}")
         assert layout.storage[row] == layout.storage[y]
         assert layout.views[row].offset == 48 * k
-    agrees(g, order, {"x": rng.standard_normal((4, 6))})
+    agrees(g, fn, {"x": rng.standard_normal((4, 6))})
 
 
 def test_a_part_of_two_concatenations_is_copied_into_one(prepared, agrees, rng):
@@ -83,9 +83,9 @@ def test_a_part_of_two_concatenations_is_copied_into_one(prepared, agrees, rng):
     x = g.input("x", (4, 6), "float64")
     part = ops.concat(ops.sin(x), ops.exp(x), axis=0, name="part")
     g.output(ops.concat(part, ops.tanh(x), axis=0), ops.concat(ops.cos(x), part, axis=0), part)
-    order = prepared(g)
-    assert names_of(lay_out(order)).count("copy") == 1
-    agrees(g, order, {"x": rng.standard_normal((4, 6))})
+    fn = prepared(g)
+    assert names_of(lay_out(fn)).count("copy") == 1
+    agrees(g, fn, {"x": rng.standard_normal((4, 6))})
 
 
 def test_an_update_writes_over_its_parameter(prepared):
@@ -118,31 +118,31 @@ def plain(length=4, shape=(100,)):
 
 
 def test_a_chain_runs_in_place(prepared):
-    order = prepared(plain())
-    layout = lay_out(order)
-    plan = plan_memory(layout, order.outputs.values())
+    fn = prepared(plain())
+    layout = lay_out(fn)
+    plan = plan_memory(layout, fn.outputs.values())
     size = -(-800 // ALIGNMENT) * ALIGNMENT
     assert plan.arena == size
     assert plan.without_reuse == 4 * size
-    assert {plan.offsets[layout.storage[v]] for n in order.nodes for v in n.outputs} == {0}
-    assert plan.offsets[layout.storage[order.value_id("x")]] == -1
+    assert {plan.offsets[layout.storage[v]] for n in fn.nodes for v in n.outputs} == {0}
+    assert plan.offsets[layout.storage[fn.value_id("x")]] == -1
 
 
 def test_without_reuse_each_value_has_its_own_memory(prepared):
-    order = prepared(plain())
-    layout = lay_out(order)
-    plan = plan_memory(layout, order.outputs.values(), reuse=False)
+    fn = prepared(plain())
+    layout = lay_out(fn)
+    plan = plan_memory(layout, fn.outputs.values(), reuse=False)
     offsets = [o for o in plan.offsets if o >= 0]
     assert len(set(offsets)) == len(offsets) == 4
     assert plan.arena == plan.without_reuse
 
 
 def test_what_is_kept_is_not_overwritten(prepared):
-    order = prepared(plain())
-    layout = lay_out(order)
-    kept = [order.value_id("t0"), order.value_id("t2")]
-    plan = plan_memory(layout, [*kept, *order.outputs.values()])
-    places = {plan.offsets[layout.storage[v]] for v in [*kept, *order.outputs.values()]}
+    fn = prepared(plain())
+    layout = lay_out(fn)
+    kept = [fn.value_id("t0"), fn.value_id("t2")]
+    plan = plan_memory(layout, [*kept, *fn.outputs.values()])
+    places = {plan.offsets[layout.storage[v]] for v in [*kept, *fn.outputs.values()]}
     assert len(places) == 3
 
 
@@ -150,10 +150,10 @@ def test_a_product_does_not_write_over_what_it_reads(prepared):
     g = gx.Graph("product")
     t = ops.tanh(g.input("x", (8, 8)), name="t")
     g.output(ops.matmul(t, t, name="z"))
-    order = prepared(g)
-    layout = lay_out(order)
-    plan = plan_memory(layout, order.outputs.values())
-    assert plan.offsets[layout.storage[order.value_id("t")]] != plan.offsets[layout.storage[order.value_id("z")]]
+    fn = prepared(g)
+    layout = lay_out(fn)
+    plan = plan_memory(layout, fn.outputs.values())
+    assert plan.offsets[layout.storage[fn.value_id("t")]] != plan.offsets[layout.storage[fn.value_id("z")]]
 
 
 def test_every_buffer_starts_on_a_cache_line(prepared):
@@ -166,10 +166,10 @@ def test_every_buffer_starts_on_a_cache_line(prepared):
 def test_no_two_live_values_overlap(seed, prepared):
     """Lifetimes and places by brute force, against the plan of a random graph."""
     random = RandomGraph(seed, "float64", size=30)
-    order = optimize(prepared(random.graph, batch=random.batch))
-    layout = lay_out(order)
-    keep = {layout.storage[v] for v in order.outputs.values()}
-    plan = plan_memory(layout, order.outputs.values())
+    fn = optimize(prepared(random.graph, batch=random.batch))
+    layout = lay_out(fn)
+    keep = {layout.storage[v] for v in fn.outputs.values()}
+    plan = plan_memory(layout, fn.outputs.values())
     born, last = {}, {}
     for position, step in enumerate(layout.steps):
         for value in step.outputs:
@@ -186,8 +186,8 @@ def test_no_two_live_values_overlap(seed, prepared):
                 start, other = plan.offsets[a], plan.offsets[b]
                 assert start + layout.bytes[a] <= other or other + layout.bytes[b] <= start, (layout.names, a, b)
     arrays = {**random.inputs, **random.parameters}
-    buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in order.leaves if leaf.kind != "constant"}
-    lower(order, buffers, order.outputs.values()).check()
+    buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in fn.leaves if leaf.kind != "constant"}
+    lower(fn, buffers, fn.outputs.values()).check()
 
 
 # -- places
@@ -233,9 +233,9 @@ def test_against_time_a_block_that_comes_late_and_stays_fits():
 
 def step_of(graph, **options):
     """Layout and memory of a training step; no kernel is made."""
-    order = gx.compile(graph, loss="loss", optimizer="sgd(lr=0.1)", **options)._orders.sized("step", {})
-    layout = lay_out(order)
-    return layout, plan_memory(layout, order.outputs.values(), reuse=options.get("optimize", True))
+    fn = gx.compile(graph, loss="loss", optimizer="sgd(lr=0.1)", **options)._functions.sized("step", {})
+    layout = lay_out(fn)
+    return layout, plan_memory(layout, fn.outputs.values(), reuse=options.get("optimize", True))
 
 
 def deep(layers, side=8):
@@ -302,8 +302,8 @@ def two_values():
     return g
 
 
-def program_of(order):
-    return lower(order, {"x": aligned_array(np.ones(100))}, order.outputs.values())
+def program_of(fn):
+    return lower(fn, {"x": aligned_array(np.ones(100))}, fn.outputs.values())
 
 
 def test_the_checker_finds_a_value_that_is_overwritten(prepared):

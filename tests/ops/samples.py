@@ -35,9 +35,9 @@ def integers(shape: tuple[int, ...], low: int = -3, high: int = 4, /, kind: str 
     return Sample(lambda rng, dtype: [rng.integers(low, high, shape).astype(kind)], attributes)
 
 
-def permuted(order: tuple[int, ...], key: tuple[int, ...]) -> Sample:
+def permuted(fn: tuple[int, ...], key: tuple[int, ...]) -> Sample:
     """An order of rows, whatever it is, and what the next is drawn from."""
-    return Sample(lambda rng, dtype: [rng.integers(-9, 9, order), rng.integers(-(2**63), 2**63, key)])
+    return Sample(lambda rng, dtype: [rng.integers(-9, 9, fn), rng.integers(-(2**63), 2**63, key)])
 
 
 def spread(*shapes: tuple[int, ...], **attributes: Any) -> Sample:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from helpers import assert_close, dtypes_of, load_samples, native, one_node, registered, run_order, scale_of
+from helpers import assert_close, dtypes_of, load_samples, native, one_node, registered, run_function, scale_of
 
-from graphexec.autodiff.reverse import differentiate_order
+from graphexec.autodiff.reverse import differentiate_function
 from graphexec.errors import DifferentiationError, GradientMismatch, GraphExecError, OpError
 from graphexec.gradcheck import check_gradient, draw_operands
 from graphexec.interpret import asked_deltas, evaluate, interpret, interpret_gradients
@@ -91,10 +91,10 @@ def same(op, arrays, attributes, what):
     kept, attributes = copies(arrays), op.check_attributes(attributes)
     expected = evaluate(op, copies(arrays), attributes)
     actual = native(op, arrays, attributes)
-    order = infer(one_node(op, arrays, attributes)[0], {})
+    fn = infer(one_node(op, arrays, attributes)[0], {})
     scale = scale_of(*arrays, *expected)
     for k, (found, wanted) in enumerate(zip(actual, expected, strict=True)):
-        spec = order.specs[order.nodes[0].outputs[k]]
+        spec = fn.specs[fn.nodes[0].outputs[k]]
         assert found.shape == spec.shape
         assert found.dtype == spec.dtype
         assert_close(found, wanted, f"{op.name} {what}: output {op.outputs[k]!r}", scale)
@@ -221,8 +221,8 @@ def test_operands_through_views(op, make, attributes, dtype, rng):
     arrays = operands(make, rng, dtype)
     expected = evaluate(op, copies(arrays), op.check_attributes(attributes))
     for how in (transposed, backwards):
-        order, inputs = viewed(op, arrays, attributes, how)
-        found = run_order(order, inputs, rewrite=False)
+        fn, inputs = viewed(op, arrays, attributes, how)
+        found = run_function(fn, inputs, rewrite=False)
         for actual, wanted in zip(found.values(), expected, strict=True):
             assert_close(actual, wanted, f"{op.name} {how.__name__}", scale_of(wanted))
 
@@ -241,11 +241,11 @@ def backwards(array):
 
 def viewed(op, arrays, attributes, how):
     """A graph order in which every operand is a view of an input."""
-    from graphexec.ir.builder import OrderBuilder
-    from graphexec.ir.function import Leaf, Order
+    from graphexec.ir.builder import FunctionBuilder
+    from graphexec.ir.function import Function, Leaf
     from graphexec.ir.spec import TensorSpec
 
-    builder = OrderBuilder(Order(op.name, [], [], [], {}), [])
+    builder = FunctionBuilder(Function(op.name, [], [], [], {}), [])
     values, inputs = [], {}
     for slot, array in enumerate(arrays):
         if array is None:
@@ -261,7 +261,7 @@ def viewed(op, arrays, attributes, how):
         inputs[name] = stored
     results = builder.apply(op, values, op.check_attributes(attributes))
     results = results if isinstance(results, tuple) else (results,)
-    return builder.order(Order(op.name, [], [], [], {}), outputs={r.name: r.index for r in results}), inputs
+    return builder.build(Function(op.name, [], [], [], {}), outputs={r.name: r.index for r in results}), inputs
 
 
 # -- gradients
@@ -278,30 +278,30 @@ def test_gradient(op, make, attributes, dtype, rng):
 def test_gradient_in_float32(op, make, attributes, dtype, rng):
     """The native rule in float32 against the un-jitted one."""
     arrays = operands(make, rng, dtype)
-    order, inputs = one_node(op, arrays, attributes)
-    order, of, wrt, inputs = summed(order, inputs)
-    _, expected, _ = interpret_gradients(order, of, wrt, inputs)
-    result = differentiate_order(order, order.value_id(of), [order.value_id(w) for w in wrt])
+    fn, inputs = one_node(op, arrays, attributes)
+    fn, of, wrt, inputs = summed(fn, inputs)
+    _, expected, _ = interpret_gradients(fn, of, wrt, inputs)
+    result = differentiate_function(fn, fn.value_id(of), [fn.value_id(w) for w in wrt])
     names = {w: result.names[result.gradients[w]] for w in wrt}
-    found = run_order(result, inputs, keep=names.values(), rewrite=False)
+    found = run_function(result, inputs, keep=names.values(), rewrite=False)
     for w in wrt:
         assert_close(found[names[w]], expected[w], f"{op.name}: gradient of {w}", scale_of(expected[w]))
 
 
-def summed(order, inputs):
+def summed(fn, inputs):
     """An order with its outputs reduced to a number, Σ sin(out) in the order's own types; what to differentiate by."""
-    from graphexec.ir.builder import OrderBuilder
+    from graphexec.ir.builder import FunctionBuilder
 
-    order = expand(infer(order, {}))
-    builder = OrderBuilder(order)
-    builder.nodes = list(order.nodes)
-    op = registry.get(order.name)
+    fn = expand(infer(fn, {}))
+    builder = FunctionBuilder(fn)
+    builder.nodes = list(fn.nodes)
+    op = registry.get(fn.name)
     passing = op.outputs if isinstance(op, CompositeOp) else asked_deltas(op)  # a rule may keep an output for its own use
-    results = [v for o, v in zip(op.outputs, order.outputs.values(), strict=True) if o in passing]
-    parts = [ops.sin(builder.value(v)).sum() for v in results if DTYPES[order.specs[v].dtype] == "f"]
+    results = [v for o, v in zip(op.outputs, fn.outputs.values(), strict=True) if o in passing]
+    parts = [ops.sin(builder.value(v)).sum() for v in results if DTYPES[fn.specs[v].dtype] == "f"]
     total = parts[0] if len(parts) == 1 else ops.add_n(*parts)
     wrt = [n for n, array in inputs.items() if array.dtype.kind == "f" and (op.variadic or n in op.differentiable_inputs)]
-    return builder.order(order, outputs={total.name: total.index}), total.name, wrt, inputs
+    return builder.build(fn, outputs={total.name: total.index}), total.name, wrt, inputs
 
 
 def twice():
@@ -339,8 +339,8 @@ def is_linear(op, make, attributes, rng):
     for factor in (1.0, 1.0 + 1e-3):
         moved = [a * factor if a is not None and a.dtype.kind == "f" else a for a in arrays]
         problem = pose_op(op, moved, op.check_attributes(attributes), np.random.default_rng(0))
-        values = forward(problem.order, problem.leaves)
-        deltas = reverse(problem.order, values, problem.of, list(problem.wrt.values()))
+        values = forward(problem.fn, problem.leaves)
+        deltas = reverse(problem.fn, values, problem.of, list(problem.wrt.values()))
         found.append([deltas.get(v, np.zeros_like(values[v])) for v in problem.wrt.values()])
     return all(np.allclose(a, b, rtol=1e-9) for a, b in zip(*found, strict=True))
 

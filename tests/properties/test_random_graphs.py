@@ -5,7 +5,7 @@ Each graph uses one weight several times, multiplies a value by itself, and has 
 
 import numpy as np
 import pytest
-from helpers import RandomGraph, assert_close, gradients_by_program, run_order, scale_of
+from helpers import RandomGraph, assert_close, gradients_by_program, run_function, scale_of
 
 import graphexec as gx
 from graphexec.gradcheck import check_gradient
@@ -26,12 +26,12 @@ DRAWN = [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in ran
 def test_forward(seed):
     dtype = ("float64", "float32")[seed // 2 % 2]  # the parity of a seed chooses the batch size
     random = RandomGraph(seed, dtype)
-    order = random.graph.order()
+    fn = random.graph.function()
     expected = interpret(random.graph, random.inputs, random.parameters)
-    names = [order.names[v] for node in order.nodes for v in node.outputs]
+    names = [fn.names[v] for node in fn.nodes for v in node.outputs]
     scale = scale_of(*expected.values())
     for reuse, kept in [(True, names), (False, names), (True, ["loss"])]:
-        found = run_order(order, random.inputs, parameters=random.parameters, keep=kept, sizes={"batch": random.batch}, reuse=reuse)
+        found = run_function(fn, random.inputs, parameters=random.parameters, keep=kept, sizes={"batch": random.batch}, reuse=reuse)
         for name, array in found.items():
             assert_close(array, expected[name], f"seed {seed}: {name}", scale=scale)
 
@@ -93,7 +93,7 @@ def test_each_pass_left_out(seed, skips):
     dtype = ("float64", "float32")[seed % 2]
     random = RandomGraph(seed, dtype, size=0 if skips is UNFUSED else 3, again=4)
     given = random.inputs
-    names = [n for n in random.graph.order().names if n.startswith(("multiply", "tanh", "sin", "negate", "swap_axes"))]
+    names = [n for n in random.graph.function().names if n.startswith(("multiply", "tanh", "sin", "negate", "swap_axes"))]
     random.graph.output(*names)
     values, gradients, deltas = interpret_gradients(random.graph, "loss", random.wrt, given, random.parameters)
     scale, largest = scale_of(*deltas.values()), scale_of(*values.values())
@@ -114,10 +114,10 @@ def test_each_pass_left_out(seed, skips):
 def test_passes_find_work_in_random_graphs(seed):
     """With repeated nodes and constants in it, a graph of n nodes becomes one of fewer."""
     random = RandomGraph(seed, "float64", again=5)
-    order = required(expand(infer(random.graph.order(), {"batch": random.batch})))
-    constants = len(order.of_kind("constant"))
-    after = fold(order)
-    assert len(after.nodes) <= len(order.nodes) - 10  # two products of numbers for each repeated node, at least
+    fn = required(expand(infer(random.graph.function(), {"batch": random.batch})))
+    constants = len(fn.of_kind("constant"))
+    after = fold(fn)
+    assert len(after.nodes) <= len(fn.nodes) - 10  # two products of numbers for each repeated node, at least
     assert len(after.of_kind("constant")) >= constants + 10
     assert len(merge(after).nodes) < len(after.nodes)
 

@@ -21,15 +21,15 @@ def runs(nodes):
 def step_order(seed, size):
     """The order of a step as the pass finds it."""
     exe = gx.compile(random_dag(seed, size), loss="loss", optimizer=gx.SGD(lr=0.1), skip_passes="alike")
-    return exe._orders.of("step")
+    return exe._functions.of("step")
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nodes_come_after_what_they_read_and_updates_after_those_who_read(seed):
-    order = step_order(seed, 500)
-    scheduled = alike(order)
-    assert sorted(map(id, scheduled.nodes)) == sorted(map(id, order.nodes))
-    made = {leaf.value_id for leaf in order.leaves}
+    fn = step_order(seed, 500)
+    scheduled = alike(fn)
+    assert sorted(map(id, scheduled.nodes)) == sorted(map(id, fn.nodes))
+    made = {leaf.value_id for leaf in fn.leaves}
     overwritten = set()
     for node in scheduled.nodes:
         assert made.issuperset(node.inputs)
@@ -41,10 +41,10 @@ def test_nodes_come_after_what_they_read_and_updates_after_those_who_read(seed):
 
 def test_runs_are_longer_and_nodes_move_within_a_window(monkeypatch):
     monkeypatch.setattr(module, "WINDOW", 40)
-    order = step_order(0, 800)
-    scheduled = alike(order).nodes
-    assert runs(scheduled) < 0.5 * runs(order.nodes)
-    position = {id(node): k for k, node in enumerate(order.nodes)}
+    fn = step_order(0, 800)
+    scheduled = alike(fn).nodes
+    assert runs(scheduled) < 0.5 * runs(fn.nodes)
+    position = {id(node): k for k, node in enumerate(fn.nodes)}
     for k, node in enumerate(scheduled):
         first = min(position[id(n)] for n in scheduled[k:])
         assert position[id(node)] < first + 40 + WINDOW, "it is ahead of what could have gone first"
@@ -71,5 +71,5 @@ def test_other_graphs_stay_as_they_are(prepared):
     for _ in range(200):
         x, y = ops.sin(x), ops.tanh(y)
     named.output(x, y)
-    for order in (prepared(random_dag(0, 90)), prepared(random_dag(0, 500, shape=(300,))), prepared(named, n=4)):
-        assert alike(order) is order
+    for fn in (prepared(random_dag(0, 90)), prepared(random_dag(0, 500, shape=(300,))), prepared(named, n=4)):
+        assert alike(fn) is fn

@@ -5,7 +5,7 @@ import pytest
 from helpers import assert_close
 
 import graphexec as gx
-from graphexec.autodiff.reverse import differentiate_order
+from graphexec.autodiff.reverse import differentiate_function
 from graphexec.ir.infer import infer
 from graphexec.ir.op import HOST
 from graphexec.ir.registry import registry
@@ -17,13 +17,13 @@ ops = gx.ops
 SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.5, 1e-38, 3e38]
 
 
-def lines(order):
+def lines(fn):
     """A line for each node: ``y = multiply(x, c)``."""
-    return [f"{n.name} = {n.op.name}({', '.join(order.names[v] for v in n.inputs)})" for n in order.nodes]
+    return [f"{n.name} = {n.op.name}({', '.join(fn.names[v] for v in n.inputs)})" for n in fn.nodes]
 
 
-def folded(order):
-    return prune(fold(order))
+def folded(fn):
+    return prune(fold(fn))
 
 
 def bits(array):
@@ -38,11 +38,11 @@ def test_constants_of_constants_are_computed_once(prepared, agrees, rng):
     x, a, b = g.input("x", (3,), "float64"), g.constant(np.arange(1.0, 4.0), "a"), g.constant(np.array([[4.0], [5.0]]), "b")
     c = ops.multiply(ops.tanh(a), b, name="c")
     g.output(ops.add(x, c, name="y"))
-    order = folded(prepared(g))
-    assert lines(order) == ["y = add(x, c)"]
-    assert [(leaf.name, leaf.kind, leaf.shape) for leaf in order.leaves] == [("x", "input", (3,)), ("c", "constant", (2, 3))]
-    assert bits(order.leaf("c").value) == bits(np.tanh(np.arange(1.0, 4.0)) * np.array([[4.0], [5.0]]))
-    agrees(g, order, {"x": rng.standard_normal(3)})
+    fn = folded(prepared(g))
+    assert lines(fn) == ["y = add(x, c)"]
+    assert [(leaf.name, leaf.kind, leaf.shape) for leaf in fn.leaves] == [("x", "input", (3,)), ("c", "constant", (2, 3))]
+    assert bits(fn.leaf("c").value) == bits(np.tanh(np.arange(1.0, 4.0)) * np.array([[4.0], [5.0]]))
+    agrees(g, fn, {"x": rng.standard_normal(3)})
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -76,9 +76,9 @@ def test_views_of_constants_stay_and_are_seen_through(prepared, execute):
     g = gx.Graph("views")
     c = g.constant(np.array([[1.0, 2.0]]), "c")
     g.output(ops.broadcast_to(c, shape=(5, 2), name="v"), ops.exp(ops.transpose(c), name="e"))
-    order = folded(prepared(g))
-    assert lines(order) == ["v = broadcast_to(c)"]
-    found = execute(order, {})
+    fn = folded(prepared(g))
+    assert lines(fn) == ["v = broadcast_to(c)"]
+    found = execute(fn, {})
     np.testing.assert_array_equal(found["v"], np.broadcast_to([1.0, 2.0], (5, 2)))
     np.testing.assert_array_equal(found["e"], np.exp([[1.0], [2.0]]))
 
@@ -89,9 +89,9 @@ def test_sizes_count_as_constants_where_they_are_numbers(prepared):
         g.output(ops.divide(1.0, ops.size(g.input("x", (rows, 4)), axis=0), name="share"))
         return g
 
-    order = folded(prepared(graph(8)))
-    assert lines(order) == []
-    assert order.leaf("share").value == 0.125
+    fn = folded(prepared(graph(8)))
+    assert lines(fn) == []
+    assert fn.leaf("share").value == 0.125
     assert lines(folded(prepared(graph("batch"))))[-1].startswith("share = divide")
 
 
@@ -109,9 +109,9 @@ def test_updates_are_never_folded(prepared):
     g = gx.Graph("update")
     total, c = ops.copy(g.constant([1.0, 2.0], "start"), name="total"), g.constant([10.0, 10.0], "c")
     g.output(ops.sgd(total, ops.negate(c), lr=1.0, name="sum"))
-    order = folded(prepared(g))
-    assert lines(order)[0] == "total = copy(start)"
-    assert len(order.nodes) == 2
+    fn = folded(prepared(g))
+    assert lines(fn)[0] == "total = copy(start)"
+    assert len(fn.nodes) == 2
     exe = gx.compile(g)
     for _ in range(2):
         assert exe()["sum"].tolist() == [11.0, 12.0]
@@ -129,9 +129,9 @@ def test_a_kept_value_keeps_its_number(prepared):
     c = g.constant([1.0, 2.0])
     e, m = ops.exp(c, name="e"), ops.multiply(g.input("x", (2,), "float64"), 1.0, name="m")
     g.output(ops.sum(e + m))
-    order = prepared(g)
-    keep = [order.value_id("e"), order.value_id("m")]
-    found = prune(fold(order, keep), keep)
+    fn = prepared(g)
+    keep = [fn.value_id("e"), fn.value_id("m")]
+    found = prune(fold(fn, keep), keep)
     assert found.leaf("e").value_id == keep[0]
     assert found.nodes[0].outputs == (keep[1],)
 
@@ -184,8 +184,8 @@ def special():
 def test_what_changes_nothing_goes(prepared, name, dtype):
     g = gx.Graph("unchanged")
     g.output(ops.sin(UNCHANGED[name](g.input("x", (len(SPECIAL),), dtype)), name="y"))
-    order = folded(prepared(g))
-    assert lines(order) == ["y = sin(x)"]
+    fn = folded(prepared(g))
+    assert lines(fn) == ["y = sin(x)"]
 
 
 def test_what_goes_changes_no_bit(special):
@@ -214,8 +214,8 @@ CHANGED = {
 def test_what_changes_something_stays(prepared, name):
     g = gx.Graph("changed")
     g.output(ops.sin(CHANGED[name](g.input("x", (len(SPECIAL),), "float64")), name="y"))
-    order = prepared(g)
-    assert len(folded(order).nodes) == len(order.nodes)
+    fn = prepared(g)
+    assert len(folded(fn).nodes) == len(fn.nodes)
 
 
 def test_what_stays_gives_what_the_interpreter_gives(special):
@@ -259,10 +259,10 @@ def test_named_sizes(prepared, agrees, rng, rows):
     x, y = g.input("x", ("n", 4), "float64"), g.input("y", ("n", "m"), "float64")
     same = ops.swap_axes(ops.swap_axes(ops.reshape(x, shape=(-1, 4))))
     g.output(ops.sin(same, name="a"), ops.sin(x[: 10**10], name="b"), ops.sin(ops.transpose(y), name="c"))
-    order = folded(prepared(g))
-    assert lines(order) == ["a = sin(x)", "slice = slice(x)", "b = sin(slice)", "transpose = transpose(y)", "c = sin(transpose)"]
+    fn = folded(prepared(g))
+    assert lines(fn) == ["a = sin(x)", "slice = slice(x)", "b = sin(slice)", "transpose = transpose(y)", "c = sin(transpose)"]
     arrays = {"x": rng.standard_normal((rows, 4)), "y": rng.standard_normal((rows, 3))}
-    agrees(g, infer(order, {"n": rows, "m": 3}), arrays)
+    agrees(g, infer(fn, {"n": rows, "m": 3}), arrays)
 
 
 def test_a_copy_taken_before_an_update_keeps_the_old_value():
@@ -297,12 +297,12 @@ def test_the_gradient_of_a_layer_reads_its_input_as_it_is(prepared):
     """(xᵀ δ)ᵀ is computed as δᵀ (xᵀ)ᵀ."""
     g = gx.Graph("layer")
     g.output(ops.sum(ops.linear(g.input("x", (5, 4)), g.parameter("w", (3, 4))), name="loss"))
-    order = prepared(g)
-    order = differentiate_order(order, order.value_id("loss"), [order.value_id("w")])
-    order = optimize(order.with_nodes(order.nodes, deltas={}))
-    (product,) = (n for n in order.nodes if n.outputs[0] == order.gradients["w"])
+    fn = prepared(g)
+    fn = differentiate_function(fn, fn.value_id("loss"), [fn.value_id("w")])
+    fn = optimize(fn.with_nodes(fn.nodes, deltas={}))
+    (product,) = (n for n in fn.nodes if n.outputs[0] == fn.gradients["w"])
     assert product.op.name == "matmul"
-    assert order.names[product.inputs[1]] == "x"
+    assert fn.names[product.inputs[1]] == "x"
 
 
 def test_an_op_called_on_arrays_gives_arrays_of_its_own():

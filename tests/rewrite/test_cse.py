@@ -6,7 +6,7 @@ from helpers import assert_close, registered
 
 import graphexec as gx
 from graphexec import math
-from graphexec.autodiff.reverse import differentiate_order
+from graphexec.autodiff.reverse import differentiate_function
 from graphexec.interpret import interpret_gradients
 from graphexec.ir.keys import freeze
 from graphexec.ir.spec import Size
@@ -16,9 +16,9 @@ from graphexec.rewrite.simplify.cse import merge
 ops = gx.ops
 
 
-def lines(order):
+def lines(fn):
     """A line for each node: ``y = multiply(x, c)``."""
-    return [f"{n.name} = {n.op.name}({', '.join(order.names[v] for v in n.inputs)})" for n in order.nodes]
+    return [f"{n.name} = {n.op.name}({', '.join(fn.names[v] for v in n.inputs)})" for n in fn.nodes]
 
 
 def test_the_same_op_on_the_same_operands_is_computed_once(prepared, agrees, rng):
@@ -26,10 +26,10 @@ def test_the_same_op_on_the_same_operands_is_computed_once(prepared, agrees, rng
     x, y = g.input("x", (3,), "float64"), g.input("y", (3,), "float64")
     first, second = ops.tanh(x * y, name="first"), ops.tanh(x * y, name="second")
     g.output(ops.subtract(first, second * first, name="z"))
-    order = merge(prepared(g))
-    assert lines(order) == ["multiply = multiply(x, y)", "first = tanh(multiply)", "multiply_2 = multiply(first, first)",
+    fn = merge(prepared(g))
+    assert lines(fn) == ["multiply = multiply(x, y)", "first = tanh(multiply)", "multiply_2 = multiply(first, first)",
                             "z = subtract(first, multiply_2)"]  # fmt: skip
-    agrees(g, order, {"x": rng.standard_normal(3), "y": rng.standard_normal(3)})
+    agrees(g, fn, {"x": rng.standard_normal(3), "y": rng.standard_normal(3)})
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,10 @@ def test_the_same_op_on_the_same_operands_is_computed_once(prepared, agrees, rng
 def test_what_is_the_same(prepared, build, count):
     g = gx.Graph("pair")
     g.output(*build(g.input("x", ("n",), "float64"), g.input("y", ("n",), "float64")))
-    order = merge(prepared(g))
-    assert len(order.nodes) == count
-    assert len(set(order.outputs.values())) == count
-    assert len(order.outputs) == 2
+    fn = merge(prepared(g))
+    assert len(fn.nodes) == count
+    assert len(set(fn.outputs.values())) == count
+    assert len(fn.outputs) == 2
 
 
 def test_an_attribute_of_minus_zero_is_another():
@@ -90,17 +90,17 @@ def test_nodes_of_several_outputs(prepared):
     with registered(both):
         pairs = [both(x) for _ in range(2)]
         g.output(ops.sum(pairs[0][0] * pairs[1][0], name="a"), ops.sum(pairs[0][1] * pairs[1][1], name="b"))
-        order = merge(prepared(g))
-    assert [n.op.name for n in order.nodes] == ["both", "multiply", "sum", "multiply", "sum"]
-    assert all(n.inputs[0] == n.inputs[1] for n in order.nodes if n.op.name == "multiply")
+        fn = merge(prepared(g))
+    assert [n.op.name for n in fn.nodes] == ["both", "multiply", "sum", "multiply", "sum"]
+    assert all(n.inputs[0] == n.inputs[1] for n in fn.nodes if n.op.name == "multiply")
 
 
 def test_a_kept_value_keeps_its_number(prepared):
     g = gx.Graph("kept")
     x = g.input("x", (3,))
     g.output(ops.add(ops.sin(x, name="first"), ops.sin(x, name="second")), ops.sin(x, name="third"))
-    order = prepared(g)
-    kept = merge(order, [order.value_id("second")])
+    fn = prepared(g)
+    kept = merge(fn, [fn.value_id("second")])
     assert lines(kept) == ["first = sin(x)", "second = sin(x)", "add = add(first, second)"]
 
 
@@ -111,14 +111,14 @@ def test_a_weight_is_transposed_once(prepared):
     for _ in range(6):
         z = ops.tanh(z @ w)
     g.output(ops.sum(z, name="loss"))
-    order = prepared(g)
-    order = differentiate_order(order, order.value_id("loss"), [order.value_id("w")])
+    fn = prepared(g)
+    fn = differentiate_function(fn, fn.value_id("loss"), [fn.value_id("w")])
 
-    def moved(order):
-        return sum(n.op.name == "swap_axes" and order.names[n.inputs[0]] == "w" for n in order.nodes)
+    def moved(fn):
+        return sum(n.op.name == "swap_axes" and fn.names[n.inputs[0]] == "w" for n in fn.nodes)
 
-    assert moved(order) == 6
-    assert moved(merge(order)) == 1
+    assert moved(fn) == 6
+    assert moved(merge(fn)) == 1
 
 
 # -- updates
@@ -151,9 +151,9 @@ def test_constants_that_are_written_over_are_not_merged(prepared):
     g = gx.Graph("counters")
     one, two, three = (g.constant(np.ones(2), name) for name in ("one", "two", "three"))
     g.output(ops.sgd(one, two), ops.sin(three, name="s"), ops.sin(one, name="t"))
-    order = merge(prepared(g))
-    assert [leaf.name for leaf in order.leaves] == ["one", "two"]
-    assert lines(order) == ["sgd = sgd(one, two)", "s = sin(two)", "t = sin(one)"]
+    fn = merge(prepared(g))
+    assert [leaf.name for leaf in fn.leaves] == ["one", "two"]
+    assert lines(fn) == ["sgd = sgd(one, two)", "s = sin(two)", "t = sin(one)"]
 
 
 def test_updates_are_never_merged(prepared):

@@ -7,7 +7,7 @@ import pytest
 from helpers import RandomGraph
 
 import graphexec as gx
-from graphexec.autodiff.reverse import differentiate_order
+from graphexec.autodiff.reverse import differentiate_function
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.rewrite import required
 from graphexec.rewrite.fusion.elementwise import MOST_CALLS, fuse
@@ -15,8 +15,8 @@ from graphexec.rewrite.fusion.elementwise import MOST_CALLS, fuse
 ops = gx.ops
 
 
-def names_of(order):
-    return [node.op.name for node in order.nodes]
+def names_of(fn):
+    return [node.op.name for node in fn.nodes]
 
 
 def chain(dtype="float64", shape=(3, 4)):
@@ -29,12 +29,12 @@ def chain(dtype="float64", shape=(3, 4)):
 
 def test_a_chain_is_one_kernel_that_stores_its_end_only(prepared, agrees, rng):
     g, _ = chain()
-    order = fuse(prepared(g))
-    (node,) = order.nodes
+    fn = fuse(prepared(g))
+    (node,) = fn.nodes
     assert isinstance(node.op, FusedOp)
     assert [c.op.name for c in node.op.calls] == ["tanh", "add", "multiply"]
-    assert [order.names[v] for v in node.outputs] == ["z"]
-    agrees(g, order, {"x": rng.standard_normal((3, 4)), "y": rng.standard_normal((3, 4))})
+    assert [fn.names[v] for v in node.outputs] == ["z"]
+    agrees(g, fn, {"x": rng.standard_normal((3, 4)), "y": rng.standard_normal((3, 4))})
 
 
 def test_a_value_that_is_kept_is_stored(prepared):
@@ -42,18 +42,18 @@ def test_a_value_that_is_kept_is_stored(prepared):
     x = g.input("x", (3,))
     t = ops.tanh(x, name="t")
     g.output(ops.sin(ops.exp(t), name="y"))
-    order = prepared(g)
-    (node,) = fuse(order, [order.value_id("t")]).nodes
-    assert sorted(order.names[v] for v in node.outputs) == ["t", "y"]
+    fn = prepared(g)
+    (node,) = fuse(fn, [fn.value_id("t")]).nodes
+    assert sorted(fn.names[v] for v in node.outputs) == ["t", "y"]
 
 
 def test_a_full_sum_closes_a_kernel(prepared, agrees, rng):
     g, z = chain(shape=(50, 400))
     g.output(ops.sum(z, name="s"))
-    order = fuse(prepared(g))
-    assert names_of(order) == ["fused", "sum"]  # the second adds the partial results
-    assert len(order.nodes[0].op.closings) == 1
-    agrees(g, order, {"x": rng.standard_normal((50, 400)), "y": rng.standard_normal((50, 400))}, rtol=1e-12)
+    fn = fuse(prepared(g))
+    assert names_of(fn) == ["fused", "sum"]  # the second adds the partial results
+    assert len(fn.nodes[0].op.closings) == 1
+    agrees(g, fn, {"x": rng.standard_normal((50, 400)), "y": rng.standard_normal((50, 400))}, rtol=1e-12)
 
 
 def test_parts_do_not_reach_over_what_is_not_elementwise(prepared, agrees, rng):
@@ -62,9 +62,9 @@ def test_parts_do_not_reach_over_what_is_not_elementwise(prepared, agrees, rng):
     x = g.input("x", (3, 3), "float64")
     t = ops.tanh(x)
     g.output(ops.add(t @ t, t, name="y"), ops.exp(t, name="e"))
-    order = fuse(prepared(g))
-    assert names_of(order) == ["fused", "matmul", "add"]
-    agrees(g, order, {"x": rng.standard_normal((3, 3))})
+    fn = fuse(prepared(g))
+    assert names_of(fn) == ["fused", "matmul", "add"]
+    agrees(g, fn, {"x": rng.standard_normal((3, 3))})
 
 
 def test_shapes_that_differ_stay_apart_and_broadcasting_stays(prepared, agrees, rng):
@@ -72,9 +72,9 @@ def test_shapes_that_differ_stay_apart_and_broadcasting_stays(prepared, agrees, 
     x, row = g.input("x", (5, 4), "float64"), g.input("row", (4,), "float64")
     bent = ops.cos(ops.tanh(row))
     g.output(ops.sin(ops.exp(x) + bent, name="y"))
-    order = fuse(prepared(g))
-    assert [(len(n.op.calls), order.specs[n.outputs[0]].shape) for n in order.nodes] == [(2, (4,)), (3, (5, 4))]
-    agrees(g, order, {"x": rng.standard_normal((5, 4)), "row": rng.standard_normal(4)})
+    fn = fuse(prepared(g))
+    assert [(len(n.op.calls), fn.specs[n.outputs[0]].shape) for n in fn.nodes] == [(2, (4,)), (3, (5, 4))]
+    agrees(g, fn, {"x": rng.standard_normal((5, 4)), "row": rng.standard_normal(4)})
 
 
 def test_the_same_structure_is_one_op(prepared):
@@ -85,8 +85,8 @@ def test_the_same_structure_is_one_op(prepared):
         x = ops.tanh(x) + 1.0
         x = ops.reshape(ops.matmul(ops.expand_dims(x, axis=0), w), shape=(4,))
     g.output(x)
-    order = fuse(prepared(g))
-    fused = [n.op for n in order.nodes if isinstance(n.op, FusedOp)]
+    fn = fuse(prepared(g))
+    fused = [n.op for n in fn.nodes if isinstance(n.op, FusedOp)]
     assert len(fused) == 6
     assert len(set(map(id, fused))) == 1
 
@@ -97,10 +97,10 @@ def test_a_part_has_a_limit(prepared, agrees, rng):
     for k in range(3 * MOST_CALLS):
         y = ops.sin(y) if k % 2 else ops.tanh(y)
     g.output(ops.add(y, x, name="y"))
-    order = fuse(prepared(g))
-    assert len(order.nodes) > 1
-    assert all(len(n.op.calls) <= MOST_CALLS for n in order.nodes if isinstance(n.op, FusedOp))
-    agrees(g, order, {"x": rng.standard_normal(8)}, rtol=1e-12)
+    fn = fuse(prepared(g))
+    assert len(fn.nodes) > 1
+    assert all(len(n.op.calls) <= MOST_CALLS for n in fn.nodes if isinstance(n.op, FusedOp))
+    agrees(g, fn, {"x": rng.standard_normal(8)}, rtol=1e-12)
 
 
 def test_many_small_different_parts_keep_their_plain_kernels(prepared, monkeypatch):
@@ -136,12 +136,12 @@ def test_updates_wait_for_those_who_read_the_old_value():
 @pytest.mark.parametrize("seed", range(4))
 def test_random_graphs_give_the_same_fused_and_unfused(seed, prepared, execute):
     random = RandomGraph(seed, "float64")
-    order = prepared(random.graph, batch=random.batch)
-    order = differentiate_order(order, order.value_id("loss"), [order.value_id(n) for n in ("w", "b", "x")])
-    wanted = {**order.outputs, **{f"d_{n}": v for n, v in order.gradients.items()}}
-    order = required(order.with_nodes(order.nodes, outputs=wanted))
+    fn = prepared(random.graph, batch=random.batch)
+    fn = differentiate_function(fn, fn.value_id("loss"), [fn.value_id(n) for n in ("w", "b", "x")])
+    wanted = {**fn.outputs, **{f"d_{n}": v for n, v in fn.gradients.items()}}
+    fn = required(fn.with_nodes(fn.nodes, outputs=wanted))
     arrays = {**random.inputs, **random.parameters}
-    plain, fused = execute(order, arrays), execute(fuse(order), arrays)
-    assert len(fuse(order).nodes) < len(order.nodes)
+    plain, fused = execute(fn, arrays), execute(fuse(fn), arrays)
+    assert len(fuse(fn).nodes) < len(fn.nodes)
     for name, array in plain.items():
         np.testing.assert_allclose(fused[name], array, rtol=1e-10, atol=1e-11, err_msg=name)

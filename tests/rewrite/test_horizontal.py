@@ -8,7 +8,7 @@ from helpers import registered
 
 import graphexec as gx
 from graphexec.interpret import interpret
-from graphexec.ir.builder import OrderBuilder
+from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.registry import registry
 from graphexec.plugin import elementwise
 from graphexec.rewrite.fusion.horizontal import MOST, SMALL, TOTAL, multi_tensor
@@ -181,14 +181,14 @@ def test_a_rule_of_ones_own():
 @pytest.mark.usefixtures("patient")
 def test_an_update_that_is_read_is_not_put_off():
     exe, _ = trained(bowl([(4,), (5,), (6,), (7,)]), data([(4,), (5,), (6,), (7,)]), RULES["sgd"], skip_passes="multi_tensor")
-    order = exe._orders.of("step")
-    builder, read = OrderBuilder(order), order.nodes[[n.op.name for n in order.nodes].index("sgd")]
+    fn = exe._functions.of("step")
+    builder, read = FunctionBuilder(fn), fn.nodes[[n.op.name for n in fn.nodes].index("sgd")]
     builder.add(registry.get("negate"), read.outputs, {}, "reader")
-    builder.nodes = [*order.nodes, *builder.nodes]
-    found = multi_tensor(builder.order(order))
+    builder.nodes = [*fn.nodes, *builder.nodes]
+    found = multi_tensor(builder.build(fn))
     assert read in found.nodes
     assert "sgd x 3" in [n.op.name for n in found.nodes]
-    assert "sgd x 4" in [n.op.name for n in multi_tensor(order).nodes]
+    assert "sgd x 4" in [n.op.name for n in multi_tensor(fn).nodes]
 
 
 @pytest.mark.usefixtures("patient")

@@ -55,7 +55,7 @@ def test_every_program_honours_optimize(programs, options, plain):
     """The forward pass, gradients, a step, and the two batch sizes of fit and of evaluate; and what shuffles the rows."""
     used(gx.compile(net(), loss="loss", optimizer=gx.Adam(lr=0.1), **options))
     assert len(programs) == 10
-    assert [is_plain(p) is plain for p in programs if p.order.name == "net"] == [True] * 9
+    assert [is_plain(p) is plain for p in programs if p.fn.name == "net"] == [True] * 9
 
 
 def test_every_program_honours_skip_passes(programs):
@@ -88,14 +88,14 @@ def test_deltas_are_stored_where_they_are_asked_for():
 def test_a_pass_that_is_left_out_does_not_run(name, monkeypatch):
     ran = []
     for known, run in PASSES.items():
-        monkeypatch.setitem(PASSES, known, lambda order, keep, known=known, run=run: (ran.append(known), run(order, keep))[1])
+        monkeypatch.setitem(PASSES, known, lambda fn, keep, known=known, run=run: (ran.append(known), run(fn, keep))[1])
     gx.compile(net(), loss="loss", skip_passes=name).gradients(**DATA)
     assert ran == [known for known in PASSES if known != name]
 
 
 def test_optimize_false_leaves_what_is_required(prepared):
-    order = prepared(net(), batch=2)
-    plain, expected = optimize(order, skip=skipped(False, ())), required(order)
+    fn = prepared(net(), batch=2)
+    plain, expected = optimize(fn, skip=skipped(False, ())), required(fn)
     assert [(n.name, n.op, n.inputs) for n in plain.nodes] == [(n.name, n.op, n.inputs) for n in expected.nodes]
     assert set(OPTIONAL) == PASSES.keys() - set(ALWAYS) | {REUSE}
 

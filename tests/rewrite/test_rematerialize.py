@@ -7,7 +7,7 @@ import pytest
 from helpers import RandomGraph, assert_close, poison, scale_of
 
 import graphexec as gx
-from graphexec.autodiff.reverse import differentiate_order
+from graphexec.autodiff.reverse import differentiate_function
 from graphexec.errors import DataError
 from graphexec.interpret import interpret_gradients
 from graphexec.lower.buffer_assignment import plan_memory
@@ -47,7 +47,7 @@ def residual(layers, side=16):
 
 def data(g, seed=0):
     rng = np.random.default_rng(seed)
-    return {leaf.name: rng.standard_normal(leaf.shape).astype(leaf.dtype) for leaf in g.order().of_kind("input")}
+    return {leaf.name: rng.standard_normal(leaf.shape).astype(leaf.dtype) for leaf in g.function().of_kind("input")}
 
 
 def gradients(g, arrays, **options):
@@ -61,9 +61,9 @@ def gradients(g, arrays, **options):
 
 
 def differentiated(g):
-    order = gx.pipeline.expand(gx.pipeline.infer(g.order(), {}))
-    made = differentiate_order(order, order.value_id("loss"), [leaf.value_id for leaf in order.of_kind("parameter")])
-    return order, made.with_nodes(made.nodes, outputs={"loss": order.value_id("loss")})
+    fn = gx.pipeline.expand(gx.pipeline.infer(g.function(), {}))
+    made = differentiate_function(fn, fn.value_id("loss"), [leaf.value_id for leaf in fn.of_kind("parameter")])
+    return fn, made.with_nodes(made.nodes, outputs={"loss": fn.value_id("loss")})
 
 
 # -- the same gradients
@@ -169,8 +169,8 @@ def test_integers_and_booleans_are_computed_again(rng):
 def test_what_is_left_out_and_what_waits():
     """One segment again: its nodes behind the backward pass of the next one, reading what was kept."""
     g = chain(4)
-    order, made = differentiated(g)
-    again = recompute(made, order.nodes, ("z1",), [])
+    fn, made = differentiated(g)
+    again = recompute(made, fn.nodes, ("z1",), [])
     text = [node.name for node in again.nodes]
     copies = [name for name in text if name.endswith(".again")]
     assert copies == ["matmul.again", "add.again", "z0.again"]  # not z1, which is kept, nor what makes z2 and z3
@@ -193,8 +193,8 @@ def test_updates_and_what_they_overwrite_are_left_alone():
     for _ in range(4):
         scaled = ops.sin(scaled @ w)
     g.output(ops.sum(scaled, name="loss"), moved)
-    order, made = differentiated(g)
-    again = recompute(made, order.nodes, 4, [])
+    fn, made = differentiated(g)
+    again = recompute(made, fn.nodes, 4, [])
     names = {node.name for node in again.nodes}
     assert "moved.again" not in names
     assert "multiply.again" not in names  # h * seen
@@ -208,8 +208,8 @@ def test_cuts_are_where_little_crosses():
     for k in range(9):
         h = ops.add_n(*(ops.tanh(ops.sin(h * w) * float(c)) for c in range(1, 5)), name=f"h{k}")
     g.output(ops.sum(h, name="loss"))
-    order, made = differentiated(g)
-    forward = Forward(made, len(order.nodes))
+    fn, made = differentiated(g)
+    forward = Forward(made, len(fn.nodes))
     assert [forward.nodes[cut - 1].name for cut in forward.cuts(3)] == ["h2", "h5"]
 
 
@@ -219,7 +219,7 @@ def test_cuts_are_where_little_crosses():
 def test_memory_falls_to_the_square_root():
     layers, side = 144, 16
     g = chain(layers, side)
-    orders = [gx.compile(g, loss="loss", optimizer="sgd(lr=0.1)", recompute=n)._orders.sized("step", {}) for n in (None, 12)]
+    orders = [gx.compile(g, loss="loss", optimizer="sgd(lr=0.1)", recompute=n)._functions.sized("step", {}) for n in (None, 12)]
     plain, again = map(lay_out, orders)
     value = side * side * 8
     assert plan_memory(plain, orders[0].outputs.values()).arena >= layers * value
@@ -228,10 +228,10 @@ def test_memory_falls_to_the_square_root():
 
 
 def test_a_residual_net_needs_less():
-    order, made = differentiated(residual(40))
+    fn, made = differentiated(residual(40))
     plain, again = (
         plan_memory(lay_out(optimize(o)), [*o.outputs.values(), *o.gradients.values()]).arena
-        for o in (made, recompute(made, order.nodes, 6, []))
+        for o in (made, recompute(made, fn.nodes, 6, []))
     )
     gradients = 40 * 16 * 16 * 8
     assert again - gradients < 0.5 * (plain - gradients)
@@ -241,7 +241,7 @@ def test_work_grows_with_the_number_of_nodes(monkeypatch):
     counts = []
     for layers in (50, 100, 200):
         g = chain(layers, side=4)
-        order, made = differentiated(g)
+        fn, made = differentiated(g)
         calls = [0]
 
         def counting(self, value, calls=calls, real=_Recompute._is_over):
@@ -250,9 +250,9 @@ def test_work_grows_with_the_number_of_nodes(monkeypatch):
 
         with monkeypatch.context() as patch:
             patch.setattr(_Recompute, "_is_over", counting)
-            again = recompute(made, order.nodes, "sqrt", [])
+            again = recompute(made, fn.nodes, "sqrt", [])
         counts.append((calls[0], len(again.nodes)))
-        assert len(again.nodes) <= len(made.nodes) + 2 * len(order.nodes)
+        assert len(again.nodes) <= len(made.nodes) + 2 * len(fn.nodes)
     for few, many in itertools.pairwise(counts):
         assert all(b <= 2.1 * a for a, b in zip(few, many, strict=True))
 

@@ -39,7 +39,7 @@ def made_again(between=norm, **options):
     """The nodes that stand twice, by their first names."""
     exe = net(between, skip_passes=("fuse", "fuse_rows", "epilogue"), **options)
     exe.gradients(x=X)
-    return sorted(node.name.partition(".")[0] for node in exe.program.order.nodes if ".again" in node.name)
+    return sorted(node.name.partition(".")[0] for node in exe.program.fn.nodes if ".again" in node.name)
 
 
 def test_a_normalised_operand_is_made_again_from_what_its_backward_pass_keeps():
@@ -117,8 +117,8 @@ def test_small_values_stay(monkeypatch):
 
 def test_what_can_be_read_after_a_run_stays(monkeypatch):
     orders = []
-    monkeypatch.setitem(PASSES, "recompute_cheap", lambda order, keep: orders.append(order) or order)
+    monkeypatch.setitem(PASSES, "recompute_cheap", lambda fn, keep: orders.append(fn) or fn)
     net().gradients(x=X)
-    (order,) = orders
-    assert cheap.recompute_cheap(order) is not order
-    assert cheap.recompute_cheap(order, [order.value_id("add_1")]) is order
+    (fn,) = orders
+    assert cheap.recompute_cheap(fn) is not fn
+    assert cheap.recompute_cheap(fn, [fn.value_id("add_1")]) is fn

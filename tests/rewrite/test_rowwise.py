@@ -23,16 +23,16 @@ SHAPES = [(5, 7), (3, 130), (70, 32), (0, 5), (5, 0), (4, 1)]
 MORE_SHAPES = [(2, 3, 70), (1, 10), (65, 33), (3, 64), (9, 40), (2, 2, 2, 96), (130, 3)]
 
 
-def fused(order):
-    return fuse_rows(unfold(required(order)))
+def fused(fn):
+    return fuse_rows(unfold(required(fn)))
 
 
-def rows_of(order):
-    return [node for node in order.nodes if isinstance(node.op, RowsOp)]
+def rows_of(fn):
+    return [node for node in fn.nodes if isinstance(node.op, RowsOp)]
 
 
-def names_of(order):
-    return [node.op.name for node in order.nodes]
+def names_of(fn):
+    return [node.op.name for node in fn.nodes]
 
 
 def layer_norm(x, gain, bias):
@@ -73,9 +73,9 @@ def pattern(name, shape, dtype="float64"):
 @pytest.mark.parametrize("name", PATTERNS)
 def test_patterns_are_one_kernel_over_rows(name, prepared):
     g, _ = pattern(name, (6, 40))
-    order = fused(prepared(g))
-    (node,) = rows_of(order)
-    assert not any(n.op.name in ("max", "min", "prod", "exp") or (n.op.name == "sum" and n.name != "loss") for n in order.nodes)
+    fn = fused(prepared(g))
+    (node,) = rows_of(fn)
+    assert not any(n.op.name in ("max", "min", "prod", "exp") or (n.op.name == "sum" and n.name != "loss") for n in fn.nodes)
     assert len(node.op.calls) >= 3
 
 
@@ -84,8 +84,8 @@ def test_patterns_are_one_kernel_over_rows(name, prepared):
 def test_patterns_give_what_the_interpreter_gives(name, shapes, prepared, agrees):
     for shape in shapes:
         g, arrays = pattern(name, shape)
-        order = optimize(prepared(g), list(prepared(g).outputs.values()))
-        agrees(g, order, arrays, rtol=1e-11)
+        fn = optimize(prepared(g), list(prepared(g).outputs.values()))
+        agrees(g, fn, arrays, rtol=1e-11)
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -97,7 +97,7 @@ def test_gradients_of_patterns(name):
         _, plain = gx.compile(g, loss="loss", wrt=wrt, threads=1, optimize=False).gradients(**arrays)
         exe = gx.compile(g, loss="loss", wrt=wrt, threads=1)
         _, found = exe.gradients(**arrays)
-        assert rows_of(exe.program.order) or shape[-1] <= SHORT_ROW
+        assert rows_of(exe.program.fn) or shape[-1] <= SHORT_ROW
         rng = np.random.default_rng(1)
         direction = {k: rng.standard_normal(arrays[k].shape) for k in wrt}
         ends = [interpret(g, arrays | {k: arrays[k] + s * 1e-6 * direction[k] for k in wrt})["loss"] for s in (1, -1)]
@@ -112,10 +112,10 @@ def test_any_number_of_threads_gives_the_same_bits(name, n, dtype, prepared, exe
     monkeypatch.setattr(template, "SERIAL_BELOW", 0)
     monkeypatch.setattr(program, "MEETING", 0)
     g, arrays = pattern(name, (300, n), dtype)
-    order = optimize(prepared(g))
-    first = execute(order, arrays)
+    fn = optimize(prepared(g))
+    first = execute(fn, arrays)
     for threads in (2, 3, 8):
-        again = execute(order, arrays, threads=threads)
+        again = execute(fn, arrays, threads=threads)
         assert all(again[k].tobytes() == a.tobytes() for k, a in first.items())
 
 
@@ -130,9 +130,9 @@ def test_rows_that_are_not_finite(name, n, prepared, execute):
     x[8], x[9], x[10, :2] = -INF, 1000.0, (INF, NAN)
     g = gx.Graph("special")
     g.output(op(g.input("x", x.shape, "float64"), name="y", **({"axis": -1} if name == "logsumexp" else {})))
-    order = fused(prepared(g))
-    assert rows_of(order)
-    np.testing.assert_allclose(execute(order, {"x": x})["y"], interpret(g, {"x": x})["y"], rtol=1e-13)
+    fn = fused(prepared(g))
+    assert rows_of(fn)
+    np.testing.assert_allclose(execute(fn, {"x": x})["y"], interpret(g, {"x": x})["y"], rtol=1e-13)
 
 
 @pytest.mark.parametrize(("n", "dtype"), [(10, "float32"), (50, "float64")])
@@ -196,9 +196,9 @@ def test_a_path_that_leaves_the_rows_and_returns_is_not_in_the_kernel(prepared, 
     x = g.input("x", (40, 40), "float64")
     s = ops.softmax(x * 2.0)
     g.output(ops.add(ops.softmax(s @ s), s, name="y"))
-    order = fused(prepared(g))
-    assert names_of(order) == ["rows", "matmul", "rows"]
-    agrees(g, order, {"x": rng.standard_normal((40, 40))}, rtol=1e-12)
+    fn = fused(prepared(g))
+    assert names_of(fn) == ["rows", "matmul", "rows"]
+    agrees(g, fn, {"x": rng.standard_normal((40, 40))}, rtol=1e-12)
 
 
 def test_a_flat_sum_that_is_added_along_the_other_axis_stays_apart(prepared, agrees, rng):
@@ -206,8 +206,8 @@ def test_a_flat_sum_that_is_added_along_the_other_axis_stays_apart(prepared, agr
     g = gx.Graph("trap")
     x = g.input("x", (40, 40), "float64")
     g.output(ops.multiply(ops.exp(x) + ops.sum(ops.exp(x), axis=-1), x, name="y"))
-    order = optimize(prepared(g))
-    agrees(g, order, {"x": rng.standard_normal((40, 40))}, rtol=1e-12)
+    fn = optimize(prepared(g))
+    agrees(g, fn, {"x": rng.standard_normal((40, 40))}, rtol=1e-12)
 
 
 def test_values_that_are_kept_are_stored(prepared, execute, rng):
@@ -217,10 +217,10 @@ def test_values_that_are_kept_are_stored(prepared, execute, rng):
     total = ops.sum(e, axis=-1, name="total")
     spread = ops.expand_like(total, x, axis=-1, name="spread")
     g.output(e, total, spread, ops.divide(e, spread, name="y"))
-    order = fused(prepared(g))
-    assert names_of(order) == ["rows", "expand_like"]
+    fn = fused(prepared(g))
+    assert names_of(fn) == ["rows", "expand_like"]
     arrays = {"x": rng.standard_normal((6, 50))}
-    found, expected = execute(order, arrays), interpret(g, arrays)
+    found, expected = execute(fn, arrays), interpret(g, arrays)
     for name, array in found.items():
         np.testing.assert_allclose(array, expected[name], rtol=1e-13)
 
@@ -261,9 +261,9 @@ def test_rows_that_do_not_lie_along_memory(axis, prepared, agrees, rng):
         g = gx.Graph("strided")
         x = g.input("x", (shape[0] * 2, shape[1]), "float64")
         g.output(ops.softmax(x[::2] * 2.0, axis=axis, name="y"), ops.softmax(ops.transpose(x), axis=axis, name="z"))
-        order = fused(prepared(g))
-        assert len(rows_of(order)) == 2
-        agrees(g, order, {"x": rng.standard_normal((shape[0] * 2, shape[1]))}, rtol=1e-12)
+        fn = fused(prepared(g))
+        assert len(rows_of(fn)) == 2
+        agrees(g, fn, {"x": rng.standard_normal((shape[0] * 2, shape[1]))}, rtol=1e-12)
 
 
 def test_named_sizes_share_a_kernel():
@@ -287,14 +287,14 @@ def test_unfolded_values_keep_their_numbers_and_names(prepared):
     g = gx.Graph("unfolded")
     x = g.input("x", (3, 40))
     g.output(ops.softmax(x, name="s"), ops.tanh(ops.log_softmax(x, name="t")))
-    order = prepared(g)
-    unfolded = unfold(order)
+    fn = prepared(g)
+    unfolded = unfold(fn)
     assert "softmax" not in names_of(unfolded)
     assert "log_softmax" not in names_of(unfolded)
-    assert unfolded.outputs == order.outputs
+    assert unfolded.outputs == fn.outputs
     made = {v for node in unfolded.nodes for v in node.outputs}
-    assert made >= {v for node in order.nodes for v in node.outputs}
-    assert [unfolded.names[v] for v in order.outputs.values()] == [order.names[v] for v in order.outputs.values()]
+    assert made >= {v for node in fn.nodes for v in node.outputs}
+    assert [unfolded.names[v] for v in fn.outputs.values()] == [fn.names[v] for v in fn.outputs.values()]
 
 
 def test_made_of_is_for_array_kernels_and_asks_for_what_they_have():
@@ -370,7 +370,7 @@ def random_rows(seed, shape):
         else:
             full.append(pick([ops.add, ops.multiply, ops.subtract])(pick(full), pick([pick(full), pick(column)])))
     g.output(ops.tanh(full[-1], name="last"), ops.sum(ops.tanh(full[-1] + full[len(full) // 2] + column[-1]), name="loss"))
-    arrays = {leaf.name: rng.standard_normal(leaf.shape) for leaf in g.order().of_kind("input")}
+    arrays = {leaf.name: rng.standard_normal(leaf.shape) for leaf in g.function().of_kind("input")}
     return g, arrays
 
 

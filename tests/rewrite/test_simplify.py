@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec.autodiff.reverse import differentiate_order
+from graphexec.autodiff.reverse import differentiate_function
 from graphexec.ir.registry import registry
 from graphexec.rewrite import optimize, required
 from graphexec.rewrite.legalize.expand_add_n import pairwise
@@ -21,8 +21,8 @@ from graphexec.rewrite.simplify.rank1_matmul import outer_products
 ops = gx.ops
 
 
-def names_of(order):
-    return [node.op.name for node in order.nodes]
+def names_of(fn):
+    return [node.op.name for node in fn.nodes]
 
 
 def graph_of(*shapes, dtype="float64"):
@@ -37,11 +37,11 @@ def graph_of(*shapes, dtype="float64"):
 def test_expand_leaves_no_composite(prepared, agrees, rng):
     g, (x, w, b) = graph_of((3, 2), (4, 2), (4,))
     g.output(ops.linear(x, w, b, name="z"))
-    order = prepared(g)
-    assert names_of(order) == ["transpose", "matmul", "add"]
-    assert order.nodes[-1].name == "z"
-    agrees(g, order, {"a": rng.standard_normal((3, 2)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal(4)})
-    assert expand(order) is order
+    fn = prepared(g)
+    assert names_of(fn) == ["transpose", "matmul", "add"]
+    assert fn.nodes[-1].name == "z"
+    agrees(g, fn, {"a": rng.standard_normal((3, 2)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal(4)})
+    assert expand(fn) is fn
 
 
 # -- prune
@@ -51,10 +51,10 @@ def test_prune_drops_what_nothing_wants(prepared, agrees, rng):
     g, (x,) = graph_of((3,))
     ops.exp(ops.tanh(x) + 2.0)
     g.output(ops.sin(x, name="y"))
-    order = prune(prepared(g))
-    assert names_of(order) == ["sin"]
-    assert [leaf.kind for leaf in order.leaves] == ["input"]  # the constant is gone, the input stays
-    agrees(g, order, {"a": rng.standard_normal(3)})
+    fn = prune(prepared(g))
+    assert names_of(fn) == ["sin"]
+    assert [leaf.kind for leaf in fn.leaves] == ["input"]  # the constant is gone, the input stays
+    agrees(g, fn, {"a": rng.standard_normal(3)})
 
 
 def test_prune_keeps_what_it_is_told_to(prepared):
@@ -62,8 +62,8 @@ def test_prune_keeps_what_it_is_told_to(prepared):
     t = ops.tanh(x, name="t")
     ops.exp(t)
     g.output(ops.sin(x))
-    order = prepared(g)
-    assert names_of(prune(order, [order.value_id("t")])) == ["tanh", "sin"]
+    fn = prepared(g)
+    assert names_of(prune(fn, [fn.value_id("t")])) == ["tanh", "sin"]
 
 
 def test_prune_keeps_updates(prepared):
@@ -79,11 +79,11 @@ def test_prune_keeps_updates(prepared):
 def test_pairwise_adds_first_to_last(prepared, execute, rng):
     g, values = graph_of((5,), (5,), (5,), (5,))
     g.output(ops.add_n(*values, name="total"))
-    order = pairwise(prepared(g))
-    assert names_of(order) == ["add", "add", "add"]
+    fn = pairwise(prepared(g))
+    assert names_of(fn) == ["add", "add", "add"]
     arrays = {name: rng.standard_normal(5) for name in "abcd"}
     a, b, c, d = arrays.values()
-    np.testing.assert_array_equal(execute(order, arrays)["total"], ((a + b) + c) + d)
+    np.testing.assert_array_equal(execute(fn, arrays)["total"], ((a + b) + c) + d)
 
 
 def test_a_term_is_added_as_soon_as_it_is_there(prepared, agrees, rng):
@@ -91,16 +91,16 @@ def test_a_term_is_added_as_soon_as_it_is_there(prepared, agrees, rng):
     terms = [ops.sin(x), ops.exp(x), ops.tanh(x)]
     total = ops.add_n(*terms)
     g.output(ops.add_n(x, x, total, ops.cos(x), name="y"))
-    order = pairwise(prepared(g))
-    assert names_of(order) == ["sin", "exp", "add", "tanh", "add", "cos", "add", "add", "add"]
-    agrees(g, order, {"a": rng.standard_normal(5)})
+    fn = pairwise(prepared(g))
+    assert names_of(fn) == ["sin", "exp", "add", "tanh", "add", "cos", "add", "add", "add"]
+    agrees(g, fn, {"a": rng.standard_normal(5)})
 
 
 def test_pairwise_leaves_others_alone(prepared):
     g, (x,) = graph_of((5,))
     g.output(ops.tanh(x))
-    order = prepared(g)
-    assert pairwise(order) is order
+    fn = prepared(g)
+    assert pairwise(fn) is fn
 
 
 # -- outer_products
@@ -109,9 +109,9 @@ def test_pairwise_leaves_others_alone(prepared):
 def test_an_inner_axis_of_size_1_becomes_a_multiplication(prepared, agrees, rng):
     g, (x, y) = graph_of((3, 1), (1, 4))
     g.output(ops.matmul(x, y, name="z"))
-    order = outer_products(prepared(g))
-    assert names_of(order) == ["multiply"]
-    agrees(g, order, {"a": rng.standard_normal((3, 1)), "b": rng.standard_normal((1, 4))})
+    fn = outer_products(prepared(g))
+    assert names_of(fn) == ["multiply"]
+    agrees(g, fn, {"a": rng.standard_normal((3, 1)), "b": rng.standard_normal((1, 4))})
 
 
 def test_an_inner_axis_whose_size_is_not_known_stays_a_product(prepared):
@@ -127,26 +127,26 @@ def test_an_inner_axis_whose_size_is_not_known_stays_a_product(prepared):
 def test_products_that_meet_in_a_sum_are_added_in_place(prepared, agrees, rng):
     g, (a, b, c) = graph_of((3, 4), (4, 2), (4, 2))
     g.output(ops.add_n(a @ b, a @ c, a @ (b * c), name="z"))
-    order = accumulate(pairwise(prepared(g)))
-    assert sorted(names_of(order)) == ["matmul", "matmul_add", "matmul_add", "multiply"]
-    agrees(g, order, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal((4, 2))})
+    fn = accumulate(pairwise(prepared(g)))
+    assert sorted(names_of(fn)) == ["matmul", "matmul_add", "matmul_add", "multiply"]
+    agrees(g, fn, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal((4, 2))})
 
 
 def test_a_product_that_others_read_is_not_lost(prepared, agrees, rng):
     g, (a, b) = graph_of((3, 4), (4, 2))
     z = ops.matmul(a, b, name="z")
     g.output(ops.add(ops.matmul(ops.sin(a), b), z, name="y"), ops.exp(z, name="e"))
-    order = accumulate(prepared(g))
-    assert "matmul_add" not in names_of(order)
-    agrees(g, order, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2))})
+    fn = accumulate(prepared(g))
+    assert "matmul_add" not in names_of(fn)
+    agrees(g, fn, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2))})
 
 
 def test_an_operand_of_the_graph_is_not_added_to(prepared, agrees, rng):
     g, (a, b, c) = graph_of((3, 4), (4, 2), (3, 2))
     g.output(ops.add(c, a @ b, name="y"))
-    order = accumulate(prepared(g))
-    assert names_of(order) == ["matmul", "add"]
-    agrees(g, order, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal((3, 2))})
+    fn = accumulate(prepared(g))
+    assert names_of(fn) == ["matmul", "add"]
+    agrees(g, fn, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal((3, 2))})
 
 
 @pytest.mark.parametrize("cuts", [(0, 2, 5), (0, 3, 4, 5), (0, 2, 4), (1, 2, 5), (0, 5)])
@@ -155,17 +155,17 @@ def test_deltas_of_slices_that_tile_a_value_are_laid_side_by_side(prepared, exec
     g, (x,) = graph_of((3, 5))
     parts = [ops.sum(ops.sin(x[:, low:high]) * float(high)) for low, high in itertools.pairwise(cuts)]
     g.output(ops.add_n(*parts, name="loss"))
-    order = prepared(g)
-    order = differentiate_order(order, order.value_id("loss"), [order.value_id("a")])
-    order = order.with_nodes(order.nodes, outputs={**order.outputs, "d_a": order.gradients["a"]})
-    tiled = slices_to_concat(order)
+    fn = prepared(g)
+    fn = differentiate_function(fn, fn.value_id("loss"), [fn.value_id("a")])
+    fn = fn.with_nodes(fn.nodes, outputs={**fn.outputs, "d_a": fn.gradients["a"]})
+    tiled = slices_to_concat(fn)
     covered = cuts[0] == 0 and cuts[-1] == 5 and len(cuts) > 2
     assert ("concat" in names_of(tiled)) == covered
     a = rng.standard_normal((3, 5))
     scale = np.zeros(5)
     for low, high in itertools.pairwise(cuts):
         scale[low:high] = high
-    for rewritten in (required(order), required(tiled), optimize(order)):
+    for rewritten in (required(fn), required(tiled), optimize(fn)):
         np.testing.assert_allclose(execute(rewritten, {"a": a})["d_a"], np.cos(a) * scale, rtol=1e-13)
 
 
@@ -176,17 +176,17 @@ def test_deltas_of_slices_that_tile_a_value_are_laid_side_by_side(prepared, exec
 def test_the_axis_of_a_kernel_moves_to_the_end(prepared, agrees, rng, axis):
     g, (x,) = graph_of((2, 3, 4))
     g.output(ops.softmax(x, axis=axis, name="y"))
-    order = last_axis(prepared(g))
-    assert names_of(order) == ["swap_axes", "softmax", "swap_axes"]
-    assert order.nodes[1].attributes["axis"] == -1
-    agrees(g, order, {"a": rng.standard_normal((2, 3, 4))})
+    fn = last_axis(prepared(g))
+    assert names_of(fn) == ["swap_axes", "softmax", "swap_axes"]
+    assert fn.nodes[1].attributes["axis"] == -1
+    agrees(g, fn, {"a": rng.standard_normal((2, 3, 4))})
 
 
 def test_a_last_axis_stays(prepared):
     g, (x,) = graph_of((2, 3))
     g.output(ops.softmax(x, axis=1))
-    order = prepared(g)
-    assert last_axis(order) is order
+    fn = prepared(g)
+    assert last_axis(fn) is fn
 
 
 # -- same_types
@@ -196,19 +196,19 @@ def test_operands_of_two_types_are_converted(prepared, agrees, rng):
     g = gx.Graph("types")
     a, b = g.input("a", (2, 3), "float32"), g.input("b", (3, 2), "float64")
     g.output(ops.matmul(a, b, name="z"))
-    order = same_types(prepared(g))
-    assert names_of(order) == ["cast", "matmul"]
-    assert {order.specs[v].dtype for v in order.nodes[-1].inputs} == {"float64"}
-    agrees(g, order, {"a": rng.standard_normal((2, 3)).astype("float32"), "b": rng.standard_normal((3, 2))})
+    fn = same_types(prepared(g))
+    assert names_of(fn) == ["cast", "matmul"]
+    assert {fn.specs[v].dtype for v in fn.nodes[-1].inputs} == {"float64"}
+    agrees(g, fn, {"a": rng.standard_normal((2, 3)).astype("float32"), "b": rng.standard_normal((3, 2))})
 
 
 def test_elementwise_operands_are_converted_as_they_load(prepared, agrees, rng):
     g = gx.Graph("types")
     a, b = g.input("a", (3,), "float32"), g.input("b", (3,), "float64")
     g.output(ops.add(a, b, name="z"))
-    order = prepared(g)
-    assert same_types(order) is order
-    agrees(g, order, {"a": rng.standard_normal(3).astype("float32"), "b": rng.standard_normal(3)})
+    fn = prepared(g)
+    assert same_types(fn) is fn
+    agrees(g, fn, {"a": rng.standard_normal(3).astype("float32"), "b": rng.standard_normal(3)})
 
 
 # -- early_likes
@@ -218,19 +218,19 @@ def test_a_shape_is_lent_by_the_first_value_that_has_it(prepared, agrees, rng):
     g, (x, row) = graph_of((3, 4), (4,))
     late = ops.exp(ops.tanh(x))
     g.output(ops.broadcast_like(row, late, name="y"), late)
-    order = early_likes(prepared(g))
-    node = next(n for n in order.nodes if n.op.name == "broadcast_like")
-    assert order.names[node.inputs[1]] == "a"
-    assert order.names[node.inputs[0]] == "b"
-    agrees(g, order, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal(4)})
+    fn = early_likes(prepared(g))
+    node = next(n for n in fn.nodes if n.op.name == "broadcast_like")
+    assert fn.names[node.inputs[1]] == "a"
+    assert fn.names[node.inputs[0]] == "b"
+    agrees(g, fn, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal(4)})
 
 
 def test_what_only_lent_its_shape_is_not_computed(prepared, agrees, rng):
     g, (x, row) = graph_of((3, 4), (4,))
     g.output(ops.broadcast_like(row, ops.exp(ops.tanh(x)), name="y"))
-    order = optimize(prepared(g))
-    assert names_of(order) == ["broadcast_like"]
-    agrees(g, order, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal(4)})
+    fn = optimize(prepared(g))
+    assert names_of(fn) == ["broadcast_like"]
+    agrees(g, fn, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal(4)})
 
 
 # -- all of them
@@ -249,10 +249,10 @@ def test_required_is_enough_to_lower_everything(prepared, agrees, rng):
 def test_no_pass_changes_the_registry_or_the_order_that_it_is_given(prepared):
     g, (x, y) = graph_of((3, 1), (1, 4))
     g.output(ops.sum(ops.add_n(x @ y, ops.softmax(x @ y, axis=0), x @ y), name="s"))
-    order, known = prepared(g), registry.names()
-    before = [(n.name, n.op.name, n.inputs, n.outputs, dict(n.attributes)) for n in order.nodes]
-    optimize(order)
-    assert [(n.name, n.op.name, n.inputs, n.outputs, dict(n.attributes)) for n in order.nodes] == before
+    fn, known = prepared(g), registry.names()
+    before = [(n.name, n.op.name, n.inputs, n.outputs, dict(n.attributes)) for n in fn.nodes]
+    optimize(fn)
+    assert [(n.name, n.op.name, n.inputs, n.outputs, dict(n.attributes)) for n in fn.nodes] == before
     assert registry.names() == known
 
 

@@ -8,7 +8,7 @@ import pytest
 from helpers import random_dag
 
 import graphexec as gx
-from graphexec.autodiff.reverse import differentiate_order
+from graphexec.autodiff.reverse import differentiate_function
 from graphexec.interpret import interpret
 from graphexec.ir.function import Node
 from graphexec.ir.fused.elementwise import FusedOp
@@ -30,14 +30,14 @@ def eager(monkeypatch):
 
 def backward(graph, prepared, names, wanted=()):
     """The order of a graph's gradients by ``names``, and with other values as outputs too."""
-    order = prepared(graph)
-    order = differentiate_order(order, order.value_id("loss"), [order.value_id(n) for n in names])
-    outputs = {**order.outputs, **{f"d_{n}": v for n, v in order.gradients.items()}, **{order.names[v]: v for v in wanted}}
-    return required(order.with_nodes(order.nodes, outputs=outputs))
+    fn = prepared(graph)
+    fn = differentiate_function(fn, fn.value_id("loss"), [fn.value_id(n) for n in names])
+    outputs = {**fn.outputs, **{f"d_{n}": v for n, v in fn.gradients.items()}, **{fn.names[v]: v for v in wanted}}
+    return required(fn.with_nodes(fn.nodes, outputs=outputs))
 
 
-def calls_of(order):
-    return [[c.op.name for c in n.op.calls] if isinstance(n.op, FusedOp) else n.op.name for n in order.nodes]
+def calls_of(fn):
+    return [[c.op.name for c in n.op.calls] if isinstance(n.op, FusedOp) else n.op.name for n in fn.nodes]
 
 
 def values_of(graph):
@@ -49,11 +49,11 @@ def test_random_graphs_give_the_same(seed, prepared, execute, monkeypatch):
     monkeypatch.setattr(module, "SHARE", 100)
     g = random_dag(seed, 400)
     wanted = np.random.default_rng(seed).integers(10, 300, 40)  # values in the middle, which must be stored
-    order = backward(g, prepared, [f"p{k}" for k in range(6)], map(int, wanted))
-    merged = pairs(order)
-    assert len(merged.nodes) < 0.75 * len(order.nodes)
+    fn = backward(g, prepared, [f"p{k}" for k in range(6)], map(int, wanted))
+    merged = pairs(fn)
+    assert len(merged.nodes) < 0.75 * len(fn.nodes)
     assert max(len(n.op.calls) for n in merged.nodes if isinstance(n.op, FusedOp)) > 2
-    plain, found = execute(order, values_of(g)), execute(merged, values_of(g))
+    plain, found = execute(fn, values_of(g)), execute(merged, values_of(g))
     assert plain.keys() == found.keys() >= {"loss", "d_p5"}
     for name, array in plain.items():
         np.testing.assert_allclose(found[name], array, rtol=1e-9, atol=1e-11, err_msg=name)
@@ -71,21 +71,21 @@ def test_what_others_read_is_stored(near, prepared, agrees, eager):
     column = y @ ops.expand_dims(s, axis=1)
     c = ops.cos(t, name="c") if c is None else c
     g.output(ops.add(ops.sum(column), ops.sum(c), name="z"))
-    order = pairs(prepared(g))
-    (node,) = [n for n in order.nodes if isinstance(n.op, FusedOp)]
+    fn = pairs(prepared(g))
+    (node,) = [n for n in fn.nodes if isinstance(n.op, FusedOp)]
     assert [c.op.name for c in node.op.calls] == (["tanh", "sin", "cos"] if near else ["tanh", "sin"])
-    assert [order.names[v] for v in node.outputs] == (["s", "c"] if near else ["t", "s"])
-    agrees(g, order, {"x": np.linspace(-1, 1, 4), "y": np.eye(4)})
+    assert [fn.names[v] for v in node.outputs] == (["s", "c"] if near else ["t", "s"])
+    agrees(g, fn, {"x": np.linspace(-1, 1, 4), "y": np.eye(4)})
 
 
 def test_a_value_that_is_kept_is_stored(prepared, eager):
     g = gx.Graph("kept")
     g.output(ops.sin(ops.tanh(g.input("x", (3,)), name="t"), name="y"))
-    order = prepared(g)
-    (node,) = pairs(order, [order.value_id("t")]).nodes
-    assert [order.names[v] for v in node.outputs] == ["t", "y"]
-    (node,) = pairs(order).nodes
-    assert [order.names[v] for v in node.outputs] == ["y"]
+    fn = prepared(g)
+    (node,) = pairs(fn, [fn.value_id("t")]).nodes
+    assert [fn.names[v] for v in node.outputs] == ["t", "y"]
+    (node,) = pairs(fn).nodes
+    assert [fn.names[v] for v in node.outputs] == ["y"]
 
 
 P, X = np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.5, 2.0])
@@ -96,19 +96,19 @@ def with_update(prepared, gradient, after, through_view=False):
     g = gx.Graph("update")
     p, _ = g.parameter("p", value=P), g.input("x", (3,), "float64")
     g.output(ops.sin(ops.tanh(ops.reshape(p, shape=(3,)) if through_view else p, name="t"), name="y"))
-    order = prepared(g)
-    new, at = len(order.names), 1 + [n.name for n in order.nodes].index(after)
+    fn = prepared(g)
+    new, at = len(fn.names), 1 + [n.name for n in fn.nodes].index(after)
     sgd = registry.get("sgd")
-    update = Node("new", sgd, (order.value_id("p"), order.value_id(gradient)), (new,), sgd.check_attributes({"lr": 0.5}))
-    specs = [*order.specs, order.specs[order.value_id("p")]]
-    nodes = [*order.nodes[:at], update, *order.nodes[at:]]
-    return order.with_nodes(nodes, names=[*order.names, "new"], specs=specs, outputs={**order.outputs, "new": new})
+    update = Node("new", sgd, (fn.value_id("p"), fn.value_id(gradient)), (new,), sgd.check_attributes({"lr": 0.5}))
+    specs = [*fn.specs, fn.specs[fn.value_id("p")]]
+    nodes = [*fn.nodes[:at], update, *fn.nodes[at:]]
+    return fn.with_nodes(nodes, names=[*fn.names, "new"], specs=specs, outputs={**fn.outputs, "new": new})
 
 
 def test_nothing_moves_over_an_update_of_what_it_reads(prepared, execute, eager):
-    order = pairs(with_update(prepared, "x", after="t"))
-    assert calls_of(order) == ["tanh", "sgd", "sin"]
-    found = execute(order, {"p": P, "x": X})
+    fn = pairs(with_update(prepared, "x", after="t"))
+    assert calls_of(fn) == ["tanh", "sgd", "sin"]
+    found = execute(fn, {"p": P, "x": X})
     np.testing.assert_allclose(found["y"], np.sin(np.tanh(P)))
     np.testing.assert_allclose(found["new"], P - 0.5 * X)
 
@@ -116,24 +116,24 @@ def test_nothing_moves_over_an_update_of_what_it_reads(prepared, execute, eager)
 @pytest.mark.parametrize("through_view", [False, True])
 def test_an_update_takes_in_what_makes_its_gradient(through_view, prepared, execute, eager):
     """Element by element it reads before it writes; a view of what it writes might be read in another order."""
-    order = pairs(with_update(prepared, "y", after="y", through_view=through_view))
-    assert calls_of(order)[-1] == (["tanh", "sin", "sgd"] if not through_view else "sgd")
-    found = execute(order, {"p": P, "x": X})
+    fn = pairs(with_update(prepared, "y", after="y", through_view=through_view))
+    assert calls_of(fn)[-1] == (["tanh", "sin", "sgd"] if not through_view else "sgd")
+    found = execute(fn, {"p": P, "x": X})
     np.testing.assert_allclose(found["y"], np.sin(np.tanh(P)))
     np.testing.assert_allclose(found["new"], P - 0.5 * np.sin(np.tanh(P)))
 
 
 def test_equal_patterns_are_one_op_however_they_came_about(prepared):
-    order = pairs(backward(random_dag(7, 900), prepared, ["p0"]))
-    found = {id(n.op): n.op for n in order.nodes if isinstance(n.op, FusedOp)}.values()
+    fn = pairs(backward(random_dag(7, 900), prepared, ["p0"]))
+    found = {id(n.op): n.op for n in fn.nodes if isinstance(n.op, FusedOp)}.values()
     kinds = [(tuple((c.op.name, c.arguments) for c in op.calls), op.results, op.updates) for op in found]
     assert len(kinds) == len(set(kinds)) >= 2
-    assert all(count >= 10 for count in Counter(id(n.op) for n in order.nodes if isinstance(n.op, FusedOp)).values())
+    assert all(count >= 10 for count in Counter(id(n.op) for n in fn.nodes if isinstance(n.op, FusedOp)).values())
 
 
 def test_there_is_a_budget(prepared, monkeypatch):
-    order = backward(random_dag(1, 600), prepared, ["p0"])
-    fused = lambda: {id(n.op) for n in pairs(order).nodes if isinstance(n.op, FusedOp)}  # noqa: E731 - asked twice
+    fn = backward(random_dag(1, 600), prepared, ["p0"])
+    fused = lambda: {id(n.op) for n in pairs(fn).nodes if isinstance(n.op, FusedOp)}  # noqa: E731 - asked twice
     monkeypatch.setattr(module, "KERNELS", 1)
     assert len(fused()) == 1
     monkeypatch.setattr(module, "SHARE", 1)
@@ -146,8 +146,8 @@ def test_other_graphs_stay_as_they_are(prepared):
     for _ in range(400):
         x = ops.sin(ops.tanh(x))
     named.output(x)
-    for order in (prepared(few), prepared(large), prepared(named, n=4)):
-        assert pairs(order) is order
+    for fn in (prepared(few), prepared(large), prepared(named, n=4)):
+        assert pairs(fn) is fn
 
 
 def test_a_value_with_many_readers_and_long_chains_cost_no_more(prepared, monkeypatch):

@@ -55,7 +55,7 @@ def test_an_epoch_s_order_is_drawn_from_the_seed_and_its_number(rng):
     orders = {}
     for epoch in (3, 1, 2):
         passes.run(epoch)
-        orders[epoch] = passes.order.tolist()
+        orders[epoch] = passes.permutation.tolist()
         assert orders[epoch] == gx.ops.shuffle(np.zeros(50, np.int64), np.array([7, epoch])).tolist()
     assert sorted(orders[1]) == list(range(50))
     assert orders[1] != orders[2] != orders[3]

@@ -237,10 +237,10 @@ class DualExpressions(DualNames):
             bound = inspect.signature(function).bind(*node.args, **given).arguments
         except TypeError as error:
             self._refuse(f"`{ast.unparse(node)}`: {error}", node)
-        order = {id(a): position for position, a in enumerate((*node.args, *given.values()))}
-        if len(order) != len(bound) or any(id(a) not in order for a in bound.values()):
+        position_of = {id(a): position for position, a in enumerate((*node.args, *given.values()))}
+        if len(position_of) != len(bound) or any(id(a) not in position_of for a in bound.values()):
             self._refuse(f"`{ast.unparse(node)}`: any number of arguments", node)
-        return {name: self._expression(a) for name, a in sorted(bound.items(), key=lambda item: order[id(item[1])])}
+        return {name: self._expression(a) for name, a in sorted(bound.items(), key=lambda item: position_of[id(item[1])])}
 
     def _take(self, helper: Helper, call: ast.Call, bound: Mapping[str, Dual], name: str) -> list[Dual]:
         """The results of a helper in variables, with the chain rule for its derivatives."""

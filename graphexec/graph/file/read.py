@@ -24,11 +24,11 @@ def read_graph(page: Page, root: Item, directory: str) -> Graph:
     train = read_train(page, fields.items["train"], builder) if "train" in fields.items else None
     _outputs(page, fields, builder)
     _derivatives(page, fields, builder)
-    order = check_graph(builder)
+    fn = check_graph(builder)
     _refuse_unused(page, fields, builder, train)
     if train is not None:
         graph.dag.graph["train"] = train.settings
-        train.check(builder, order)
+        train.check(builder, fn)
     return graph
 
 

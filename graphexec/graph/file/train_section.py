@@ -18,7 +18,7 @@ from graphexec.graph.file.fields import boolean, call_or_name, integer, mapping,
 from graphexec.graph.file.tree import Item, Mapping, Page, Scalar, Sequence, kind_name, resolve
 from graphexec.graph.file.validate import check_graph
 from graphexec.graph.graph import Graph
-from graphexec.ir.function import Order
+from graphexec.ir.function import Function
 from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
 from graphexec.rewrite.schedule.checkpoint_segments import SQUARE_ROOT
@@ -35,26 +35,26 @@ class Train:
     calls: dict[str, Call] = field(default_factory=dict)
     scalars: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def check(self, builder: GraphBuilder, order: Order) -> None:
+    def check(self, builder: GraphBuilder, fn: Function) -> None:
         """Loss and metrics are scalars. *Raises* GraphFileError, and for a metric's call what its op raises."""
         for what, (name, line) in self.scalars.items():
-            _refuse_array(builder.page, order, what, name, line)
+            _refuse_array(builder.page, fn, what, name, line)
         if not self.calls:
             return
         extended = GraphBuilder(builder.page, builder.graph.copy())
         extended.lines = dict(builder.lines)
         names = add_metrics(extended, self.calls)
-        order = check_graph(extended)
+        fn = check_graph(extended)
         for metric, name in names.items():
-            _refuse_array(builder.page, order, f"metric {metric!r}", name, self.calls[metric].line)
+            _refuse_array(builder.page, fn, f"metric {metric!r}", name, self.calls[metric].line)
 
 
-def _refuse_array(page: Page, order: Order, what: str, name: str, line: int) -> None:
-    shape = order.specs[order.value_id(name)].shape
+def _refuse_array(page: Page, fn: Function, what: str, name: str, line: int) -> None:
+    shape = fn.specs[fn.value_id(name)].shape
     if shape != ():
         page.fail(
             line,
-            f"the {what} must be a scalar, and {name!r} has shape {order.specs[order.value_id(name)]}",
+            f"the {what} must be a scalar, and {name!r} has shape {fn.specs[fn.value_id(name)]}",
             todo="Sum it, or take the mean.",
         )
 

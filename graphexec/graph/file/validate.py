@@ -9,7 +9,7 @@ from graphexec.errors import CycleError, GraphExecError
 from graphexec.graph.file.build import GraphBuilder
 from graphexec.graph.file.fields import misfit
 from graphexec.graph.graph import _number_dtype
-from graphexec.ir.function import ABSENT, Order
+from graphexec.ir.function import ABSENT, Function
 from graphexec.ir.infer import infer
 from graphexec.ir.op import Op
 from graphexec.ir.spec import Sizes, TensorSpec
@@ -17,16 +17,16 @@ from graphexec.ir.spec import Sizes, TensorSpec
 _CYCLE_SHOWN = 20
 
 
-def check_graph(builder: GraphBuilder) -> Order:
+def check_graph(builder: GraphBuilder) -> Function:
     """The order with shapes inferred. *Raises* CycleError with lines, and what `infer` raises."""
     try:
-        order: Order = builder.graph.order()
+        fn: Function = builder.graph.function()
     except CycleError:
         raise _cycle(builder) from None
     if builder.numbers:
-        settle_numbers(builder, order)
-        order = builder.graph.order()
-    return infer(order, Sizes())
+        settle_numbers(builder, fn)
+        fn = builder.graph.function()
+    return infer(fn, Sizes())
 
 
 def _cycle(builder: GraphBuilder) -> CycleError:
@@ -45,15 +45,15 @@ def _cycle(builder: GraphBuilder) -> CycleError:
     )
 
 
-def settle_numbers(builder: GraphBuilder, order: Order) -> None:
+def settle_numbers(builder: GraphBuilder, fn: Function) -> None:
     """Gives each number in a call the element type of the operands it meets, as a Python number has in `Graph.apply`.
 
     *Raises* GraphFileError for a number that its operand's type cannot hold.
     """
     sizes = Sizes()
-    specs = {leaf.value_id: TensorSpec(sizes.bind(leaf.shape), leaf.dtype) for leaf in order.leaves}
-    numbers = {leaf.value_id: leaf.name for leaf in order.leaves if leaf.name in builder.numbers}
-    for node in order.nodes:
+    specs = {leaf.value_id: TensorSpec(sizes.bind(leaf.shape), leaf.dtype) for leaf in fn.leaves}
+    numbers = {leaf.value_id: leaf.name for leaf in fn.leaves if leaf.name in builder.numbers}
+    for node in fn.nodes:
         dtypes = [specs[v].dtype for v in node.inputs if v != ABSENT and v not in numbers]
         for slot, value in enumerate(node.inputs):
             if value in numbers:

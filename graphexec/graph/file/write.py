@@ -15,7 +15,7 @@ import numpy as np
 from graphexec.errors import GraphError
 from graphexec.graph.file.calls import NAME, WORDS
 from graphexec.graph.graph import Graph
-from graphexec.ir.function import ABSENT, Leaf, Node, Order
+from graphexec.ir.function import ABSENT, Function, Leaf, Node
 
 MAX_INLINE = 1000
 """Elements of an array that a graph file may hold; more belong into a safetensors file."""
@@ -27,22 +27,22 @@ _SECTIONS = {"input": "inputs", "parameter": "parameters", "constant": "constant
 
 
 def model(graph: Graph) -> dict[str, Any]:
-    """The graph as plain data. *Raises* GraphError for what a file cannot hold, and what `Graph.order` raises."""
-    order = graph.order()
+    """The graph as plain data. *Raises* GraphError for what a file cannot hold, and what `Graph.function` raises."""
+    fn = graph.function()
     data: dict[str, Any] = {"graphexec": 1}
     if graph.name != "graph":
         data["name"] = graph.name
     for name in graph.dag:
         if not name or ":" in name or any("\ud800" <= c <= "\udfff" for c in name):
             raise GraphError(f"the name {name!r} cannot stand in a graph file", node=name or None, todo="Rename it, without ':'.")
-    for leaf in order.leaves:
+    for leaf in fn.leaves:
         data.setdefault(_SECTIONS[leaf.kind], {})[leaf.name] = _WRITE[leaf.kind](leaf)
     data = {k: data[k] for k in ("graphexec", "name", "inputs", "parameters", "constants") if k in data}
-    data["nodes"] = {node.name: _node(node, order.names) for node in order.nodes}
-    data["outputs"] = list(order.outputs)
+    data["nodes"] = {node.name: _node(node, fn.names) for node in fn.nodes}
+    data["outputs"] = list(fn.outputs)
     train = graph.dag.graph.get("train")
     written = [name for section in (*_SECTIONS.values(), "nodes") for name in data.get(section, ())]
-    unused = _unused(graph, order, train, written)
+    unused = _unused(graph, fn, train, written)
     if unused:
         data["unused"] = unused
     data.update({key: graph.dag.graph[key] for key in ("gradients", "deltas") if key in graph.dag.graph})
@@ -129,9 +129,9 @@ def _derivatives(graph: Graph) -> list[str]:
     return [value for key in ("gradients", "deltas") for value in graph.dag.graph.get(key, {}).values()]
 
 
-def _unused(graph: Graph, order: Order, train: Any, written: list[str]) -> list[str]:
+def _unused(graph: Graph, fn: Function, train: Any, written: list[str]) -> list[str]:
     dag = graph.dag
-    read = {name if name in dag else name.rpartition(":")[0] for name in (*order.outputs, *_derivatives(graph))}
+    read = {name if name in dag else name.rpartition(":")[0] for name in (*fn.outputs, *_derivatives(graph))}
     if train:
         from graphexec.graph.file.train_section import values_read
 

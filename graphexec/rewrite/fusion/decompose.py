@@ -5,24 +5,24 @@ It comes after differentiation, so that the kernel's own backward rule is used, 
 
 from __future__ import annotations
 
-from graphexec.ir.builder import OrderBuilder, Traced
-from graphexec.ir.function import Node, Order
+from graphexec.ir.builder import FunctionBuilder, Traced
+from graphexec.ir.function import Function, Node
 
 
-def unfold(order: Order) -> Order:
+def unfold(fn: Function) -> Function:
     """The order with such nodes replaced. Their results keep their numbers and names."""
-    if not any("made_of" in op.rules for op in order.ops):
-        return order
-    builder = OrderBuilder(order)
-    for node in order.nodes:
+    if not any("made_of" in op.rules for op in fn.ops):
+        return fn
+    builder = FunctionBuilder(fn)
+    for node in fn.nodes:
         if "made_of" in node.op.rules:
             _replace(builder, node)
         else:
             builder.nodes.append(node)
-    return builder.order(order)
+    return builder.build(fn)
 
 
-def _replace(builder: OrderBuilder, node: Node) -> None:
+def _replace(builder: FunctionBuilder, node: Node) -> None:
     first = len(builder.nodes)
     builder.prefix, builder.source = node.name, node.source
     operands = dict(zip(node.op.inputs, builder.values(node.inputs), strict=True))

@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from typing import Any, Protocol, TypeVar
 
-from graphexec.ir.builder import OrderBuilder
-from graphexec.ir.function import ABSENT, Node, Order
+from graphexec.ir.builder import FunctionBuilder
+from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedCall, FusedClose, FusedOp, Source
 from graphexec.ir.keys import freeze, shape_keys
 from graphexec.ir.op import ElementwiseOp, ReductionOp, ShapeOp, ViewOp
@@ -35,15 +35,15 @@ Part = list[int]
 """Positions of nodes that become one."""
 
 
-def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
+def fuse(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with fused nodes in place of connected elementwise ones."""
-    wanted = {*order.kept, *keep}
-    shapes = _shapes(order)
-    schedule = _Schedule(order, shapes, shapes)
-    parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
-    fusion = _Fusion(order, wanted, _closings(order, parts, shapes))
+    wanted = {*fn.kept, *keep}
+    shapes = _shapes(fn)
+    schedule = _Schedule(fn, shapes, shapes)
+    parts = [part for run in schedule.runs for part in _parts(fn, run, schedule.followers)]
+    fusion = _Fusion(fn, wanted, _closings(fn, parts, shapes))
     made = [fusion.build(part) for part in parts]
-    chosen = _within_budget(order, [(p, m) for p, m in zip(parts, made, strict=True) if m is not None])
+    chosen = _within_budget(fn, [(p, m) for p, m in zip(parts, made, strict=True) if m is not None])
     return fusion.replace(parts, chosen)
 
 
@@ -53,11 +53,11 @@ def fuse(order: Order, keep: Iterable[int] = ()) -> Order:
 class _Schedule:
     """A list scheduler: the next run starts at the first node that is ready and takes in whatever becomes ready for it."""
 
-    def __init__(self, order: Order, shapes: Sequence[Any], plain: Sequence[Any]) -> None:
+    def __init__(self, fn: Function, shapes: Sequence[Any], plain: Sequence[Any]) -> None:
         """``shapes`` has, for each node, the key of those that may stand beside it, None where it stands alone; ``plain`` what
         :func:`_shapes` gives."""
-        nodes = order.nodes
-        self.waiting, self.followers = _dependencies(order)
+        nodes = fn.nodes
+        self.waiting, self.followers = _dependencies(fn)
         self.shapes = shapes
         self.free = [isinstance(n.op, (ViewOp, ShapeOp)) or plain[p] == () for p, n in enumerate(nodes)]
         self.producer = {v: p for p, n in enumerate(nodes) for v in n.outputs}
@@ -117,12 +117,12 @@ class _Schedule:
             heapq.heappush(self.beside.setdefault(self.shapes[p], []), p)
 
 
-def _dependencies(order: Order) -> tuple[list[int], list[list[int]]]:
+def _dependencies(fn: Function) -> tuple[list[int], list[list[int]]]:
     """How many nodes each waits for, and which wait for it. An update waits for all who read what it overwrites."""
-    producer = [-1] * (len(order.names) + 1)  # one more, for ABSENT
-    waiting = [0] * len(order.nodes)
-    followers: list[list[int]] = [[] for _ in order.nodes]
-    for position, node in enumerate(order.nodes):
+    producer = [-1] * (len(fn.names) + 1)  # one more, for ABSENT
+    waiting = [0] * len(fn.nodes)
+    followers: list[list[int]] = [[] for _ in fn.nodes]
+    for position, node in enumerate(fn.nodes):
         for value in set(node.inputs):
             made = producer[value]
             if made >= 0:
@@ -130,20 +130,20 @@ def _dependencies(order: Order) -> tuple[list[int], list[list[int]]]:
                 waiting[position] += 1
         for value in node.outputs:
             producer[value] = position
-    if any(op.updates for op in order.ops):
-        _wait_for_readers(order, waiting, followers)
+    if any(op.updates for op in fn.ops):
+        _wait_for_readers(fn, waiting, followers)
     return waiting, followers
 
 
-def _wait_for_readers(order: Order, waiting: list[int], followers: list[list[int]]) -> None:
+def _wait_for_readers(fn: Function, waiting: list[int], followers: list[list[int]]) -> None:
     root: dict[int, int] = {}
     readers: dict[int, list[int]] = {}
-    for position, node in enumerate(order.nodes):
+    for position, node in enumerate(fn.nodes):
         for value in node.reads:
             readers.setdefault(root.get(value, value), []).append(position)
         if isinstance(node.op, ViewOp):
             root[node.outputs[0]] = root.get(node.inputs[0], node.inputs[0])
-    for position, node in enumerate(order.nodes):
+    for position, node in enumerate(fn.nodes):
         for name in node.op.updates:
             target = node.inputs[node.op.inputs.index(name)]
             for reader in set(readers.get(root.get(target, target), ())):
@@ -152,17 +152,17 @@ def _wait_for_readers(order: Order, waiting: list[int], followers: list[list[int
                     waiting[position] += 1
 
 
-def _shapes(order: Order) -> list[Any]:
+def _shapes(fn: Function) -> list[Any]:
     """For each node the key of its iteration shape; None where it cannot be fused."""
-    keys = shape_keys(order.specs)
-    fit = {op for op in order.ops if isinstance(op, ElementwiseOp) and not (op.variadic or op.optional or op.like)}
-    return [keys[node.outputs[0]] if node.op in fit else None for node in order.nodes]
+    keys = shape_keys(fn.specs)
+    fit = {op for op in fn.ops if isinstance(op, ElementwiseOp) and not (op.variadic or op.optional or op.like)}
+    return [keys[node.outputs[0]] if node.op in fit else None for node in fn.nodes]
 
 
 # -- what is fused
 
 
-def _parts(order: Order, run: Sequence[int], followers: Sequence[Sequence[int]]) -> list[Part]:
+def _parts(fn: Function, run: Sequence[int], followers: Sequence[Sequence[int]]) -> list[Part]:
     """Connected parts of a run, each after those that it waits for, cut where they would grow too large.
 
     What reads a parameter and what updates it are connected too: apart, neither could go first.
@@ -183,7 +183,7 @@ def _parts(order: Order, run: Sequence[int], followers: Sequence[Sequence[int]])
             k = parent[k]
         return k
 
-    size, operands = [1] * len(run), [set(order.nodes[p].inputs) for p in run]
+    size, operands = [1] * len(run), [set(fn.nodes[p].inputs) for p in run]
     for k, before in enumerate(waits_for):
         for j in before:
             a, b = find(j), find(k)
@@ -225,16 +225,16 @@ def _in_order(groups: list[Part], waits_for: Sequence[Iterable[int]]) -> list[Pa
     return [groups[g] for g in ordered] if len(ordered) == len(groups) else []
 
 
-def _closings(order: Order, parts: Sequence[Part], shapes: Sequence[Any]) -> dict[int, list[int]]:
+def _closings(fn: Function, parts: Sequence[Part], shapes: Sequence[Any]) -> dict[int, list[int]]:
     """Full reductions by the position of the node that makes what they reduce."""
-    ops = {op for op in order.ops if isinstance(op, ReductionOp) and not op.like}
-    full = [p for p, node in enumerate(order.nodes) if node.op in ops and order.specs[node.outputs[0]].shape == ()]
+    ops = {op for op in fn.ops if isinstance(op, ReductionOp) and not op.like}
+    full = [p for p, node in enumerate(fn.nodes) if node.op in ops and fn.specs[node.outputs[0]].shape == ()]
     closings: dict[int, list[int]] = {}
     if not full:
         return closings
-    maker = {v: p for part in parts for p in part if shapes[p] is not None for v in order.nodes[p].outputs}
+    maker = {v: p for part in parts for p in part if shapes[p] is not None for v in fn.nodes[p].outputs}
     for position in full:
-        value = order.nodes[position].inputs[0]
+        value = fn.nodes[position].inputs[0]
         if value in maker:
             closings.setdefault(maker[value], []).append(position)
     return closings
@@ -250,14 +250,14 @@ _Candidate = TypeVar("_Candidate", bound=_Keyed)
 
 
 def _within_budget(
-    order: Order, made: list[tuple[Part, _Candidate]], *, large: int | None = None
+    fn: Function, made: list[tuple[Part, _Candidate]], *, large: int | None = None
 ) -> list[tuple[Part, _Candidate]]:
     """All of them where they are few; else those that keep most out of memory. ``large`` takes the place of LARGE."""
     saved: Counter[Any] = Counter()
     for part, fused in made:
-        saved[fused.key] += sum(min(order.specs[order.nodes[p].outputs[0]].size, 1 << 24) for p in part) + 16 * len(part)
+        saved[fused.key] += sum(min(fn.specs[fn.nodes[p].outputs[0]].size, 1 << 24) for p in part) + 16 * len(part)
     ranked = [key for key, _ in saved.most_common()]
-    small = len(order.nodes) <= (LARGE if large is None else large) and len(ranked) <= 2 * BUDGET
+    small = len(fn.nodes) <= (LARGE if large is None else large) and len(ranked) <= 2 * BUDGET
     allowed = {key for k, key in enumerate(ranked) if (small and k < BUDGET) or saved[key] >= WORTH}
     return [(part, fused) for part, fused in made if fused.key in allowed]
 
@@ -272,23 +272,23 @@ class _Made:
 
 
 class _Fusion:
-    def __init__(self, order: Order, wanted: set[int], closings: dict[int, list[int]]) -> None:
-        self.order, self.wanted, self.closings = order, wanted, closings
+    def __init__(self, fn: Function, wanted: set[int], closings: dict[int, list[int]]) -> None:
+        self.fn, self.wanted, self.closings = fn, wanted, closings
         self.consumers: dict[int, list[int]] = {}
-        for position, node in enumerate(order.nodes):
+        for position, node in enumerate(fn.nodes):
             for value in node.inputs:
                 self.consumers.setdefault(value, []).append(position)
         self.ops: dict[Any, FusedOp] = {}
         self.views: dict[int, int] = {}
-        views = {op for op in order.ops if isinstance(op, ViewOp)}
-        for node in order.nodes if views else ():
+        views = {op for op in fn.ops if isinstance(op, ViewOp)}
+        for node in fn.nodes if views else ():
             if node.op in views:
                 self.views[node.outputs[0]] = self.views.get(node.inputs[0], node.inputs[0])
 
     def build(self, part: Part) -> _Made | None:
         if len(part) == 1 and part[0] not in self.closings:
             return None
-        nodes = [self.order.nodes[p] for p in part]
+        nodes = [self.fn.nodes[p] for p in part]
         closing = [c for p in part for c in self.closings.get(p, ())]
         inside = {v: Source("call", k, o) for k, n in enumerate(nodes) for o, v in enumerate(n.outputs)}
         inputs: list[int] = []
@@ -320,41 +320,41 @@ class _Fusion:
         if not outputs and not closing:  # nobody reads it: `prune` takes it out next time
             return None
         updates = tuple(f"x{slots[target]}" for _, target in updated)
-        endings = tuple(FusedClose(self.order.nodes[c].op, inside[self.order.nodes[c].inputs[0]]) for c in closing)  # type: ignore[arg-type]
+        endings = tuple(FusedClose(self.fn.nodes[c].op, inside[self.fn.nodes[c].inputs[0]]) for c in closing)  # type: ignore[arg-type]
         results = tuple(inside[v] for v in outputs)
         key = (tuple((op, freeze(attributes), a) for op, attributes, a in calls), len(inputs), results, updates, endings)
         if key not in self.ops:
             self.ops[key] = _fused_op(calls, len(inputs), results, updates, endings)
         return _Made(key, self.ops[key], inputs, outputs, closing)
 
-    def replace(self, parts: Sequence[Part], chosen: Sequence[tuple[Part, _Made]]) -> Order:
+    def replace(self, parts: Sequence[Part], chosen: Sequence[tuple[Part, _Made]]) -> Function:
         """The order with the chosen parts replaced; a sum that closes a part follows it at once."""
-        order = self.order
+        fn = self.fn
         if not chosen:
-            return order.with_nodes([order.nodes[p] for part in parts for p in part])
+            return fn.with_nodes([fn.nodes[p] for part in parts for p in part])
         fused = {part[0]: made for part, made in chosen}
         gone = {c for _, made in chosen for c in made.closing}
-        builder = OrderBuilder(order)
+        builder = FunctionBuilder(fn)
         for part in parts:
             if part[0] in fused:
                 self._put(builder, part, fused[part[0]])
             else:
-                builder.nodes += [order.nodes[p] for p in part if p not in gone]
-        return builder.order(order)
+                builder.nodes += [fn.nodes[p] for p in part if p not in gone]
+        return builder.build(fn)
 
-    def _put(self, builder: OrderBuilder, part: Part, made: _Made) -> None:
-        order = self.order
-        last = order.nodes[part[-1]]
+    def _put(self, builder: FunctionBuilder, part: Part, made: _Made) -> None:
+        fn = self.fn
+        last = fn.nodes[part[-1]]
         partials = []
         for close in made.closing:
-            node = order.nodes[close]
+            node = fn.nodes[close]
             partials.append(len(builder.names))
             builder.names.append(builder.fresh(f"{node.name}.partial"))
-            builder.specs.append(TensorSpec((1,), order.specs[node.outputs[0]].dtype))
+            builder.specs.append(TensorSpec((1,), fn.specs[node.outputs[0]].dtype))
         name = builder.names[made.outputs[-1]] if made.outputs else builder.names[partials[0]]
         builder.nodes.append(Node(name, made.op, tuple(made.inputs), (*made.outputs, *partials), {}, last.source))
         for close, partial in zip(made.closing, partials, strict=True):
-            node = order.nodes[close]
+            node = fn.nodes[close]
             builder.nodes.append(Node(node.name, node.op, (partial,), node.outputs, {"axis": None, "keepdims": False}, node.source))
 
 

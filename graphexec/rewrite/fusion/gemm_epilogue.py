@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from graphexec.ir.function import ABSENT, Node, Order
+from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.gemm_epilogue import ProductOp, product_op
 from graphexec.ir.keys import freeze
@@ -24,45 +24,45 @@ LITTLE = 4
 """How many times what is computed while a product's operands are kept for it must go into the product."""
 
 
-def epilogue(order: Order, keep: Iterable[int] = ()) -> Order:
+def epilogue(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with such pairs as one node."""
-    if not order.has("matmul"):
-        return order
-    readers = _Readers(order, keep)
-    pairs = enumerate(order.nodes)
-    products = {n.outputs[0]: (p, n) for p, n in pairs if _is_matrix_product(order, n) and readers.count[n.outputs[0]] == 1}
-    history = _History(order)
+    if not fn.has("matmul"):
+        return fn
+    readers = _Readers(fn, keep)
+    pairs = enumerate(fn.nodes)
+    products = {n.outputs[0]: (p, n) for p, n in pairs if _is_matrix_product(fn, n) and readers.count[n.outputs[0]] == 1}
+    history = _History(fn)
     made: dict[Any, ProductOp] = {}
     gone: set[int] = set()
     nodes = []
-    for position, node in enumerate(order.nodes):
-        slot = _slot(order, node, products) if isinstance(node.op, ElementwiseOp) else None
+    for position, node in enumerate(fn.nodes):
+        slot = _slot(fn, node, products) if isinstance(node.op, ElementwiseOp) else None
         if slot is not None:
             first, product = products[node.inputs[slot]]
             if readers.lent[node.inputs[slot]] > position and history.moves(product, first, position):
                 gone.add(first)
                 node = _pair(product, node, slot, made)
         nodes.append(node)
-    return order.with_nodes([n for p, n in enumerate(nodes) if p not in gone]) if gone else order
+    return fn.with_nodes([n for p, n in enumerate(nodes) if p not in gone]) if gone else fn
 
 
-def _is_matrix_product(order: Order, node: Node) -> bool:
+def _is_matrix_product(fn: Function, node: Node) -> bool:
     """Whether a node is a product without batch axes, whose rows are not too short."""
     if node.op.name != "matmul" or not isinstance(node.op, KernelOp):
         return False
-    shapes = [order.specs[v].shape for v in (*node.inputs, *node.outputs)]
+    shapes = [fn.specs[v].shape for v in (*node.inputs, *node.outputs)]
     columns = shapes[-1][-1]
     return all(len(s) == 2 for s in shapes) and (isinstance(columns, Size) or columns >= NARROW)
 
 
-def _slot(order: Order, node: Node, products: dict[int, tuple[int, Node]]) -> int | None:
+def _slot(fn: Function, node: Node, products: dict[int, tuple[int, Node]]) -> int | None:
     """The operand of an elementwise node that is a product of the shape that the node walks, the last made of them."""
     op = node.op
     if op.variadic or op.like or ABSENT in node.inputs or (isinstance(op, FusedOp) and op.closings):
         return None
     found = [
         k for k, v in enumerate(node.inputs)
-        if v in products and all(order.specs[o].shape == order.specs[v].shape for o in node.outputs)
+        if v in products and all(fn.specs[o].shape == fn.specs[v].shape for o in node.outputs)
     ]  # fmt: skip
     return max(found, key=lambda k: products[node.inputs[k]][0], default=None)
 
@@ -81,33 +81,33 @@ def _pair(product: Node, node: Node, slot: int, made: dict[Any, ProductOp]) -> N
 class _Readers:
     """How often each value is read, what is kept counting twice; and where it first lends its shape, which is no reading."""
 
-    def __init__(self, order: Order, keep: Iterable[int]) -> None:
-        self.count = [0] * len(order.names)
-        self.lent = [len(order.nodes)] * len(order.names)
-        for position, node in enumerate(order.nodes):
+    def __init__(self, fn: Function, keep: Iterable[int]) -> None:
+        self.count = [0] * len(fn.names)
+        self.lent = [len(fn.nodes)] * len(fn.names)
+        for position, node in enumerate(fn.nodes):
             for value in node.reads:
                 self.count[value] += 1
             for value in set(node.inputs).difference(node.reads, (ABSENT,)):
                 self.lent[value] = min(self.lent[value], position)
-        for value in (*order.kept, *keep):
+        for value in (*fn.kept, *keep):
             self.count[value] += 2
 
 
 class _History:
     """Where each leaf is overwritten, where each value is read last, and how much is computed before each node."""
 
-    def __init__(self, order: Order) -> None:
-        self.order = order
+    def __init__(self, fn: Function) -> None:
+        self.fn = fn
         self.root: dict[int, int] = {}
         self.updates: dict[int, list[int]] = {}
         self.elements = [0]
-        self.last = {v: len(order.nodes) for v in (*order.kept, *(leaf.value_id for leaf in order.leaves))}
-        for position, node in enumerate(order.nodes):
+        self.last = {v: len(fn.nodes) for v in (*fn.kept, *(leaf.value_id for leaf in fn.leaves))}
+        for position, node in enumerate(fn.nodes):
             made = 0
             if isinstance(node.op, ViewOp):
                 self.root[node.outputs[0]] = self.root.get(node.inputs[0], node.inputs[0])
             elif not isinstance(node.op, ShapeOp):
-                made = sum(int(order.specs[v].size) for v in node.outputs)
+                made = sum(int(fn.specs[v].size) for v in node.outputs)
             self.elements.append(self.elements[-1] + made)
             for value in node.reads:
                 base = self.root.get(value, value)
@@ -120,6 +120,6 @@ class _History:
         """Whether a product may move from position ``first`` to the node at ``last``."""
         roots = {self.root.get(v, v) for v in product.inputs}
         longer = [self.elements[last] - self.elements[self.last[r] + 1] for r in roots if self.last[r] < last]
-        if LITTLE * max(longer, default=0) > int(self.order.specs[product.outputs[0]].size):
+        if LITTLE * max(longer, default=0) > int(self.fn.specs[product.outputs[0]].size):
             return False
         return not any(first < p <= last for r in roots for p in self.updates.get(r, ()))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from graphexec.ir.aliases import Updates
-from graphexec.ir.function import ABSENT, Node, Order
+from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.horizontal import SHARED, multi_tensor_op
 from graphexec.ir.keys import freeze
@@ -27,29 +27,29 @@ TOTAL = 8_192
 """Elements of an instruction, at most, which one thread does."""
 
 
-def multi_tensor(order: Order, keep: Iterable[int] = ()) -> Order:
+def multi_tensor(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with such updates as one node."""
-    found = [p for p, node in enumerate(order.nodes) if _is_rule(node)]
+    found = [p for p, node in enumerate(fn.nodes) if _is_rule(node)]
     if len(found) < LEAST:
-        return order
-    movable = _Movable(order)
+        return fn
+    movable = _Movable(fn)
     groups: dict[Any, list[list[int]]] = {}
     for p in filter(movable, found):
-        several = groups.setdefault(_key(order, order.nodes[p]), [])
-        if several and _fits(order, several[-1], p):
+        several = groups.setdefault(_key(fn, fn.nodes[p]), [])
+        if several and _fits(fn, several[-1], p):
             several[-1].append(p)
         else:
             several.append([p])
-    nodes: list[Node | None] = list(order.nodes)
+    nodes: list[Node | None] = list(fn.nodes)
     for group in (g for several in groups.values() for g in several if len(g) >= LEAST):
         for p in group:
             nodes[p] = None
-        nodes[group[-1]] = _joined([order.nodes[p] for p in group])
-    return order.with_nodes([n for n in nodes if n is not None])
+        nodes[group[-1]] = _joined([fn.nodes[p] for p in group])
+    return fn.with_nodes([n for n in nodes if n is not None])
 
 
-def _fits(order: Order, group: list[int], p: int) -> bool:
-    elements = sum(_size(order, order.nodes[q]) for q in (*group, p))
+def _fits(fn: Function, group: list[int], p: int) -> bool:
+    elements = sum(_size(fn, fn.nodes[q]) for q in (*group, p))
     return p - group[0] <= NEAR and len(group) < MOST and elements <= TOTAL
 
 
@@ -67,14 +67,14 @@ def _own(node: Node) -> list[int]:
     return [v for v, name in zip(node.inputs, node.op.inputs, strict=True) if name != SHARED]
 
 
-def _key(order: Order, node: Node) -> Any:
+def _key(fn: Function, node: Node) -> Any:
     """The same for rules that may be one."""
     shared = [v for v, name in zip(node.inputs, node.op.inputs, strict=True) if name == SHARED]
-    return node.op, freeze(node.attributes), tuple(order.specs[v].dtype for v in _own(node)), tuple(shared)
+    return node.op, freeze(node.attributes), tuple(fn.specs[v].dtype for v in _own(node)), tuple(shared)
 
 
-def _size(order: Order, node: Node) -> int:
-    return int(order.specs[node.inputs[0]].size)
+def _size(fn: Function, node: Node) -> int:
+    return int(fn.specs[node.inputs[0]].size)
 
 
 def _joined(nodes: list[Node]) -> Node:
@@ -89,13 +89,13 @@ def _joined(nodes: list[Node]) -> Node:
 class _Movable:
     """Whether the update at a position is small, lies in memory without gaps, and may be done later."""
 
-    def __init__(self, order: Order) -> None:
-        self.order, self.updates = order, Updates(order)
-        self.leaves = {leaf.value_id for leaf in order.leaves}
+    def __init__(self, fn: Function) -> None:
+        self.fn, self.updates = fn, Updates(fn)
+        self.leaves = {leaf.value_id for leaf in fn.leaves}
         self.scattered: set[int] = set()  # values that may lie in another one's memory
         self.last: dict[int, int] = {}
         self.times: dict[int, int] = {}
-        for position, node in enumerate(order.nodes):
+        for position, node in enumerate(fn.nodes):
             if isinstance(node.op, ViewOp):
                 self.scattered.update(node.outputs)
             elif node.op.name == "concat":
@@ -106,10 +106,10 @@ class _Movable:
                 self.times[target] = self.times.get(target, 0) + 1
 
     def __call__(self, position: int) -> bool:
-        node, specs = self.order.nodes[position], self.order.specs
+        node, specs = self.fn.nodes[position], self.fn.specs
         own, targets = _own(node), self.updates.targets(node)
         shape = specs[node.inputs[0]].shape
-        if any(isinstance(n, Size) for n in shape) or _size(self.order, node) > SMALL or any(specs[v].shape != shape for v in own):
+        if any(isinstance(n, Size) for n in shape) or _size(self.fn, node) > SMALL or any(specs[v].shape != shape for v in own):
             return False
         if any(t not in self.leaves or self.times[t] > 1 or self.last[t] > position for t in targets):
             return False

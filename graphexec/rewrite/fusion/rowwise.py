@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Sequence, Set
 from typing import Any
 
 from graphexec.codegen.elementwise import SHORT_ROW
-from graphexec.ir.builder import OrderBuilder
-from graphexec.ir.function import ABSENT, Node, Order
+from graphexec.ir.builder import FunctionBuilder
+from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import RowCall, RowResult, RowsOp, Source, is_dear
 from graphexec.ir.keys import freeze, shape_keys, spec_key
 from graphexec.ir.op import ElementwiseOp, Op, ReductionOp, ViewOp
@@ -29,19 +29,19 @@ FULL, COLUMN, FLAT, SPREAD = "full", "column", "flat", "spread"
 """How a value lies over rows (rows..., n): one an element; one a row as (rows..., 1), as (rows...), or a view of all."""
 
 
-def fuse_rows(order: Order, keep: Iterable[int] = ()) -> Order:
+def fuse_rows(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with a node over rows in place of each connected part with a reduction along the last axis."""
-    reduced = {p for p, node in enumerate(order.nodes) if isinstance(node.op, ReductionOp) and _reduces_rows(order, node, node.op)}
+    reduced = {p for p, node in enumerate(fn.nodes) if isinstance(node.op, ReductionOp) and _reduces_rows(fn, node, node.op)}
     if not reduced:
-        return order
-    facts = _Facts(order, reduced)
-    wanted = {*order.kept, *keep}
-    schedule = _RowSchedule(order, facts)
-    parts = [part for run in schedule.runs for part in _parts(order, run, schedule.followers)]
-    fusion = _Fusion(order, facts, wanted)
+        return fn
+    facts = _Facts(fn, reduced)
+    wanted = {*fn.kept, *keep}
+    schedule = _RowSchedule(fn, facts)
+    parts = [part for run in schedule.runs for part in _parts(fn, run, schedule.followers)]
+    fusion = _Fusion(fn, facts, wanted)
     made = [(part, fusion.build(part)) for part in parts if len(part) > 1]
-    chosen = _within_budget(order, [(p, m) for p, m in made if m is not None], large=len(order.nodes))
-    return fusion.replace(parts, chosen) if chosen else order
+    chosen = _within_budget(fn, [(p, m) for p, m in made if m is not None], large=len(fn.nodes))
+    return fusion.replace(parts, chosen) if chosen else fn
 
 
 def _is_plain(node: Node) -> bool:
@@ -49,27 +49,27 @@ def _is_plain(node: Node) -> bool:
     return isinstance(op, ElementwiseOp) and not (op.variadic or op.optional or op.like or op.updates)
 
 
-def _reduces_rows(order: Order, node: Node, op: ReductionOp) -> bool:
+def _reduces_rows(fn: Function, node: Node, op: ReductionOp) -> bool:
     """Whether it reduces along the last of several axes, and along no other."""
-    x = order.specs[node.inputs[0]]
+    x = fn.specs[node.inputs[0]]
     if x.ndim < 2 or is_one(x.shape[-1]):
         return False
-    return op.axes([order.specs[v] for v in node.inputs], node.attributes) == (x.ndim - 1,)
+    return op.axes([fn.specs[v] for v in node.inputs], node.attributes) == (x.ndim - 1,)
 
 
 class _Facts:
     """What is asked again and again: keys of shapes by value, and which nodes reduce rows or could stand beside them."""
 
-    def __init__(self, order: Order, reduced: Collection[int]) -> None:
+    def __init__(self, fn: Function, reduced: Collection[int]) -> None:
         """``reduced`` has the positions of the nodes that reduce rows."""
-        self.keys = shape_keys(order.specs)
-        self.reduced = {order.nodes[p].outputs[0] for p in reduced}
-        seeds = {self.keys[order.nodes[p].inputs[0]] for p in reduced}
+        self.keys = shape_keys(fn.specs)
+        self.reduced = {fn.nodes[p].outputs[0] for p in reduced}
+        seeds = {self.keys[fn.nodes[p].inputs[0]] for p in reduced}
         self.walked: list[tuple[int, ...] | None] = []
         """For each node the shape of its rows; None where there are none."""
-        for p, node in enumerate(order.nodes):
+        for p, node in enumerate(fn.nodes):
             value = node.inputs[0] if p in reduced else node.outputs[0] if _is_plain(node) else ABSENT
-            self.walked.append(order.specs[value].shape if value != ABSENT and self.keys[value] in seeds else None)
+            self.walked.append(fn.specs[value].shape if value != ABSENT and self.keys[value] in seeds else None)
 
 
 def _shape_key(shape: Sequence[int]) -> Any:
@@ -79,8 +79,8 @@ def _shape_key(shape: Sequence[int]) -> Any:
 class _Group:
     """Nodes over the same rows, and how their values lie."""
 
-    def __init__(self, order: Order, facts: _Facts, shape: tuple[int, ...]) -> None:
-        self.order, self.facts, self.shape = order, facts, shape
+    def __init__(self, fn: Function, facts: _Facts, shape: tuple[int, ...]) -> None:
+        self.fn, self.facts, self.shape = fn, facts, shape
         self.keys = {_shape_key(shape): FULL, _shape_key((*shape[:-1], 1)): COLUMN, _shape_key(shape[:-1]): FLAT}
         self.forms: dict[int, str] = {}
 
@@ -111,7 +111,7 @@ class _Group:
 
     def _moves(self, value: int) -> bool:
         """Whether an operand from outside has more than one element a row."""
-        shape = self.order.specs[value].shape
+        shape = self.fn.specs[value].shape
         return bool(shape) and not is_one(shape[-1])
 
     def _seen(self, node: Node, out: str) -> str | None:
@@ -122,7 +122,7 @@ class _Group:
         rows = View.contiguous(self.shape[:-1])
         source = rows.insert(rows.ndim) if form == COLUMN else rows
         try:
-            view = node.op.view(source, [self.order.specs[v] for v in node.inputs], node.attributes)
+            view = node.op.view(source, [self.fn.specs[v] for v in node.inputs], node.attributes)
         except NotAView:
             return None
         expected = rows if out == FLAT else rows.insert(rows.ndim)
@@ -135,12 +135,12 @@ class _Group:
 class _RowSchedule(_Schedule):
     """Runs of nodes over the same rows: what has a row's shape, and what follows from the row's reductions."""
 
-    def __init__(self, order: Order, facts: _Facts) -> None:
-        self.order, self.facts, self.walked = order, facts, facts.walked
+    def __init__(self, fn: Function, facts: _Facts) -> None:
+        self.fn, self.facts, self.walked = fn, facts, facts.walked
         self.group: _Group | None = None
         self.queue: list[int] = []
         self.small: list[tuple[int, int]] = []
-        super().__init__(order, [None if s is None else _shape_key(s) for s in facts.walked], _shapes(order))
+        super().__init__(fn, [None if s is None else _shape_key(s) for s in facts.walked], _shapes(fn))
 
     def _run(self, first: int) -> None:
         shape = self.walked[first]
@@ -148,7 +148,7 @@ class _RowSchedule(_Schedule):
             super()._run(first)
             return
         self._prepare(TensorSpec(shape, "").size)
-        self.group = _Group(self.order, self.facts, shape)
+        self.group = _Group(self.fn, self.facts, shape)
         self.queue = self.beside.pop(self.shapes[first])
         run: list[int] = []
         members: set[int] = set()
@@ -179,7 +179,7 @@ class _RowSchedule(_Schedule):
     def _wait(self, p: int) -> None:
         heapq.heappush(self.ready, p)
         if self.walked[p] is None and not self.nodes[p].op.updates:
-            given = 0 if self.free[p] else sum(self.order.specs[v].size for v in self.nodes[p].outputs)
+            given = 0 if self.free[p] else sum(self.fn.specs[v].size for v in self.nodes[p].outputs)
             heapq.heappush(self.small, (given, p))
         if self.group is not None and (self.walked[p] is None or self.shapes[p] in self.group.keys):
             heapq.heappush(self.queue, p)
@@ -207,22 +207,22 @@ class _Made:
 
 
 class _Fusion:
-    def __init__(self, order: Order, facts: _Facts, wanted: Set[int]) -> None:
-        self.order, self.facts, self.wanted = order, facts, wanted
+    def __init__(self, fn: Function, facts: _Facts, wanted: Set[int]) -> None:
+        self.fn, self.facts, self.wanted = fn, facts, wanted
         self.consumers: dict[int, list[int]] = {}
-        for position, node in enumerate(order.nodes):
+        for position, node in enumerate(fn.nodes):
             for value in node.inputs:
                 self.consumers.setdefault(value, []).append(position)
         self.ops: dict[Any, RowsOp] = {}
 
     def build(self, part: Part) -> _Made | None:
         """The node for a part; none where it has no reduction, or is cut so that it makes no sense alone."""
-        nodes = [self.order.nodes[p] for p in part]
+        nodes = [self.fn.nodes[p] for p in part]
         reduced = [n.inputs[0] for n in nodes if n.outputs[0] in self.facts.reduced]
-        shape = self.order.specs[reduced[0]].shape if reduced else ()
+        shape = self.fn.specs[reduced[0]].shape if reduced else ()
         if not reduced or not _pays([n.op for n in nodes if not isinstance(n.op, ViewOp)], shape[-1]):
             return None
-        group = _Group(self.order, self.facts, shape)
+        group = _Group(self.fn, self.facts, shape)
         if not all(group.join(n) for n in nodes):
             return None
         views, stored = self._stored(part)
@@ -238,7 +238,7 @@ class _Fusion:
             arguments = []
             for v in operands:
                 if v not in inside:
-                    slot = slots.setdefault((v, flat and self.order.specs[v].ndim > 0), len(slots))
+                    slot = slots.setdefault((v, flat and self.fn.specs[v].ndim > 0), len(slots))
                 arguments.append(inside[v] if v in inside else Source("in", slot))
             inside.update({v: Source("call", len(calls), o) for o, v in enumerate(node.outputs)})
             attributes = {} if isinstance(node.op, ReductionOp) else node.attributes
@@ -252,7 +252,7 @@ class _Fusion:
         """Views of the part that others read, and the values that must be stored."""
         here, views, stored = set(part), [], []  # type: set[int], list[int], list[int]
         for p in reversed(part):
-            node = self.order.nodes[p]
+            node = self.fn.nodes[p]
             read = [v for v in node.outputs if v in self.wanted or any(c not in here for c in self.consumers.get(v, ()))]
             if read and isinstance(node.op, ViewOp):
                 here.discard(p)
@@ -263,7 +263,7 @@ class _Fusion:
 
     def _covers(self, slots: Iterable[tuple[int, bool]], shape: tuple[int, ...]) -> bool:
         """Whether the operands alone give the shape that is walked."""
-        shapes = [(*self.order.specs[v].shape, 1) if flat else self.order.specs[v].shape for v, flat in slots]
+        shapes = [(*self.fn.specs[v].shape, 1) if flat else self.fn.specs[v].shape for v, flat in slots]
         return bool(_shape_key(broadcast(shapes)) == _shape_key(shape))
 
     def _made(
@@ -280,16 +280,16 @@ class _Fusion:
             )  # fmt: skip
         return _Made(key, self.ops[key], [v for v, _ in slots], stored, views)
 
-    def replace(self, parts: Sequence[Part], chosen: Sequence[tuple[Part, _Made]]) -> Order:
+    def replace(self, parts: Sequence[Part], chosen: Sequence[tuple[Part, _Made]]) -> Function:
         """The order with the chosen parts replaced."""
-        order, builder = self.order, OrderBuilder(self.order)
+        fn, builder = self.fn, FunctionBuilder(self.fn)
         made = {part[0]: m for part, m in chosen}
         for part in parts:
             m = made.get(part[0])
             if m is None:
-                builder.nodes += [order.nodes[p] for p in part]
+                builder.nodes += [fn.nodes[p] for p in part]
                 continue
-            last = order.nodes[part[-1]]
-            builder.nodes.append(Node(order.names[m.outputs[-1]], m.op, tuple(m.inputs), tuple(m.outputs), {}, last.source))
-            builder.nodes += [order.nodes[p] for p in m.views]
-        return builder.order(order)
+            last = fn.nodes[part[-1]]
+            builder.nodes.append(Node(fn.names[m.outputs[-1]], m.op, tuple(m.inputs), tuple(m.outputs), {}, last.source))
+            builder.nodes += [fn.nodes[p] for p in m.views]
+        return builder.build(fn)

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from graphexec.ir.function import Node, Order
+from graphexec.ir.function import Function, Node
 from graphexec.ir.fused.elementwise import FusedOp, Source
 from graphexec.ir.keys import freeze, spec_key
 from graphexec.ir.op import ElementwiseOp, Op, ViewOp
@@ -42,17 +42,17 @@ FAR = 100
 """Nodes beyond which a node does not move to its reader: its operands would keep their memory for too long."""
 
 
-def pairs(order: Order, keep: Iterable[int] = ()) -> Order:
+def pairs(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with frequent pairs of small elementwise nodes as one node each."""
-    kinds = _Kinds(order, are_small(order))
+    kinds = _Kinds(fn, are_small(fn))
     if len(kinds.of) - kinds.of.count(-1) < MANY:
-        return order
-    least = max(SERVED, len(order.nodes) // SHARE)
-    readers, first_reader = _readers(order)
+        return fn
+    least = max(SERVED, len(fn.nodes) // SHARE)
+    readers, first_reader = _readers(fn)
     likely = _likely(kinds.of, first_reader, least)
     if not likely:
-        return order
-    merging = _Merging(order, kinds, readers, {*order.kept, *keep})
+        return fn
+    merging = _Merging(fn, kinds, readers, {*fn.kept, *keep})
     for position in likely:
         merging.look(position)
     for _ in range(KERNELS):
@@ -61,22 +61,22 @@ def pairs(order: Order, keep: Iterable[int] = ()) -> Order:
     return merging.result()
 
 
-def are_small(order: Order) -> list[bool]:
+def are_small(fn: Function) -> list[bool]:
     """Whether each node is elementwise, with few elements, of which the number is declared."""
-    by_spec = {id(s): s is not None and _is_small(s) for s in {id(s): s for s in order.specs}.values()}  # few, often shared
-    return [isinstance(n.op, ElementwiseOp) and by_spec[id(order.specs[n.outputs[0]])] for n in order.nodes]
+    by_spec = {id(s): s is not None and _is_small(s) for s in {id(s): s for s in fn.specs}.values()}  # few, often shared
+    return [isinstance(n.op, ElementwiseOp) and by_spec[id(fn.specs[n.outputs[0]])] for n in fn.nodes]
 
 
 def _is_small(spec: TensorSpec) -> bool:
     return spec.size <= SMALL and not any(isinstance(n, Size) for n in spec.shape)
 
 
-def _readers(order: Order) -> tuple[list[list[int]], list[int]]:
+def _readers(fn: Function) -> tuple[list[list[int]], list[int]]:
     """For each value, the positions of the nodes that read it, ascending, once each; for each node, that of its first reader."""
-    readers: list[list[int]] = [[] for _ in range(len(order.names) + 1)]  # the last is for operands that are absent
-    first_reader = [-1] * len(order.nodes)
+    readers: list[list[int]] = [[] for _ in range(len(fn.names) + 1)]  # the last is for operands that are absent
+    first_reader = [-1] * len(fn.nodes)
     maker: dict[int, int] = {}
-    for position, node in enumerate(order.nodes):
+    for position, node in enumerate(fn.nodes):
         for value in node.inputs:
             known = readers[value]
             if not known:
@@ -123,19 +123,19 @@ class _Pair(NamedTuple):
 class _Kinds:
     """Nodes by kind: one for each op with its attributes and the specs it works on."""
 
-    def __init__(self, order: Order, small: Sequence[bool]) -> None:
+    def __init__(self, fn: Function, small: Sequence[bool]) -> None:
         self.patterns: list[_Pattern] = []
         self.shapes: list[tuple[int, ...]] = []
         """By kind, as `patterns`: the shape that its nodes walk."""
         self._matches: dict[tuple[int, int], bool] = {}
         numbers: dict[Any, int] = {}
-        shared = {id(s): s for s in order.specs}  # few: inference gives nodes of a kind the same objects
+        shared = {id(s): s for s in fn.specs}  # few: inference gives nodes of a kind the same objects
         by_identity = {key: numbers.setdefault(spec_key(s), len(numbers)) for key, s in shared.items()}
-        spec = [by_identity[id(s)] for s in order.specs]
+        spec = [by_identity[id(s)] for s in fn.specs]
         found: dict[Any, int] = {}
         self.of: list[int] = []
         """By node; -1 for what cannot be merged."""
-        for node, is_small in zip(order.nodes, small, strict=True):
+        for node, is_small in zip(fn.nodes, small, strict=True):
             if not is_small:
                 self.of.append(-1)
                 continue
@@ -143,7 +143,7 @@ class _Kinds:
             key = (node.op, attributes, *[spec[v] for v in node.inputs], *[spec[v] for v in node.outputs])
             kind = found.get(key)
             if kind is None:
-                shape = order.specs[node.outputs[0]].shape
+                shape = fn.specs[node.outputs[0]].shape
                 kind = found[key] = self.add(_pattern(node), shape) if _can_be_merged(node.op) else -1
             self.of.append(kind)
 
@@ -164,13 +164,13 @@ class _Kinds:
 class _Merging:
     """Nodes by position, while they are merged. A merged node stands where its last part stood."""
 
-    def __init__(self, order: Order, kinds: _Kinds, readers: list[list[int]], wanted: set[int]) -> None:
-        self.order, self.kinds, self.readers, self.wanted = order, kinds, readers, wanted
-        self.inputs = [node.inputs for node in order.nodes]
-        self.outputs = [node.outputs for node in order.nodes]
+    def __init__(self, fn: Function, kinds: _Kinds, readers: list[list[int]], wanted: set[int]) -> None:
+        self.fn, self.kinds, self.readers, self.wanted = fn, kinds, readers, wanted
+        self.inputs = [node.inputs for node in fn.nodes]
+        self.outputs = [node.outputs for node in fn.nodes]
         self.producer: dict[int, int] = {}
         """Of the values that are made by nodes with a partner."""
-        self.overwritten = _overwritten(order)
+        self.overwritten = _overwritten(fn)
         self.merged: set[int] = set()
         self.gone: set[int] = set()
         self.partner: dict[int, int] = {}
@@ -267,14 +267,14 @@ class _Merging:
             if reader not in readers:
                 readers.append(reader)
 
-    def result(self) -> Order:
+    def result(self) -> Function:
         """The order with a fused node for each merged one; nodes of equal patterns have one op."""
         if not self.merged:
-            return self.order
+            return self.fn
         ops: dict[Any, FusedOp] = {}
         by_kind: dict[int, FusedOp] = {}
         nodes = []
-        for position, node in enumerate(self.order.nodes):
+        for position, node in enumerate(self.fn.nodes):
             if position in self.merged and position not in self.gone:
                 kind = self.kinds.of[position]
                 if kind not in by_kind:
@@ -283,14 +283,14 @@ class _Merging:
                 node = Node(node.name, by_kind[kind], self.inputs[position], self.outputs[position], {}, node.source)
             if position not in self.gone:
                 nodes.append(node)
-        return self.order.with_nodes(nodes)
+        return self.fn.with_nodes(nodes)
 
 
-def _overwritten(order: Order) -> dict[int, list[tuple[int, bool]]]:
+def _overwritten(fn: Function) -> dict[int, list[tuple[int, bool]]]:
     """For values whose memory is overwritten, where that is, and whether the update names the value itself, not a view."""
     root: dict[int, int] = {}
     updates: list[tuple[int, int]] = []
-    for position, node in enumerate(order.nodes):
+    for position, node in enumerate(fn.nodes):
         if isinstance(node.op, ViewOp):
             root[node.outputs[0]] = root.get(node.inputs[0], node.inputs[0])
         for name in node.op.updates:

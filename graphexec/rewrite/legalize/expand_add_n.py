@@ -6,30 +6,30 @@ weight that is used a thousand times does not hold a thousand contributions. One
 
 from __future__ import annotations
 
-from graphexec.ir.function import Node, Order
+from graphexec.ir.function import Function, Node
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import TensorSpec
 
 
-def pairwise(order: Order) -> Order:
+def pairwise(fn: Function) -> Function:
     """The order without `add_n` nodes."""
-    if not order.has("add_n"):
-        return order
-    names, specs = list(order.names), list(order.specs)
-    made = {v: position for position, node in enumerate(order.nodes) for v in node.outputs}
+    if not fn.has("add_n"):
+        return fn
+    names, specs = list(fn.names), list(fn.specs)
+    made = {v: position for position, node in enumerate(fn.nodes) for v in node.outputs}
     ready: dict[int, list[Node]] = {}
-    for position, node in enumerate(order.nodes):
+    for position, node in enumerate(fn.nodes):
         if node.op.name == "add_n":
             for addition in _chain(node, names, specs):
                 place = max(made.get(v, -1) for v in addition.inputs)
                 made[addition.outputs[0]] = place = position if place < 0 else place
                 ready.setdefault(place, []).append(addition)
     nodes: list[Node] = []
-    for position, node in enumerate(order.nodes):
+    for position, node in enumerate(fn.nodes):
         if node.op.name != "add_n":
             nodes.append(node)
         nodes += ready.get(position, ())
-    return order.with_nodes(nodes, names=names, specs=specs)
+    return fn.with_nodes(nodes, names=names, specs=specs)
 
 
 def _chain(node: Node, names: list[str], specs: list[TensorSpec]) -> list[Node]:

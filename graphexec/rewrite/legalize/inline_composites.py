@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from graphexec.errors import GraphExecError
-from graphexec.ir.builder import OrderBuilder, Traced, call_composite
-from graphexec.ir.function import ABSENT, Node, Order
+from graphexec.ir.builder import FunctionBuilder, Traced, call_composite
+from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.op import CompositeOp
 
 
-def expand(order: Order) -> Order:
+def expand(fn: Function) -> Function:
     """The order without composite nodes. The last node of an expansion takes the composite's name."""
-    if not any(isinstance(op, CompositeOp) for op in order.ops):
-        return order
-    builder = OrderBuilder(order)
+    if not any(isinstance(op, CompositeOp) for op in fn.ops):
+        return fn
+    builder = FunctionBuilder(fn)
     renamed: dict[int, int] = {}
-    for node in order.nodes:
+    for node in fn.nodes:
         inputs = tuple(renamed.get(v, v) for v in node.inputs) if renamed else node.inputs
         if isinstance(node.op, CompositeOp):
             _expand_node(builder, node, inputs, renamed)
         else:
             builder.nodes.append(Node(node.name, node.op, inputs, node.outputs, node.attributes, node.source))
-    outputs = {name: renamed.get(v, v) for name, v in order.outputs.items()}
-    return expand(builder.order(order, outputs=outputs))
+    outputs = {name: renamed.get(v, v) for name, v in fn.outputs.items()}
+    return expand(builder.build(fn, outputs=outputs))
 
 
-def _expand_node(builder: OrderBuilder, node: Node, inputs: tuple[int, ...], renamed: dict[int, int]) -> None:
+def _expand_node(builder: FunctionBuilder, node: Node, inputs: tuple[int, ...], renamed: dict[int, int]) -> None:
     first = len(builder.nodes)
     builder.prefix, builder.source = node.name, node.source
     try:

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from graphexec.ir.builder import OrderBuilder
-from graphexec.ir.function import Node, Order
+from graphexec.ir.builder import FunctionBuilder
+from graphexec.ir.function import Function, Node
 from graphexec.ir.op import KernelOp
 
 
-def last_axis(order: Order) -> Order:
+def last_axis(fn: Function) -> Function:
     """The order in which every such node has axis -1, between two transpositions, which cost nothing or a copy."""
-    kernels = {op for op in order.ops if isinstance(op, KernelOp) and op.core is not None}
-    if not any(_off_axis(order, node) for node in order.nodes if node.op in kernels):
-        return order
-    builder = OrderBuilder(order)
+    kernels = {op for op in fn.ops if isinstance(op, KernelOp) and op.core is not None}
+    if not any(_off_axis(fn, node) for node in fn.nodes if node.op in kernels):
+        return fn
+    builder = FunctionBuilder(fn)
     renamed: dict[int, int] = {}
-    for node in order.nodes:
+    for node in fn.nodes:
         node = node.renumbered(renamed)
-        if _off_axis(order, node):
+        if _off_axis(fn, node):
             _move(builder, node, renamed)
         else:
             builder.nodes.append(node)
-    return builder.order(order, **order.renumbered(renamed))
+    return builder.build(fn, **fn.renumbered(renamed))
 
 
-def _off_axis(order: Order, node: Node) -> bool:
+def _off_axis(fn: Function, node: Node) -> bool:
     op = node.op
     if not isinstance(op, KernelOp) or op.core is None or "axis" not in node.attributes:
         return False
-    ndim = order.specs[node.outputs[0]].ndim
+    ndim = fn.specs[node.outputs[0]].ndim
     return bool(node.attributes["axis"] % ndim != ndim - 1)
 
 
-def _move(builder: OrderBuilder, node: Node, renamed: dict[int, int]) -> None:
+def _move(builder: FunctionBuilder, node: Node, renamed: dict[int, int]) -> None:
     axis = node.attributes["axis"]
     builder.prefix, builder.source = node.name, node.source
     from graphexec.plugin import ops

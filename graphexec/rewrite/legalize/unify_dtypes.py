@@ -5,29 +5,29 @@ Elementwise kernels convert as they load; kernels that are given whole arrays ca
 
 from __future__ import annotations
 
-from graphexec.ir.builder import OrderBuilder
-from graphexec.ir.function import ABSENT, Node, Order
+from graphexec.ir.builder import FunctionBuilder
+from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.op import KernelOp, ReductionOp
 from graphexec.ir.registry import registry
 
 
-def same_types(order: Order) -> Order:
+def same_types(fn: Function) -> Function:
     """The order with `cast` nodes before kernels whose operands differ."""
-    kernels = {op for op in order.ops if isinstance(op, (KernelOp, ReductionOp))}
-    if not any(_mixed(order, node) for node in order.nodes if node.op in kernels):
-        return order
-    builder, cast = OrderBuilder(order), registry.get("cast")
-    for node in order.nodes:
-        dtype = _mixed(order, node)
+    kernels = {op for op in fn.ops if isinstance(op, (KernelOp, ReductionOp))}
+    if not any(_mixed(fn, node) for node in fn.nodes if node.op in kernels):
+        return fn
+    builder, cast = FunctionBuilder(fn), registry.get("cast")
+    for node in fn.nodes:
+        dtype = _mixed(fn, node)
         if dtype:
             inputs = list(node.inputs)
             builder.source = node.source
             for slot in _free(node):
-                if order.specs[inputs[slot]].dtype != dtype:
+                if fn.specs[inputs[slot]].dtype != dtype:
                     inputs[slot] = builder.add(cast, (inputs[slot],), {"dtype": dtype}, f"{node.name}.cast").outputs[0]
             node = Node(node.name, node.op, tuple(inputs), node.outputs, node.attributes, node.source)
         builder.nodes.append(node)
-    return builder.order(order)
+    return builder.build(fn)
 
 
 def _free(node: Node) -> list[int]:
@@ -39,9 +39,9 @@ def _free(node: Node) -> list[int]:
     ]
 
 
-def _mixed(order: Order, node: Node) -> str | None:
+def _mixed(fn: Function, node: Node) -> str | None:
     """The common type of a kernel's operands where they differ."""
     if not isinstance(node.op, (KernelOp, ReductionOp)):
         return None
-    dtypes = {order.specs[node.inputs[slot]].dtype for slot in _free(node)}
-    return node.op.promoted([None if v == ABSENT else order.specs[v] for v in node.inputs]) if len(dtypes) > 1 else None
+    dtypes = {fn.specs[node.inputs[slot]].dtype for slot in _free(node)}
+    return node.op.promoted([None if v == ABSENT else fn.specs[v] for v in node.inputs]) if len(dtypes) > 1 else None

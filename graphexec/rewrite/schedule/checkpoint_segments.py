@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from graphexec.errors import DataError, did_you_mean
-from graphexec.ir.function import Node, Order
+from graphexec.ir.function import Function, Node
 from graphexec.ir.op import ShapeOp, ViewOp
 
 SQUARE_ROOT = "sqrt"
@@ -41,15 +41,15 @@ def checked(request: Any, names: Iterable[str]) -> Request | None:
 class Forward:
     """The first ``count`` nodes of a differentiated order: who makes a value, and whose memory it lies in."""
 
-    def __init__(self, order: Order, count: int) -> None:
-        self.order, self.nodes, self.backward = order, order.nodes[:count], order.nodes[count:]
+    def __init__(self, fn: Function, count: int) -> None:
+        self.fn, self.nodes, self.backward = fn, fn.nodes[:count], fn.nodes[count:]
         self.maker = {v: position for position, node in enumerate(self.nodes) for v in node.outputs}
-        self.base = list(range(len(order.names)))
+        self.base = list(range(len(fn.names)))
         for node in self.nodes:
             if isinstance(node.op, ViewOp):
                 self.base[node.outputs[0]] = self.base[node.inputs[0]]
         self.readers: dict[int, list[Node]] = {}
-        for node in order.nodes:
+        for node in fn.nodes:
             for v in node.reads:
                 self.readers.setdefault(v, []).append(node)
         self.saved = {self.base[v] for node in self.backward for v in node.reads if v in self.maker}
@@ -58,7 +58,7 @@ class Forward:
         """The positions at which segments begin, but for the first, ascending."""
         if isinstance(request, tuple):
             wanted = set(request)
-            ends = {position + 1 for v, position in self.maker.items() if self.order.names[v] in wanted}
+            ends = {position + 1 for v, position in self.maker.items() if self.fn.names[v] in wanted}
             return sorted(ends - {len(self.nodes)})
         if request == SQUARE_ROOT:
             return self._even(math.isqrt(sum(not isinstance(n.op, (ViewOp, ShapeOp)) for n in self.nodes)))
@@ -82,7 +82,7 @@ class Forward:
         return cuts[1:]
 
     def _saved_by(self, node: Node) -> int:
-        return sum(self.order.specs[v].nbytes for v in node.outputs if v in self.saved)
+        return sum(self.fn.specs[v].nbytes for v in node.outputs if v in self.saved)
 
     def _crossing(self) -> list[tuple[int, int]]:
         """For each cut, the bytes of what is made before and read behind it, and how many would not be kept anyway."""
@@ -90,7 +90,7 @@ class Forward:
         changes = [[0, 0] for _ in range(len(self.nodes) + 2)]
         for value, end in last.items():
             if value in self.maker:
-                size = self.order.specs[value].nbytes
+                size = self.fn.specs[value].nbytes
                 for change, sign in ((changes[self.maker[value] + 1], 1), (changes[end + 1], -1)):
                     change[0] += sign * size
                     change[1] += sign * size * (value not in self.saved)

@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Iterable
 from typing import Any
 
-from graphexec.ir.function import Node, Order
+from graphexec.ir.function import Function, Node
 from graphexec.ir.keys import freeze
 from graphexec.rewrite.fusion.elementwise import _dependencies
 from graphexec.rewrite.fusion.superinstructions import MANY, are_small
@@ -20,23 +20,23 @@ WINDOW = 100
 """Nodes by which one may move ahead."""
 
 
-def alike(order: Order, keep: Iterable[int] = ()) -> Order:
+def alike(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with runs of small nodes of one kind: one op with its attributes."""
-    kinds = [_kind(node) if small else None for node, small in zip(order.nodes, are_small(order), strict=True)]
+    kinds = [_kind(node) if small else None for node, small in zip(fn.nodes, are_small(fn), strict=True)]
     if len(kinds) - kinds.count(None) < MANY:  # fewer are remembered in any order
-        return order
-    return order.with_nodes([order.nodes[p] for p in _scheduled(order, kinds)])
+        return fn
+    return fn.with_nodes([fn.nodes[p] for p in _scheduled(fn, kinds)])
 
 
 def _kind(node: Node) -> Any:
     return (node.op, freeze(node.attributes)) if node.attributes else node.op
 
 
-def _scheduled(order: Order, kinds: list[Any]) -> list[int]:
+def _scheduled(fn: Function, kinds: list[Any]) -> list[int]:
     """Positions in their new order: a run begins with the first node that is ready, and takes in what is ready, or becomes
     so, of its kind and within its window.
     """
-    waiting, followers = _dependencies(order)
+    waiting, followers = _dependencies(fn)
     ready = [p for p, count in enumerate(waiting) if count == 0]
     beside: dict[Any, list[int]] = {}
     for p in ready:

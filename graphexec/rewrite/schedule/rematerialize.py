@@ -14,24 +14,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from graphexec.ir.builder import OrderBuilder
-from graphexec.ir.function import ABSENT, Node, Order
+from graphexec.ir.builder import FunctionBuilder
+from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.op import ShapeOp, ViewOp
 from graphexec.ir.registry import registry
 from graphexec.rewrite.schedule.checkpoint_segments import Forward, Request, fixed, kept
 from graphexec.rewrite.simplify.dce import prune
 
 
-def recompute(order: Order, nodes: Iterable[Node], request: Request, keep: Sequence[int]) -> Order:
+def recompute(fn: Function, nodes: Iterable[Node], request: Request, keep: Sequence[int]) -> Function:
     """A differentiated order in which its forward pass, ``nodes``, is computed again segment by segment.
 
     Values in ``keep`` can be read after a run, and stay. Costs time in proportion to the number of nodes.
     """
     own = set(map(id, nodes))
-    order = prune(order, keep)
-    forward = Forward(order, sum(id(node) in own for node in order.nodes))
+    fn = prune(fn, keep)
+    forward = Forward(fn, sum(id(node) in own for node in fn.nodes))
     cuts = forward.cuts(request)
-    return _Recompute(forward, cuts, keep).run() if cuts else order
+    return _Recompute(forward, cuts, keep).run() if cuts else fn
 
 
 class _Recompute:
@@ -41,12 +41,12 @@ class _Recompute:
         self.segment = [s for s in range(len(cuts) + 1) for _ in range(self.starts[s], self.starts[s + 1])]
         self.kept, self.fixed = kept(forward, self.segment, keep), fixed(forward)
         self.again = self._again()
-        self.builder = OrderBuilder(forward.order)
+        self.builder = FunctionBuilder(forward.fn)
         self.builder.nodes = list(forward.nodes)
         self.renamed: dict[int, int] = {}
         self.waiting: dict[int, int] = {}
 
-    def run(self) -> Order:
+    def run(self) -> Function:
         """Walks the backward pass: before the first node that reads a value of a segment, the segment is computed again."""
         done: set[int] = set()
         since = 0
@@ -59,7 +59,7 @@ class _Recompute:
                     self._compute(segment, token)
             inputs = tuple(self.renamed.get(v, v) for v in node.inputs)
             self.builder.nodes.append(Node(node.name, node.op, inputs, node.outputs, node.attributes, node.source))
-        return self.builder.order(self.forward.order)
+        return self.builder.build(self.forward.fn)
 
     # -- which nodes
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from graphexec.ir.builder import OrderBuilder
-from graphexec.ir.function import ABSENT, Node, Order
+from graphexec.ir.builder import FunctionBuilder
+from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import is_dear
 from graphexec.ir.op import ElementwiseOp, ViewOp
 from graphexec.ir.registry import registry
@@ -22,21 +22,21 @@ MOST_NODES = 4
 """Nodes that may be done again for one value."""
 
 
-def recompute_cheap(order: Order, keep: Iterable[int] = ()) -> Order:
+def recompute_cheap(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order in which such an operand ends with its first product, and stands once more before the second."""
-    lives = _Lives(order, {*order.kept, *keep})
-    wanted = {p: found for p, node in enumerate(order.nodes) if node.op.name == "matmul" and (found := lives.again(p, node))}
+    lives = _Lives(fn, {*fn.kept, *keep})
+    wanted = {p: found for p, node in enumerate(fn.nodes) if node.op.name == "matmul" and (found := lives.again(p, node))}
     if not wanted:
-        return order
-    builder = OrderBuilder(order)
-    for position, node in enumerate(order.nodes):
+        return fn
+    builder = FunctionBuilder(fn)
+    for position, node in enumerate(fn.nodes):
         for slot, (path, nodes) in wanted.get(position, {}).items():
             node = _with_operand(builder, node, slot, path, nodes)
         builder.nodes.append(node)
-    return builder.order(order)
+    return builder.build(fn)
 
 
-def _with_operand(builder: OrderBuilder, reader: Node, slot: int, path: list[Node], nodes: list[Node]) -> Node:
+def _with_operand(builder: FunctionBuilder, reader: Node, slot: int, path: list[Node], nodes: list[Node]) -> Node:
     """The product with an operand made by ``nodes``, and by the views of ``path``, after its other operand is there."""
     token, after = reader.inputs[1 - slot], registry.get("after")
     renamed: dict[int, int] = {}
@@ -57,13 +57,13 @@ def _with_operand(builder: OrderBuilder, reader: Node, slot: int, path: list[Nod
 class _Lives:
     """Who makes a value, and how long its memory is read."""
 
-    def __init__(self, order: Order, wanted: set[int]) -> None:
-        self.order, self.wanted = order, wanted
+    def __init__(self, fn: Function, wanted: set[int]) -> None:
+        self.fn, self.wanted = fn, wanted
         self.maker: dict[int, int] = {}
-        self.base = list(range(len(order.names)))
+        self.base = list(range(len(fn.names)))
         self.readers: dict[int, list[int]] = {}
         self.changed: dict[int, int] = {}
-        for position, node in enumerate(order.nodes):
+        for position, node in enumerate(fn.nodes):
             for v in node.reads:
                 if not isinstance(node.op, ViewOp):
                     self.readers.setdefault(self.base[v], []).append(position)
@@ -82,22 +82,22 @@ class _Lives:
             readers = self.readers.get(value, [])
             if (
                 value not in self.wanted
-                and self.order.specs[value].nbytes >= LARGE
+                and self.fn.specs[value].nbytes >= LARGE
                 and len(set(readers)) > 1
                 and readers[-1] == position
                 and self.maker.get(token, -1) > readers[-2] >= 0
-                and any(self.order.nodes[p].op.name == "matmul" for p in readers[:-1])
+                and any(self.fn.nodes[p].op.name == "matmul" for p in readers[:-1])
             ):
                 nodes = self._recipe(value, position)
                 if nodes and len(nodes) <= MOST_NODES:
-                    found[slot] = (self._path(node.inputs[slot]), [self.order.nodes[p] for p in sorted(nodes)])
+                    found[slot] = (self._path(node.inputs[slot]), [self.fn.nodes[p] for p in sorted(nodes)])
         return found
 
     def _recipe(self, value: int, position: int) -> set[int] | None:
         """The nodes that make a value from what is there at a position anyway; None where dear ones would be needed."""
         if value not in self.maker:  # a leaf is there
             return None
-        node = self.order.nodes[self.maker[value]]
+        node = self.fn.nodes[self.maker[value]]
         if not isinstance(node.op, ElementwiseOp) or node.op.updates or is_dear(node.op.function) or ABSENT in node.inputs:
             return None
         nodes = {self.maker[value]}
@@ -116,6 +116,6 @@ class _Lives:
         """The views from the memory of a value to the value."""
         path: list[Node] = []
         while self.base[value] != value:
-            path.insert(0, self.order.nodes[self.maker[value]])
+            path.insert(0, self.fn.nodes[self.maker[value]])
             value = path[0].inputs[0]
         return path

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from graphexec.ir.aliases import Updates
-from graphexec.ir.function import ABSENT, Leaf, Node, Order
+from graphexec.ir.function import ABSENT, Function, Leaf, Node
 from graphexec.ir.keys import freeze, spec_key
 from graphexec.ir.op import ShapeOp, ViewOp
 from graphexec.ir.spec import Size, TensorSpec
@@ -30,36 +30,36 @@ NEUTRAL = {"multiply": (1.0, (0, 1)), "divide": (1.0, (1,)), "add": (-0.0, (0, 1
 """Ops that give one operand as it is where the other is this number everywhere, and the slots that this may be."""
 
 
-def fold(order: Order, keep: Iterable[int] = ()) -> Order:
+def fold(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with results of constants as constants, and without nodes that give an operand unchanged."""
-    return _Fold(order, keep).run()
+    return _Fold(fn, keep).run()
 
 
 class _Fold:
-    def __init__(self, order: Order, keep: Iterable[int]) -> None:
-        self.order, self.specs, self.keep, self.updates = order, order.specs, set(keep), Updates(order)
-        self.leaves = list(order.leaves)
+    def __init__(self, fn: Function, keep: Iterable[int]) -> None:
+        self.fn, self.specs, self.keep, self.updates = fn, fn.specs, set(keep), Updates(fn)
+        self.leaves = list(fn.leaves)
         self.arrays: dict[int, np.ndarray | None] = {ABSENT: None}  # of values that are known
         self.numbers: dict[int, np.ndarray] = {}  # of values that are one number everywhere
         self.seen: dict[int, tuple[int, View]] = {}  # what a view shows, and how
         self.views: dict[Any, View | None] = {}
         self.negated: dict[int, int] = {}
         self.renamed: dict[int, int] = {}
-        for leaf in order.of_kind("constant"):
+        for leaf in fn.of_kind("constant"):
             if not self.updates.touch(leaf.value_id):
                 self._know(leaf.value_id, np.asarray(leaf.value, leaf.dtype))
 
-    def run(self) -> Order:
+    def run(self) -> Function:
         nodes = []
-        neutral = {op for op in self.order.ops if isinstance(op, ViewOp) or op.name in (*NEUTRAL, "negate", "cast", "copy")}
-        for node in self.order.nodes:
+        neutral = {op for op in self.fn.ops if isinstance(op, ViewOp) or op.name in (*NEUTRAL, "negate", "cast", "copy")}
+        for node in self.fn.nodes:
             node = node.renumbered(self.renamed)
             same = self._unchanged(node) if node.op in neutral else None
             if same is not None:
                 self.renamed[node.outputs[0]] = same
             elif not self._folded(node):
                 nodes.append(node)
-        return self.order.with_nodes(nodes, leaves=self.leaves, **self.order.renumbered(self.renamed))
+        return self.fn.with_nodes(nodes, leaves=self.leaves, **self.fn.renumbered(self.renamed))
 
     def _know(self, value: int, array: np.ndarray) -> None:
         if array.size <= LARGEST:
@@ -139,7 +139,7 @@ class _Fold:
         for value, result in zip(node.outputs, results, strict=True):
             self._know(value, result)
             if not isinstance(node.op, ViewOp):
-                name, array = self.order.names[value], np.array(result, order="C")
+                name, array = self.fn.names[value], np.array(result, order="C")
                 self.leaves.append(Leaf(name, "constant", value, array.shape, array.dtype.name, array, source=node.source))
         return not isinstance(node.op, ViewOp)
 

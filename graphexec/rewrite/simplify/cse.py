@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphexec.ir.aliases import Updates
-from graphexec.ir.function import Leaf, Node, Order
+from graphexec.ir.function import Function, Leaf, Node
 from graphexec.ir.keys import freeze
 from graphexec.rewrite.simplify.constant_folding import LARGEST
 
@@ -21,9 +21,9 @@ COMMUTATIVE = ("add", "multiply")
 """Ops that give the same for operands the other way round; only which NaN a NaN is may differ."""
 
 
-def merge(order: Order, keep: Iterable[int] = ()) -> Order:
+def merge(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order without nodes, and small constants, that repeat earlier ones; those in ``keep`` stay."""
-    updates, kept = Updates(order), set(keep)
+    updates, kept = Updates(fn), set(keep)
     first: dict[Any, tuple[int, ...]] = {}
     renamed: dict[int, int] = {}
     over: set[int] = set()  # what has been written over by now
@@ -37,9 +37,9 @@ def merge(order: Order, keep: Iterable[int] = ()) -> Order:
         return True
 
     own = updates.written  # memory that an update writes over is of one value
-    leaves = [f for f in order.leaves if _is_large(f) or f.value_id in own or not repeats(_constant(f), (f.value_id,))]
+    leaves = [f for f in fn.leaves if _is_large(f) or f.value_id in own or not repeats(_constant(f), (f.value_id,))]
     nodes = []
-    for node in order.nodes:
+    for node in fn.nodes:
         node = node.renumbered(renamed)
         if node.op.updates:
             over.update(updates.targets(node))
@@ -47,7 +47,7 @@ def merge(order: Order, keep: Iterable[int] = ()) -> Order:
             if repeats(_node(node), node.outputs):
                 continue
         nodes.append(node)
-    return order.with_nodes(nodes, leaves=leaves, **order.renumbered(renamed))
+    return fn.with_nodes(nodes, leaves=leaves, **fn.renumbered(renamed))
 
 
 def _node(node: Node) -> Any:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from graphexec.ir.function import Order
+from graphexec.ir.function import Function
 
 
-def prune(order: Order, keep: Iterable[int] = ()) -> Order:
+def prune(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with only what its outputs, gradients and deltas, ``keep`` and the updates of leaves need."""
-    needed = {*order.kept, *keep}
+    needed = {*fn.kept, *keep}
     kept = []
-    for node in reversed(order.nodes):
+    for node in reversed(fn.nodes):
         if node.op.updates or not needed.isdisjoint(node.outputs):
             kept.append(node)
             needed.update(node.inputs)
     kept.reverse()
-    leaves = [leaf for leaf in order.leaves if leaf.kind != "constant" or leaf.value_id in needed]
-    return order.with_nodes(kept, leaves=leaves)
+    leaves = [leaf for leaf in fn.leaves if leaf.kind != "constant" or leaf.value_id in needed]
+    return fn.with_nodes(kept, leaves=leaves)

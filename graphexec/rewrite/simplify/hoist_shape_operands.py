@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphexec.ir.function import ABSENT, Order
+from graphexec.ir.function import ABSENT, Function
 from graphexec.ir.keys import spec_key
 from graphexec.ir.op import ReductionOp, ViewOp
 from graphexec.ir.spec import TensorSpec
 
 
-def early_likes(order: Order) -> Order:
+def early_likes(fn: Function) -> Function:
     """The order with each such operand replaced by the first value of the same shape, and dtype where that may count."""
-    if not any(op.like for op in order.ops):
-        return order
-    specs = order.specs
+    if not any(op.like for op in fn.ops):
+        return fn
+    specs = fn.specs
     earliest: dict[Any, int] = {}
     noted: set[int] = set()  # specs that are one object have one key
 
@@ -30,10 +30,10 @@ def early_likes(order: Order) -> Order:
             for key in _keys(specs[value]):
                 earliest.setdefault(key, value)
 
-    for leaf in order.leaves:
+    for leaf in fn.leaves:
         note(leaf.value_id)
     nodes = []
-    for node in order.nodes:
+    for node in fn.nodes:
         if node.op.like and not node.op.variadic and not (isinstance(node.op, ViewOp) and node.op.waits):
             which = 0 if isinstance(node.op, (ViewOp, ReductionOp)) else 1
             inputs = tuple(
@@ -44,7 +44,7 @@ def early_likes(order: Order) -> Order:
         nodes.append(node)
         for value in node.outputs:
             note(value)
-    return order.with_nodes(nodes)
+    return fn.with_nodes(nodes)
 
 
 def _keys(spec: TensorSpec) -> tuple[Any, Any]:

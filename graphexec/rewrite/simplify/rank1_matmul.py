@@ -5,20 +5,20 @@ So the gradient of a weight for a batch of one sample is never stored: it is mad
 
 from __future__ import annotations
 
-from graphexec.ir.function import Node, Order
+from graphexec.ir.function import Function, Node
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import is_one
 
 
-def outer_products(order: Order) -> Order:
+def outer_products(fn: Function) -> Function:
     """The order with such products as `multiply` nodes."""
-    if not order.has("matmul"):
-        return order
+    if not fn.has("matmul"):
+        return fn
     multiply = registry.get("multiply")
 
     def rewritten(node: Node) -> Node:
-        if node.op.name != "matmul" or not is_one(order.specs[node.inputs[0]].shape[-1]):
+        if node.op.name != "matmul" or not is_one(fn.specs[node.inputs[0]].shape[-1]):
             return node
         return Node(node.name, multiply, node.inputs, node.outputs, {}, node.source)
 
-    return order.with_nodes([rewritten(node) for node in order.nodes])
+    return fn.with_nodes([rewritten(node) for node in fn.nodes])

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from graphexec.ir.builder import OrderBuilder
-from graphexec.ir.function import Node, Order
+from graphexec.ir.builder import FunctionBuilder
+from graphexec.ir.function import Function, Node
 from graphexec.ir.registry import registry
 from graphexec.rewrite.simplify.gemm_accumulate import readers_of
 
 
-def turned_products(order: Order, keep: Iterable[int] = ()) -> Order:
+def turned_products(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with such products computed the other way round, where nothing else reads them."""
-    if not order.has("matmul"):
-        return order
-    products = {n.outputs[0]: n for n in order.nodes if n.op.name == "matmul"}
-    turned = {n.inputs[0]: n for n in order.nodes if n.inputs[0] in products and _turns(order, n)}
+    if not fn.has("matmul"):
+        return fn
+    products = {n.outputs[0]: n for n in fn.nodes if n.op.name == "matmul"}
+    turned = {n.inputs[0]: n for n in fn.nodes if n.inputs[0] in products and _turns(fn, n)}
     if not turned:
-        return order
-    readers = readers_of(order, keep)
+        return fn
+    readers = readers_of(fn, keep)
     turned = {v: n for v, n in turned.items() if readers[v] == 1}
     done = {n.outputs[0] for n in turned.values()}
-    builder, swap = OrderBuilder(order), registry.get("swap_axes")
-    for node in order.nodes:
+    builder, swap = FunctionBuilder(fn), registry.get("swap_axes")
+    for node in fn.nodes:
         if node.outputs[0] in turned:
             continue
         if node.outputs[0] in done:
@@ -35,12 +35,12 @@ def turned_products(order: Order, keep: Iterable[int] = ()) -> Order:
             factors = tuple(n.outputs[0] for n in swapped)
             node = Node(node.name, product.op, factors, node.outputs, {}, product.source)
         builder.nodes.append(node)
-    return builder.order(order)
+    return builder.build(fn)
 
 
-def _turns(order: Order, node: Node) -> bool:
+def _turns(fn: Function, node: Node) -> bool:
     """Whether a node swaps the last two axes and nothing else."""
-    ndim = order.specs[node.inputs[0]].ndim
+    ndim = fn.specs[node.inputs[0]].ndim
     if node.op.name == "transpose":
         axes = node.attributes["axes"]
         return ndim == 2 and (axes is None or [a % 2 for a in axes] == [1, 0])

@@ -47,7 +47,7 @@ class Split:
 
 def input_leaves(graph: Graph) -> dict[str, Leaf]:
     """The inputs of a graph by name."""
-    return {leaf.name: leaf for leaf in graph.order().of_kind("input")}
+    return {leaf.name: leaf for leaf in graph.function().of_kind("input")}
 
 
 # -- from the command line
@@ -220,10 +220,11 @@ def split_rows(arrays: Mapping[str, Array], leaves: Mapping[str, Leaf], fraction
             f"cannot hold out {fraction:g} of the data: {what}", todo="Set hold_out: 0, or give data of its own for hold_out."
         )
     large = sum(arrays[n].size * np.dtype(leaves[n].dtype).itemsize for n in batched) > LARGE
-    order = None if large else np.random.default_rng([seed, HOLD_OUT_STREAM]).permutation(rows)
+    permutation = None if large else np.random.default_rng([seed, HOLD_OUT_STREAM]).permutation(rows)
 
     def part(begin: int, end: int) -> dict[str, Array]:
-        return {n: a if n not in batched else a[begin:end] if order is None else a[order[begin:end]] for n, a in arrays.items()}
+        rows = slice(begin, end) if permutation is None else permutation[begin:end]
+        return {n: a if n not in batched else a[rows] for n, a in arrays.items()}
 
     return Split(part(0, rows - held), part(rows - held, rows), (rows - held, held))
 
