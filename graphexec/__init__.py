@@ -27,7 +27,7 @@ from graphexec.executable import Executable, compile  # noqa: A004
 from graphexec.graph.graph import Graph, Value
 from graphexec.interpret import evaluate_composite as _evaluate_composite
 from graphexec.ir.builder import trace_composite as _trace_composite
-from graphexec.ir.op import HOST as _HOST
+from graphexec.ir.op import EAGER_HOOKS as _HOST
 from graphexec.ir.registry import registry as _registry
 from graphexec.optim.optimizers import SGD, Adam, AdamW, Optimizer
 from graphexec.pipeline import compute as _compute

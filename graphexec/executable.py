@@ -19,7 +19,7 @@ from graphexec.optim.initializers import initial_value
 from graphexec.optim.optimizers import Optimizer
 from graphexec.rewrite import skipped
 from graphexec.runtime.call import ASK, Call, default_threads
-from graphexec.runtime.thread_tuner import STRETCH, Pace
+from graphexec.runtime.thread_tuner import STRETCH, ThreadTuner
 
 
 class Parameters(MutableMapping[str, np.ndarray]):
@@ -79,14 +79,14 @@ class Runner:
     def __post_init__(self) -> None:
         self._call = Call(self.program.table)
         self._enter = self._call.enter
-        self._pace: Pace | None = None
+        self._pace: ThreadTuner | None = None
         self._before = 0
         self.progress = self._call.progress
         self._arrays: dict[int, np.ndarray] = {}
         self.results: list[tuple[str, np.ndarray]] = []
         self._expected = [(name, buffer.shape, buffer.dtype, buffer) for name, buffer in self.inputs.items()]
         if self.threads > 1 and self.program.parallel:
-            self._pace = Pace(self.threads)
+            self._pace = ThreadTuner(self.threads)
             self._call.pace()
 
     def take(self, inputs: Mapping[str, Any]) -> bool:
@@ -400,7 +400,7 @@ def compile(  # noqa: A001 - the name users expect beside gx.differentiate
     and the order of mini-batches. ``keep_deltas`` keeps δ at every value.
 
     For debugging, ``optimize=False`` lowers the graph as it stands, and ``skip_passes`` leaves out passes by name:
-    ``"fuse"``, or ``("fuse", "merge")``. All names are in `graphexec.rewrite.OPTIONAL`; what is computed does not depend on
+    ``"fuse"``, or ``("fuse", "cse")``. All names are in `graphexec.rewrite.OPTIONAL`; what is computed does not depend on
     them, but for rounding.
 
     ``recompute`` trades time for memory: the forward pass is cut into segments, only what one segment reads of another

@@ -26,7 +26,7 @@ from graphexec.ir.infer import infer
 from graphexec.ir.op import Attributes, CompositeOp, ElementwiseOp, Op, array_spec
 from graphexec.ir.operators import Arithmetic
 from graphexec.ir.spec import DTYPES, Size, Sizes, TensorSpec, shape_text
-from graphexec.rewrite.legalize.inline_composites import expand
+from graphexec.rewrite.legalize.inline_composites import inline_composites
 
 Array = np.ndarray
 Arrays = Mapping[str, Any]
@@ -81,7 +81,7 @@ def interpret_gradients(
     *Raises* DifferentiationError where an op on the way has no backward rule; otherwise as :func:`interpret`.
     """
     fn, leaves = prepare(graph, inputs, parameters, dtype)
-    fn = expand(fn)
+    fn = inline_composites(fn)
     chosen = [leaf.name for leaf in fn.of_kind("parameter") if leaf.trainable] if wrt is None else list(wrt)
     values, ids = forward(fn, leaves), {name: fn.value_id(name) for name in chosen}
     deltas = reverse(fn, values, fn.value_id(of), list(ids.values()))
@@ -132,7 +132,7 @@ def prepare(
                 todo="Give arrays whose sizes agree.",
             )
     fn = infer(fn, sizes)
-    return (infer(_in_dtype(expand(fn), dtype), sizes) if dtype is not None else fn), leaves
+    return (infer(_in_dtype(inline_composites(fn), dtype), sizes) if dtype is not None else fn), leaves
 
 
 def _array(leaf: Leaf, given: Arrays) -> Array:

@@ -27,9 +27,9 @@ from graphexec.ir.spec import Sizes, TensorSpec
 from graphexec.lower.program import Program, aligned_array, lower
 from graphexec.optim.optimizers import Optimizer
 from graphexec.rewrite import REUSE, optimize
-from graphexec.rewrite.legalize.inline_composites import expand
+from graphexec.rewrite.legalize.inline_composites import inline_composites
 from graphexec.rewrite.schedule.checkpoint_segments import checked
-from graphexec.rewrite.schedule.rematerialize import recompute
+from graphexec.rewrite.schedule.rematerialize import rematerialize
 
 
 @contextlib.contextmanager
@@ -60,7 +60,7 @@ class Functions:
         self.optimizer, self.loss, self.wrt = optimizer, loss, wrt
         self._keep_deltas, self._skip = keep_deltas, skip
         with without_collector():
-            self.forward = expand(infer(graph.function(), Sizes()))
+            self.forward = inline_composites(infer(graph.function(), Sizes()))
         if loss is not None:
             self.forward.value_id(loss)
         self._recompute = checked(recompute, self.forward.names)
@@ -109,7 +109,7 @@ class Functions:
         result = differentiate_function(fn, index[self.loss], [index[n] for n in wrt])
         deltas = result.deltas if self._keep_deltas else {}
         result = result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]}, deltas=deltas)
-        return result if self._recompute is None else recompute(result, fn.nodes, self._recompute, result.kept)
+        return result if self._recompute is None else rematerialize(result, fn.nodes, self._recompute, result.kept)
 
     def finish(self, fn: Function) -> Function:
         """The order with all passes, but for those that are left out."""
@@ -206,7 +206,7 @@ def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:
     results = tuple(range(first, len(names)))
     node = Node(op.name, op, tuple(inputs), results, dict(attributes))
     fn = Function(op.name, leaves, [node], names, {names[v]: v for v in results})
-    fn = optimize(expand(infer(fn, {})))
+    fn = optimize(inline_composites(infer(fn, {})))
     program = lower(fn, buffers, fn.outputs.values())
     run_once(program, fn)
     arrays_out = tuple(program.array(v).copy() for v in fn.outputs.values())

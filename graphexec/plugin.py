@@ -49,10 +49,11 @@ __all__ = [
     "View",
     "array_at",
     "broadcast",
+    "col2im",
     "composite",
     "elementwise",
-    "fold",
     "gemm",
+    "im2col",
     "kernel",
     "normalize_axes",
     "ops",
@@ -63,7 +64,6 @@ __all__ = [
     "resolve_reshape",
     "shape_text",
     "shape_value",
-    "unfold",
     "view",
 ]
 
@@ -103,18 +103,18 @@ class Declaration:
         self.op.rules["gradient"] = function
         return self
 
-    def made_of(self, function: Callable[..., Any]) -> Declaration:
+    def decomposition(self, function: Callable[..., Any]) -> Declaration:
         """What an array kernel is made of, as ops: takes graph values by name, returns one value per output.
 
         The optimizer puts this in the kernel's place, after differentiation, where it can fuse with its neighbours.
         """
         if not isinstance(self.op, KernelOp):
-            _refuse(self.op, "made_of is for array kernels: composites are made of ops from the start")
+            _refuse(self.op, "decomposition is for array kernels: composites are made of ops from the start")
         for p in inspect.signature(function).parameters.values():
             names = self.op.attributes if p.kind is p.KEYWORD_ONLY else self.op.inputs
             if p.name not in names:
-                _refuse(self.op, f"made_of asks for {p.name!r}", p.name, [*self.op.inputs, *self.op.attributes])
-        self.op.rules["made_of"] = function
+                _refuse(self.op, f"decomposition asks for {p.name!r}", p.name, [*self.op.inputs, *self.op.attributes])
+        self.op.rules["decomposition"] = function
         return self
 
     def _once(self) -> None:
@@ -141,10 +141,10 @@ def elementwise(function: Callable[..., Any] | None = None, **options: Any) -> A
 def reduction(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Declare a reduction from ``combine(accumulated, x)`` and its ``identity``.
 
-    The engine adds the attributes ``axis=None`` and ``keepdims=False``, or, with ``like=True``, a second operand to
+    The engine adds the attributes ``axis=None`` and ``keepdims=False``, or, with ``shape_only=True``, a second operand to
     whose shape the first is reduced. The order of the sum is fixed by the shape, whatever the number of threads.
     """
-    like = options.pop("like", False)
+    shape_only = options.pop("shape_only", False)
 
     def declare(function: Callable[..., Any]) -> Declaration:
         op = _declare(
@@ -153,8 +153,8 @@ def reduction(function: Callable[..., Any] | None = None, **options: Any) -> Any
         if len(op.inputs) != 2 or op.attributes:
             _refuse(op, "a reduction takes (accumulated, x) and nothing else")
         changes: dict[str, Any] = {"inputs": (op.inputs[1],), "attributes": {"axis": None, "keepdims": False}}
-        if like:
-            changes = {"inputs": (op.inputs[1], "like"), "like": frozenset({"like"})}
+        if shape_only:
+            changes = {"inputs": (op.inputs[1], "like"), "shape_only": frozenset({"like"})}
         return Declaration(replace(op, **changes))
 
     return declare if function is None else declare(function)
@@ -167,9 +167,9 @@ def kernel(signature: Any = None, **options: Any) -> Any:
     the engine. ``shape=rule`` instead gives a function of the operands' TensorSpecs and the attributes that returns
     the output's shape (or TensorSpec, or one per output); the kernel then sees whole arrays.
 
-    Further options: ``like`` (operands used for their shape alone, which the kernel does not take), ``strided``
+    Further options: ``shape_only`` (operands used for their shape alone, which the kernel does not take), ``strided``
     (operands that may come with any strides), ``outputs`` (names; default: those after the inputs in the signature),
-    ``errors`` (``{status: message}`` for statuses that the kernel returns), ``shared=True`` (the kernel takes
+    ``errors`` (``{status: message}`` for statuses that the kernel returns), ``parallel=True`` (the kernel takes
     ``piece, pieces`` last and does its share), ``scratch`` (bytes of scratch memory a thread, as an address before
     them), and those of :func:`elementwise`.
     """
@@ -185,9 +185,10 @@ def kernel(signature: Any = None, **options: Any) -> Any:
 def view(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Declare an op that only looks at its input differently: ``function(x: View, *like specs, **attributes) -> View``.
 
-    With ``waits=True`` the output is there when the operands in ``like`` are, not before.
+    With ``ordered_after=True`` the output is there when the operands in ``shape_only`` are, not before.
     """
-    return _declare(ViewOp, function, options, ("reference", "domain", "differentiable", "onnx", "like", "kinds", "waits"))
+    allowed = ("reference", "domain", "differentiable", "onnx", "shape_only", "kinds", "ordered_after")
+    return _declare(ViewOp, function, options, allowed)
 
 
 def shape_value(function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -220,16 +221,16 @@ def gemm(*args: Any) -> int:
     raise NotImplementedError("gemm runs inside compiled kernels only; in NumPy write a @ b")
 
 
-def unfold(image: Any, patches: Any, low: int, high: int, first: int, last: int, kernel: Any, windows: Any,
+def im2col(image: Any, patches: Any, low: int, high: int, first: int, last: int, kernel: Any, windows: Any,
            strides: Any, padding: Any, dilations: Any, lowest: int = 0) -> int:  # fmt: skip
     """Rows of the matrix that has what each window sees of an image as its columns; see `graphexec.gemm.im2col`."""
-    raise NotImplementedError("unfold runs inside compiled kernels only")
+    raise NotImplementedError("im2col runs inside compiled kernels only")
 
 
-def fold(image: Any, patches: Any, low: int, high: int, first: int, last: int, kernel: Any, windows: Any,
+def col2im(image: Any, patches: Any, low: int, high: int, first: int, last: int, kernel: Any, windows: Any,
          strides: Any, padding: Any, dilations: Any, lowest: int = 0) -> int:  # fmt: skip
-    """Adds rows that `unfold` would give to the image that it would take them from. Compiled code only."""
-    raise NotImplementedError("fold runs inside compiled kernels only")
+    """Adds rows that `im2col` would give to the image that it would take them from. Compiled code only."""
+    raise NotImplementedError("col2im runs inside compiled kernels only")
 
 
 def array_at(address: int, size: int, like: Any) -> Any:
@@ -281,9 +282,9 @@ def _declare(kind: type[Op], function: Callable[..., Any] | None, options: dict[
     if kind is ViewOp or kind is ShapeOp:
         fields["kinds"] = "fib"
     if kind is ShapeOp:
-        fields["like"] = frozenset(inputs)
-    elif kind is ViewOp and "like" in fields:
-        fields["like"] = frozenset(fields["like"])
+        fields["shape_only"] = frozenset(inputs)
+    elif kind is ViewOp and "shape_only" in fields:
+        fields["shape_only"] = frozenset(fields["shape_only"])
     for key in ("outputs", "updates"):
         if key in fields:
             fields[key] = tuple(fields[key])
@@ -299,10 +300,10 @@ def _declare(kind: type[Op], function: Callable[..., Any] | None, options: dict[
 
 def _declare_kernel(function: Callable[..., Any], signature: Any, options: dict[str, Any]) -> Declaration:
     allowed = ("reference", "domain", "kinds", "types", "outputs", "updates", "differentiable", "onnx",
-               "like", "strided", "errors", "shared", "scratch", "shape")  # fmt: skip
+               "shape_only", "strided", "errors", "parallel", "scratch", "shape")  # fmt: skip
     inputs, _, variadic, attributes = _parameters(function)
-    like = tuple(options.get("like", ()))
-    extra = ("scratch",) * bool(options.get("scratch")) + ("piece", "pieces") * bool(options.get("shared"))
+    shape_only = tuple(options.get("shape_only", ()))
+    extra = ("scratch",) * bool(options.get("scratch")) + ("piece", "pieces") * bool(options.get("parallel"))
     names = list(inputs)
     draft = KernelOp(name=function.__name__, function=function, inputs=inputs, file=_place(function))
     for unknown in (k for k in options if k not in allowed):
@@ -329,10 +330,11 @@ def _declare_kernel(function: Callable[..., Any], signature: Any, options: dict[
         taken, rest = tuple(n for n in names if n not in outputs), [n for n in names if n in outputs]
         if tuple(rest) != outputs or names != [*taken, *rest]:
             _refuse(draft, f"its function must take its inputs and then {', '.join(outputs)}")
-    _refuse_unless(draft, not set(like) & set(taken), "its kernel must not take operands that are there for their shape only")
-    fields = {k: v for k, v in options.items() if k in allowed and k not in ("like", "strided", "outputs", "updates")}
+    _refuse_unless(draft, not set(shape_only) & set(taken), "its kernel must not take operands that are there for their shape only")
+    fields = {k: v for k, v in options.items() if k in allowed and k not in ("shape_only", "strided", "outputs", "updates")}
     op = KernelOp(
-        name=function.__name__, function=function, inputs=(*taken, *like), outputs=tuple(rest), like=frozenset(like),
+        name=function.__name__, function=function, inputs=(*taken, *shape_only), outputs=tuple(rest),
+        shape_only=frozenset(shape_only),
         attributes=attributes, variadic=variadic, strided=frozenset(options.get("strided", ())),
         updates=tuple(options.get("updates", ())), core=None if core is None else (*core[0], *core[1]),
         file=_place(function), doc=_doc(function), **fields,
@@ -380,7 +382,7 @@ def _backward_op(op: Op, function: Callable[..., Any]) -> Op:
     deltas = tuple(f"d_{p}" for p in op.differentiable_inputs)
     asked = names
     if isinstance(op, KernelOp):
-        extra = ("scratch",) * bool(op.scratch) + ("piece", "pieces") * op.shared
+        extra = ("scratch",) * bool(op.scratch) + ("piece", "pieces") * op.parallel
         if extra and names[-len(extra) :] == extra:
             names = names[: -len(extra)]
         asked, filled = names[: len(names) - len(deltas)], names[len(names) - len(deltas) :]
@@ -410,8 +412,8 @@ def _backward_op(op: Op, function: Callable[..., Any]) -> Op:
 
 def _backward_kernel(op: KernelOp, asked: tuple[str, ...], common: dict[str, Any]) -> Op:
     """A backward kernel sees its forward op's axes; an input it does not read is kept for its shape alone."""
-    shares = op.shared and "pieces" in inspect.signature(common["function"]).parameters
-    shared: dict[str, Any] = {"shared": shares, "scratch": op.scratch, "errors": op.errors}
+    shares = op.parallel and "pieces" in inspect.signature(common["function"]).parameters
+    common_options: dict[str, Any] = {"parallel": shares, "scratch": op.scratch, "errors": op.errors}
     missing = tuple(p for p in op.differentiable_inputs if p not in asked)
     if op.core is not None:
         axes = dict(zip((*op.inputs, *op.outputs), op.core, strict=True))
@@ -419,7 +421,7 @@ def _backward_kernel(op: KernelOp, asked: tuple[str, ...], common: dict[str, Any
         known = {a for group in core for a in group}
         missing = tuple(p for p in missing if not set(axes[p]) <= known)
         core += tuple(axes[p] for p in missing) + tuple(axes[p] for p in op.differentiable_inputs)
-        return KernelOp(inputs=(*asked, *missing), like=frozenset(missing), core=core, **shared, **common)
+        return KernelOp(inputs=(*asked, *missing), shape_only=frozenset(missing), core=core, **common_options, **common)
     names = (*asked, *missing)
 
     def rule(*specs: TensorSpec, **attributes: Any) -> Any:
@@ -427,7 +429,7 @@ def _backward_kernel(op: KernelOp, asked: tuple[str, ...], common: dict[str, Any
         found = [by_name[p] for p in op.differentiable_inputs]
         return found if len(found) > 1 else found[0]
 
-    return KernelOp(inputs=names, like=frozenset(missing), shape=rule, **shared, **common)
+    return KernelOp(inputs=names, shape_only=frozenset(missing), shape=rule, **common_options, **common)
 
 
 def _rule_names(op: Op) -> tuple[str, ...]:

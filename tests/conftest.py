@@ -57,9 +57,9 @@ def prepared():
     """``prepared(graph, batch=3)``: its order with composite ops expanded and sizes known."""
     from graphexec.ir.infer import infer
     from graphexec.ir.spec import Sizes
-    from graphexec.rewrite.legalize.inline_composites import expand
+    from graphexec.rewrite.legalize.inline_composites import inline_composites
 
-    return lambda graph, **sizes: expand(infer(graph.function(), Sizes(sizes)))
+    return lambda graph, **sizes: inline_composites(infer(graph.function(), Sizes(sizes)))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES
 from graphexec.lower.program import aligned_array, lower
 from graphexec.rewrite import optimize
-from graphexec.rewrite.legalize.inline_composites import expand
+from graphexec.rewrite.legalize.inline_composites import inline_composites
 
 TOLERANCES = {  # dtype: (relative, absolute against values of the order of 1)
     "float32": (2e-5, 4e-6),  # references round in float32 as well, and sums differ in their order
@@ -70,7 +70,7 @@ def native(op, arrays, attributes=None):
 def run_function(fn, inputs, *, parameters=None, keep=None, reuse=True, rewrite=True, sizes=None, updates=False):
     """Values of an order by name, run natively: its outputs and gradients, or the names in ``keep``."""
     fn = infer(fn, sizes or {})
-    fn = expand(fn)
+    fn = inline_composites(fn)
     wanted = dict(fn.outputs) | {f"d_{n}": v for n, v in fn.gradients.items()}
     if keep is not None:
         wanted = {name: fn.value_id(name) for name in keep}
@@ -99,7 +99,7 @@ def poison(program):
 
 def gradients_by_program(graph, of, wrt, inputs, parameters, **options):
     """(values of ``of``, gradients by name), by the native program of a graph."""
-    fn = expand(infer(graph.function(), _sizes(graph, inputs)))
+    fn = inline_composites(infer(graph.function(), _sizes(graph, inputs)))
     result = differentiate_function(fn, fn.value_id(of), [fn.value_id(w) for w in wrt])
     names = {w: result.names[result.gradients[w]] for w in wrt}
     found = run_function(result, inputs, parameters=parameters, keep=[of, *names.values()], sizes=_sizes(graph, inputs), **options)
@@ -115,7 +115,7 @@ def _sizes(graph, inputs):
 
 def dtypes_of(op):
     """Element types in which an op works."""
-    fixed = all(p in op.types or p in op.like for p in op.inputs)
+    fixed = all(p in op.types or p in op.shape_only for p in op.inputs)
     if fixed:
         return ["float64"]
     return [d for d, kind in DTYPES.items() if kind in op.kinds]

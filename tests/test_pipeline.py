@@ -13,8 +13,8 @@ from graphexec.ir.infer import infer
 from graphexec.ir.keys import Interner, shape_keys
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import Size, Sizes, TensorSpec
-from graphexec.lower.buffer_assignment import plan_memory
-from graphexec.lower.layout_assignment import lay_out
+from graphexec.lower.buffer_assignment import assign_buffers
+from graphexec.lower.layout_assignment import assign_layout
 
 NAMED, PLAIN = TensorSpec((Size(3, "n"), 2)), TensorSpec((3, 2))
 
@@ -99,7 +99,7 @@ def calls(nodes, kind):
     sys.setprofile(note)
     try:
         fn = pipeline.Functions(g, loss.name, None, gx.SGD(lr=0.1), keep_deltas=False, skip=()).sized(kind, {})
-        plan_memory(lay_out(fn), fn.kept)
+        assign_buffers(assign_layout(fn), fn.kept)
     finally:
         sys.setprofile(None)
     return count

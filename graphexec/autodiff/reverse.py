@@ -22,7 +22,7 @@ from graphexec.ir.infer import infer
 from graphexec.ir.op import ElementwiseOp, Op
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES, Sizes
-from graphexec.rewrite.legalize.inline_composites import expand
+from graphexec.rewrite.legalize.inline_composites import inline_composites
 
 
 def differentiate(graph: Graph, of: str, wrt: Iterable[str] | None = None) -> Graph:
@@ -35,7 +35,7 @@ def differentiate(graph: Graph, of: str, wrt: Iterable[str] | None = None) -> Gr
     *Raises* GraphError for an unknown name; DifferentiationError when ``of`` is no scalar or an op on the way has no
     backward rule.
     """
-    fn = expand(infer(graph.function(), Sizes()))
+    fn = inline_composites(infer(graph.function(), Sizes()))
     index = fn.value_id(of)
     names = [leaf.name for leaf in fn.of_kind("parameter") if leaf.trainable] if wrt is None else list(wrt)
     result = differentiate_function(fn, index, [fn.value_id(name) for name in names])

@@ -83,7 +83,7 @@ def backward_text(op: Op) -> str:
     if not op.differentiable or "f" not in op.kinds:
         return "none: not differentiable"
     if op.backward_op is not None:
-        return f"a kernel; it reads {', '.join(p for p in op.backward_op.inputs if p not in op.backward_op.like)}"
+        return f"a kernel; it reads {', '.join(p for p in op.backward_op.inputs if p not in op.backward_op.shape_only)}"
     if op.gradient_rule is not None:
         return "a rule made of ops; can be differentiated again"
     if isinstance(op, CompositeOp):

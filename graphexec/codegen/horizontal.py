@@ -10,7 +10,7 @@ VECTORS = 2
 """Vectors at a time: the arrays are small."""
 
 
-def multi_tensor_ir(name: str, body: Body) -> str:
+def horizontal_ir(name: str, body: Body) -> str:
     """What ``body`` does to the elements of several members, one after another; one thread does it.
 
     An operand moves by one element along a member's axis, or not at all (SAME); the latter all members have in common.

@@ -18,11 +18,11 @@ from graphexec.codegen import distributed_loops, elementwise, horizontal, linker
 from graphexec.codegen.distributed_loops import Staged
 from graphexec.codegen.elementwise import Array, Body, Closing, Operand, Reduction, Ref, Step
 from graphexec.codegen.loop_distribution import LEAST
-from graphexec.codegen.rowwise import Form, RowBody, RowStep
+from graphexec.codegen.rowwise import Form, RowStep, RowwiseBody
 from graphexec.codegen.specialize import specialize
 from graphexec.codegen.straight_line import straighten
 from graphexec.errors import GraphExecError, PluginError
-from graphexec.ir.fused.row_schedule import RowPlan
+from graphexec.ir.fused.row_schedule import RowSchedule
 from graphexec.ir.op import REQUIRED, KernelOp, Op, ReductionOp
 from graphexec.ir.spec import DTYPES
 from graphexec.llvm import cache, fingerprint, toolchain
@@ -138,14 +138,14 @@ def _staged(body: Body, closings: Sequence[Closing], texts: Sequence[str]) -> St
     return distributed_loops.cut(straight, body, closings) if straight else None
 
 
-def multi_tensor_kernel(
+def horizontal_kernel(
     calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...]
 ) -> Kernel:
     """``calls`` on every element of several arrays; see `horizontal.multi_tensor_ir`."""
 
     def make(name: str) -> list[str]:
         steps = tuple(_step(c) for c in calls)
-        return [horizontal.multi_tensor_ir(name, Body(loads, steps, stores, words)), *_texts(steps)]
+        return [horizontal.horizontal_ir(name, Body(loads, steps, stores, words)), *_texts(steps)]
 
     return _kernel("multi_tensor", ("multi_tensor", calls, loads, stores, words), calls, make)
 
@@ -168,9 +168,9 @@ def reduction_kernel(
     return _kernel(op.name, parts, (*calls, combine), make)
 
 
-def rows_kernel(
+def rowwise_kernel(
     calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref, bool], ...], words: tuple[str, ...],
-    plan: RowPlan, ndim: int, form: Form,
+    plan: RowSchedule, ndim: int, form: Form,
 ) -> Kernel:  # fmt: skip
     """A loop nest over rows that does ``calls`` in the phases of a plan; see `rowwise.rows_ir`."""
     identities = tuple(c.op.identity if isinstance(c.op, ReductionOp) else None for c in calls)
@@ -178,7 +178,7 @@ def rows_kernel(
 
     def make(name: str) -> list[str]:
         steps = tuple(_row_step(c) for c in calls)
-        text = rowwise.rows_ir(name, RowBody(loads, steps, stores, words), plan, ndim, form)
+        text = rowwise.rowwise_ir(name, RowwiseBody(loads, steps, stores, words), plan, ndim, form)
         return [text, *_texts([s.step for s in steps])]
 
     return _kernel("rows", parts, calls, make)
@@ -195,7 +195,7 @@ def array_kernel(
     words: tuple[str, ...], lengths: tuple[int, ...], batch: int,
 ) -> Kernel:  # fmt: skip
     """An array kernel in loops over ``batch`` leading axes."""
-    parts = ("array", constants, dtype, arrays, strided, words, lengths, batch, op.scratch, op.shared)
+    parts = ("array", constants, dtype, arrays, strided, words, lengths, batch, op.scratch, op.parallel)
     call = Call(op, constants, dtype, ())
 
     def make(name: str) -> list[str]:
@@ -207,7 +207,7 @@ def array_kernel(
         )
         returns = results[0] if results else None
         loops = elementwise.array_kernel_ir(
-            name, symbol, arrays, words, batch, scratch=op.scratch, shared=op.shared, returns=returns
+            name, symbol, arrays, words, batch, scratch=op.scratch, shared=op.parallel, returns=returns
         )
         return [loops, text]
 
@@ -288,7 +288,7 @@ def _array_types(
     types = [frontend.array_type(a.dtype, a.ndim, not s) for a, s in zip(arrays, strided, strict=True)]
     if op.variadic:
         types = [frontend.tuple_of(types)]
-    extra = [frontend.SCALARS["int64"]] * (bool(op.scratch) + 2 * op.shared)
+    extra = [frontend.SCALARS["int64"]] * (bool(op.scratch) + 2 * op.parallel)
     rest = iter([frontend.SCALARS[w] for w in words])
     attributes = [frontend.tuple_of([next(rest) for _ in range(n)]) if n else next(rest) for n in lengths]
     return [*types, *extra, *attributes]

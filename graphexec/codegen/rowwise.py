@@ -26,7 +26,7 @@ from graphexec.codegen.elementwise import (
     _share,
     words_of,
 )  # fmt: skip
-from graphexec.ir.fused.row_schedule import Phase, RowPlan, Value
+from graphexec.ir.fused.row_schedule import Phase, RowSchedule, Value
 
 LANES = 32
 """Elements of a row that are combined side by side; fewer than in a reduction alone, because each row ends with combining them."""
@@ -47,7 +47,7 @@ class RowStep(NamedTuple):
         return self.dtype or self.step.results[output]
 
 
-class RowBody(NamedTuple):
+class RowwiseBody(NamedTuple):
     """What happens to a row: loads, steps, and stores with, for each, whether a row has one of it."""
 
     loads: tuple[Operand, ...]
@@ -68,7 +68,7 @@ class Form(NamedTuple):
     """Vectors at a time."""
 
 
-def rows_ir(name: str, body: RowBody, plan: RowPlan, ndim: int, form: Form) -> str:
+def rowwise_ir(name: str, body: RowwiseBody, plan: RowSchedule, ndim: int, form: Form) -> str:
     """A loop nest of ``ndim`` axes whose rows run along the last axis, or, across, along the one before it.
 
     Record: sizes and operands as in `elementwise_ir`, in the order of the loops; then the attributes; then, where values are
@@ -87,7 +87,7 @@ def rows_ir(name: str, body: RowBody, plan: RowPlan, ndim: int, form: Form) -> s
     return _module(lines, name, _declare(steps), form.vectors, unroll=False)
 
 
-def _room(lines: _Lines, plan: RowPlan, at: int) -> dict[Value, str]:
+def _room(lines: _Lines, plan: RowSchedule, at: int) -> dict[Value, str]:
     """The address of each kept value's room in this thread's scratch memory."""
     if not plan.kept:
         return {}
@@ -106,7 +106,8 @@ class _Rows:
     """What both forms share: an element of a phase, in terms of addresses that a form knows."""
 
     def __init__(
-        self, lines: _Lines, body: RowBody, plan: RowPlan, access: _Access, scalars: _Scalars, room: Mapping[Value, str], form: Form
+        self, lines: _Lines, body: RowwiseBody, plan: RowSchedule, access: _Access, scalars: _Scalars,
+        room: Mapping[Value, str], form: Form
     ) -> None:
         self.lines, self.body, self.plan, self.form = lines, body, plan, form
         self.access, self.scalars, self.room = access, scalars, room

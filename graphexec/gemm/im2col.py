@@ -1,12 +1,12 @@
 """Patches of images for convolutions, as LLVM IR: what each window sees, as the columns of a matrix, and back.
 
-    unfold(image, patches, low, high, first, last, sizes, kernel, windows, strides, padding, dilations, lowest)
+    im2col(image, patches, low, high, first, last, sizes, kernel, windows, strides, padding, dilations, lowest)
 
 A row of the patches is one element of the window, (channel, plane, row, column) counted in row-major order; rows `low` to
 `high` of windows `first` to `last` are written side by side. An image is (channels, planes, rows, columns), contiguous; outside it
-is 0, or -inf where `lowest` is not 0. From `sizes` to `dilations` each is three numbers. `fold` adds patches to the image instead.
-Every argument is an int64. Along a row of windows elements are moved in vectors of falling width, also for stride 2: rows of
-images are short, and a loop's remainder would take most of the time.
+is 0, or -inf where `lowest` is not 0. From `sizes` to `dilations` each is three numbers. `col2im` adds patches to the image
+instead. Every argument is an int64. Along a row of windows elements are moved in vectors of falling width, also for stride 2:
+rows of images are short, and a loop's remainder would take most of the time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,18 +34,18 @@ class _Segment(NamedTuple):
 
 
 class Patches(Emitter):
-    """Unfolding and folding for one target."""
+    """im2col and col2im for one target."""
 
-    def unfold(self) -> Any:
+    def im2col(self) -> Any:
         def act(part: _Segment, step: Int, lowest: Int) -> None:
             self._fill(part.patch, part.start, part.begin, lowest)
             self._move(self._copy, part, step)
             self._fill(part.patch, part.end, part.stop, lowest)
 
-        return self._function("unfold", act)
+        return self._function("im2col", act)
 
-    def fold(self) -> Any:
-        return self._function("fold", lambda part, step, _: self._move(self._add, part, step))
+    def col2im(self) -> Any:
+        return self._function("col2im", lambda part, step, _: self._move(self._add, part, step))
 
     def _function(self, name: str, act: Callable[[_Segment, Int, Int], None]) -> Any:
         def body(builder: Any, *values: Any) -> None:

@@ -1,4 +1,4 @@
-"""Native functions as kernels see them: `plugin.gemm(a, b, out, scratch, piece, pieces)`, `plugin.unfold`, `plugin.fold`.
+"""Native functions as kernels see them: `plugin.gemm(a, b, out, scratch, piece, pieces)`, `plugin.im2col`, `plugin.col2im`.
 
 Each is compiled once for each element type under the symbol ``graphexec_native_<name>_<dtype>``; a kernel that calls it
 holds the call only.
@@ -18,14 +18,13 @@ from numba.np.arrayobj import make_array
 
 from graphexec import plugin
 from graphexec.codegen.linker import PREFIX
-from graphexec.gemm import im2col as patches
 from graphexec.gemm.driver import Driver
-from graphexec.gemm.im2col import Patches
+from graphexec.gemm.im2col import ARGUMENTS, Patches
 from graphexec.gemm.loops import THEN_STATUS
 from graphexec.gemm.target import target_for
 from graphexec.llvm import toolchain
 
-SHARED = {"gemm": 17, "unfold": patches.ARGUMENTS, "fold": patches.ARGUMENTS}
+SHARED = {"gemm": 17, "im2col": ARGUMENTS, "col2im": ARGUMENTS}
 """The shared functions, each in both element types, and how many arguments they take."""
 
 LINE, BEGINNING = 64, 1024
@@ -119,7 +118,7 @@ def _fetch(typing, address):  # type: ignore[no-untyped-def]
 
 @functools.cache
 def register() -> None:
-    """Teaches Numba what `plugin.gemm`, `plugin.unfold`, `plugin.fold`, `plugin.array_at` and `plugin.prefetch` are."""
+    """Teaches Numba what `plugin.gemm`, `plugin.im2col`, `plugin.col2im`, `plugin.array_at` and `plugin.prefetch` are."""
     for dtype in ("float32", "float64"):
         for kind in SHARED:
             toolchain.reserve_symbol(f"{PREFIX}{kind}_{dtype}")
@@ -142,8 +141,8 @@ def register() -> None:
 
         return fetch
 
-    overload(plugin.unfold)(_between("unfold"))
-    overload(plugin.fold)(_between("fold"))
+    overload(plugin.im2col)(_between("im2col"))
+    overload(plugin.col2im)(_between("col2im"))
 
 
 def _teach_gemm() -> None:

@@ -16,7 +16,7 @@ from graphexec.ir.function import ABSENT, Function, Leaf
 from graphexec.ir.op import CompositeOp, KernelOp, Op
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES, TensorSpec
-from graphexec.rewrite.legalize.inline_composites import expand
+from graphexec.rewrite.legalize.inline_composites import inline_composites
 
 Array = np.ndarray
 Arrays = Mapping[str, Any]
@@ -81,7 +81,7 @@ def pose_op(op: Op, arrays: Sequence[Array | None], attributes: Mapping[str, Any
         todo = "It says differentiable=False, or has no floating operand or output."
         raise DifferentiationError(f"op {op.name!r} has no gradient to check", op=op.name, todo=todo)
     total = _weighted(builder, leaves, floating, rng)
-    fn = expand(builder.build(Function(op.name, [], [], [], {})))
+    fn = inline_composites(builder.build(Function(op.name, [], [], [], {})))
     return Problem(f"op {op.name!r}", fn, fn.value_id(total.name), wrt, leaves, True)
 
 

@@ -53,10 +53,10 @@ class Node:
     @property
     def reads(self) -> tuple[int, ...]:
         """The values whose memory the node reads; not those that lend their shape only."""
-        like = self.op.like
-        if not like:
+        shape_only = self.op.shape_only
+        if not shape_only:
             return self.inputs if ABSENT not in self.inputs else tuple(v for v in self.inputs if v != ABSENT)
-        return tuple(v for p, v in zip(self.op.inputs, self.inputs, strict=False) if v != ABSENT and p not in like)
+        return tuple(v for p, v in zip(self.op.inputs, self.inputs, strict=False) if v != ABSENT and p not in shape_only)
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ class Op:
     outputs: tuple[str, ...] = ("out",)
     variadic: bool = False
     optional: frozenset[str] = frozenset()
-    like: frozenset[str] = frozenset()
+    shape_only: frozenset[str] = frozenset()
     """Operands of which only the shape is used; their memory may be gone."""
     types: Mapping[str, str] = field(default_factory=dict)
     """Element types of operands and outputs that do not follow the others."""
@@ -73,7 +73,7 @@ class Op:
             apply = getattr(type(operand), "apply_op", None)
             if apply is not None:
                 return apply(self, bound, attributes, name)
-        return HOST.compute(self, bound, attributes)
+        return EAGER_HOOKS.compute(self, bound, attributes)
 
     def bind(self, operands: Sequence[Any], keywords: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Operands in their slots, and the checked attributes, from the arguments of a call."""
@@ -152,7 +152,7 @@ class Op:
     @property
     def differentiable_inputs(self) -> tuple[str, ...]:
         """Inputs that a delta flows to: floating ones that are not there for their shape only."""
-        return tuple(p for p in self.inputs if p not in self.like and DTYPES[self.types.get(p, "float32")] == "f")
+        return tuple(p for p in self.inputs if p not in self.shape_only and DTYPES[self.types.get(p, "float32")] == "f")
 
     # -- shapes and types
 
@@ -181,7 +181,7 @@ class Op:
         free = []
         for slot, spec in enumerate(specs):
             parameter = self.inputs[0 if self.variadic else slot]
-            if spec is None or parameter in self.like:
+            if spec is None or parameter in self.shape_only:
                 continue
             fixed = self.types.get(parameter)
             if fixed is None:
@@ -247,7 +247,7 @@ class ReductionOp(Op):
         """The reduced axes, counted from 0, ascending."""
         x = specs[0]
         assert x is not None
-        if self.like:
+        if self.shape_only:
             target = specs[1]
             assert target is not None
             lead = x.ndim - target.ndim
@@ -262,7 +262,7 @@ class ReductionOp(Op):
         assert x is not None
         dtype = self.promoted(specs)
         axes = self.axes(specs, attributes)
-        if self.like:
+        if self.shape_only:
             assert specs[1] is not None
             shape = specs[1].shape
         elif attributes["keepdims"]:
@@ -273,7 +273,7 @@ class ReductionOp(Op):
 
     def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
         assert self.reference is not None
-        if self.like:
+        if self.shape_only:
             axes = self.axes([array_spec(a) for a in arrays], attributes)
             return (self.reference(arrays[0], axis=axes),)
         return (self.reference(arrays[0], **attributes),)
@@ -297,7 +297,7 @@ class KernelOp(Op):
     shape: Callable[..., Any] | None = None
     strided: frozenset[str] = frozenset()
     """Operands that the kernel reads through their strides; others are made contiguous first."""
-    shared: bool = False
+    parallel: bool = False
     """The kernel takes (piece, pieces) last and does its share of the work: all threads call it."""
     scratch: int = 0
     """Bytes of scratch memory that the kernel wants for each thread, as an address before (piece, pieces)."""
@@ -368,7 +368,7 @@ class KernelOp(Op):
         """The kernel, un-jitted, once for each index of the leading axes."""
         results = [np.empty(s.shape, s.dtype) for s in outputs]
         if self.variadic or self.core is None:
-            keep = [a for p, a in zip(self.inputs, arrays, strict=False) if p not in self.like]
+            keep = [a for p, a in zip(self.inputs, arrays, strict=False) if p not in self.shape_only]
             operands = list(arrays) if self.variadic else keep
             self._call([*operands, *results], attributes)
             return results
@@ -379,13 +379,13 @@ class KernelOp(Op):
             core = array.shape[array.ndim - len(axes) :]
             lifted.append(np.broadcast_to(array, batch + core) if len(lifted) < len(arrays) else array)
         shape = tuple(int(n) for n in batch)
-        wanted = [i for i in range(len(lifted)) if i >= len(arrays) or self.inputs[i] not in self.like]
+        wanted = [i for i in range(len(lifted)) if i >= len(arrays) or self.inputs[i] not in self.shape_only]
         for index in np.ndindex(shape):
             self._call([lifted[i][index] if lifted[i].ndim > len(index) else lifted[i][(*index, ...)] for i in wanted], attributes)
         return results
 
     def _call(self, arrays: list[Any], attributes: Attributes) -> None:
-        extra = ([0] if self.scratch else []) + ([0, 1] if self.shared else [])
+        extra = ([0] if self.scratch else []) + ([0, 1] if self.parallel else [])
         with np.errstate(all="ignore"):
             status = self.function(*arrays, *extra, **attributes)
         if status:
@@ -398,8 +398,8 @@ class ViewOp(Op):
 
     kind: ClassVar[str] = "view"
 
-    waits: bool = False
-    """Whether its operands in ``like`` are waited for: no pass looks through it, or has it wait for another value."""
+    ordered_after: bool = False
+    """Whether it waits for its operands in ``shape_only``: no pass looks through it, or has it wait for another value."""
 
     def view(self, x: View, specs: Specs, attributes: Attributes) -> View:
         """The output's view, given the input's. *Raises* NotAView when the input must be copied first."""
@@ -453,15 +453,15 @@ class CompositeOp(Op):
     kind: ClassVar[str] = "composite"
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
-        return HOST.infer_composite(self, specs, attributes)
+        return EAGER_HOOKS.infer_composite(self, specs, attributes)
 
     def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
         if self.reference is not None:
             return Op.evaluate_plain(self, arrays, attributes, outputs)
-        return HOST.evaluate_composite(self, arrays, attributes)
+        return EAGER_HOOKS.evaluate_composite(self, arrays, attributes)
 
 
-class Host:
+class EagerHooks:
     """What an op asks of the levels above it; the package connects them when it is imported whole."""
 
     compute: Callable[[Op, Sequence[Any], Attributes], Any]
@@ -469,7 +469,7 @@ class Host:
     evaluate_composite: Callable[[Op, Sequence[Any], Attributes], Sequence[Any]]
 
 
-HOST = Host()
+EAGER_HOOKS = EagerHooks()
 
 
 def raise_status(op: Op, status: int, node: str | None = None, source: str | None = None) -> None:

@@ -175,7 +175,7 @@ def check_complete(op: Op) -> None:
         _incomplete(op, f"its reference is no function: {op.reference!r}", "Give a function of NumPy arrays.")
     if not op.name.isidentifier():
         _incomplete(op, f"{op.name!r} is not a name", "Declare it with def: the function's name is the op's name.")
-    for operand in op.like:
+    for operand in op.shape_only:
         if operand not in op.inputs:
             _incomplete(op, f"like names {operand!r}, which is no operand", f"Its operands are {', '.join(op.inputs)}.")
     for name, default in _positional_defaults(op):

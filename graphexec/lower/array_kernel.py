@@ -8,19 +8,19 @@ from graphexec.codegen import kernels
 from graphexec.codegen.elementwise import Array
 from graphexec.gemm.partition import most_pieces_by_rows, strips
 from graphexec.ir.function import ABSENT, Node
-from graphexec.ir.fused.gemm_epilogue import ProductOp
+from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
 from graphexec.ir.op import KernelOp
 from graphexec.ir.spec import is_one, itemsize
 from graphexec.ir.view import View, collapse
-from graphexec.lower.kernel_args import MOST_THREADS, Cut, Record, Template, cut_along, product
+from graphexec.lower.kernel_args import MOST_THREADS, ArgumentBlock, Cut, KernelSpec, cut_along, product
 from graphexec.lower.layout_assignment import Layout
 
 
-def array_template(layout: Layout, node: Node, read: set[int]) -> Template:
+def array_kernel_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     """The kernel and the record of an array kernel, in loops over batch axes."""
     op = node.op
     assert isinstance(op, KernelOp)
-    wanted = [k for k, v in enumerate(node.inputs) if v != ABSENT and (op.variadic or op.inputs[k] not in op.like)]
+    wanted = [k for k, v in enumerate(node.inputs) if v != ABSENT and (op.variadic or op.inputs[k] not in op.shape_only)]
     who = [(False, k) for k in wanted] + [(True, k) for k in range(len(node.outputs))]
     values = [node.inputs[k] for k in wanted] + list(node.outputs)
     cores = _cores(layout, op, wanted, values)
@@ -38,12 +38,12 @@ def array_template(layout: Layout, node: Node, read: set[int]) -> Template:
     names = [op.inputs[0 if op.variadic else k] for k in wanted] + list(op.outputs)
     strided = tuple(n in op.strided for n in names)
     kernel = kernels.array_kernel(op, constants, dtype, arrays, strided, words, lengths, len(sizes))
-    record = Record(sizes)
+    record = ArgumentBlock(sizes)
     cuts: list[Cut | None] = []
     for value, core, move, which in zip(values, cores, moves, who, strict=True):
         view, item = layout.views[value], itemsize(layout.specs[value].dtype)
         if sizes:
-            cuts.append(_batch_cut(view, core, sizes, move, item, shared=op.shared))
+            cuts.append(_batch_cut(view, core, sizes, move, item, shared=op.parallel))
         record.address(which)
         record.words += [int(m) * item for m in move]
         shape, strides = view.shape[view.ndim - core :], view.strides[view.ndim - core :]
@@ -61,7 +61,7 @@ def array_template(layout: Layout, node: Node, read: set[int]) -> Template:
         cuts = [*_row_cuts(views, dtype, factors), None]
         a, b = (views[k] for k in factors)
         kind, units = strips(dtype, *map(int, a.strides), *map(int, b.strides), *map(int, (*a.shape[:1], *b.shape[::-1])))
-    return record.template(kernel, work, shareable=op.shared or bool(sizes), units=units, cuts=tuple(cuts), kind=kind)
+    return record.template(kernel, work, shareable=op.parallel or bool(sizes), units=units, cuts=tuple(cuts), kind=kind)
 
 
 PRODUCTS = {"matmul": (0, 1), "matmul_add": (1, 2)}
@@ -117,7 +117,7 @@ def _operations(layout: Layout, op: KernelOp, values: Sequence[int]) -> int:
 def multiplications(layout: Layout, node: Node) -> int:
     """m n k of a matrix product, over all batches; 0 for other nodes."""
     op, values = node.op, [*node.inputs, *node.outputs]
-    if isinstance(op, ProductOp):
+    if isinstance(op, GemmEpilogueOp):
         op, values = op.product, [*node.inputs[:2], node.outputs[-1]]
     if not isinstance(op, KernelOp) or op.core is None or not op.scratch:
         return 0

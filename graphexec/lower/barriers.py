@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from graphexec.ir.spec import itemsize
-from graphexec.lower.kernel_args import Cut, Template
+from graphexec.lower.kernel_args import Cut, KernelSpec
 from graphexec.lower.layout_assignment import Layout
-from graphexec.runtime.call import ENOUGH, FLAGS, MEET, SERIAL
+from graphexec.runtime.call import BARRIER, ENOUGH, FLAGS, SERIAL
 
 MANY = 1_024
 """Accesses since the last meeting beyond which threads meet without a closer look."""
@@ -35,14 +35,14 @@ class _Access(NamedTuple):
     """A number that two accesses share if every byte is touched by the same thread in both."""
 
 
-def mark_meetings(layout: Layout, addresses: np.ndarray, chosen: Sequence[Template], table: np.ndarray, threads: int) -> int:
+def place_barriers(layout: Layout, addresses: np.ndarray, chosen: Sequence[KernelSpec], table: np.ndarray, threads: int) -> int:
     """Sets MEET in the rows of a program that needs it for up to so many threads; how many there are."""
     accesses = _Accesses(layout, addresses, threads)
     since, meets = _Since(), 0
     for position, template in enumerate(chosen):
         mine = np.array(accesses.of(position, template, int(table[position, 2])), np.int64).reshape(-1, 4).T
         if since.conflicts(mine):
-            table[position, 2] |= MEET
+            table[position, 2] |= BARRIER
             since, meets = _Since(), meets + 1
         since.add(mine)
     return meets
@@ -93,7 +93,7 @@ class _Accesses:
         self.ranges: dict[int, tuple[int, int]] = {}
         self.owners: dict[object, int] = {}
 
-    def of(self, position: int, template: Template, flags: int) -> list[_Access]:
+    def of(self, position: int, template: KernelSpec, flags: int) -> list[_Access]:
         node = self.layout.steps[position]
         pieces = flags >> FLAGS
         cuts: dict[tuple[bool, int], Cut | None] = {}

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphexec.ir.function import Node
-from graphexec.ir.fused.elementwise import FusedOp, RowsOp
+from graphexec.ir.fused.elementwise import FusedOp, RowwiseOp
 from graphexec.ir.op import ElementwiseOp
 from graphexec.ir.spec import broadcast
 from graphexec.lower.layout_assignment import Layout
-from graphexec.lower.rowwise import row_plan, row_views
+from graphexec.lower.rowwise import row_schedule, row_views
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
@@ -28,7 +28,7 @@ MOST_BLOCKS = 1_000
 
 
 @dataclass(frozen=True)
-class MemoryPlan:
+class BufferAssignment:
     """``offsets`` of arena storages, by storage number (-1: not in the arena); sizes in bytes."""
 
     offsets: list[int]
@@ -38,7 +38,7 @@ class MemoryPlan:
     """What the same values would take if each had its own memory."""
 
 
-def plan_memory(layout: Layout, keep: Iterable[int] = (), *, reuse: bool = True) -> MemoryPlan:
+def assign_buffers(layout: Layout, keep: Iterable[int] = (), *, reuse: bool = True) -> BufferAssignment:
     """Places every storage. Values in ``keep`` are not overwritten before the program ends.
 
     ``reuse=False`` gives each value its own memory, for debugging.
@@ -47,7 +47,7 @@ def plan_memory(layout: Layout, keep: Iterable[int] = (), *, reuse: bool = True)
     blocks, block_of = _blocks(layout, last, reuse)
     offsets, arena = _placed(blocks, len(layout.steps))
     without = sum(rounded(n) for n, p in zip(layout.bytes, layout.persistent, strict=True) if not p)
-    return MemoryPlan([-1 if k < 0 else offsets[k] for k in block_of], arena, without)
+    return BufferAssignment([-1 if k < 0 else offsets[k] for k in block_of], arena, without)
 
 
 # -- blocks
@@ -109,7 +109,7 @@ def _take_over(layout: Layout, step: Node, position: int, last: list[int], block
     ending = [source for v in reads if last[source := storages[v]] == position and block_of[source] >= 0]
     if not ending:
         return taken
-    if isinstance(step.op, RowsOp):
+    if isinstance(step.op, RowwiseOp):
         walked, outputs = row_views(layout, step)[0], _written_last(layout, step)
     elif isinstance(step.op, ElementwiseOp):
         walked, outputs = _walked(layout, step), step.outputs
@@ -140,7 +140,7 @@ def _written_last(layout: Layout, step: Node) -> tuple[int, ...]:
     """Outputs of a kernel over rows that are written when all operands are read for the last time."""
     if row_views(layout, step)[0][-1] == 1:  # operands with one element a row, which are read to the end, look like others
         return ()
-    return tuple(step.outputs[k] for k in row_plan(layout, step).phases[-1].stores)
+    return tuple(step.outputs[k] for k in row_schedule(layout, step).phases[-1].stores)
 
 
 def rounded(nbytes: int) -> int:

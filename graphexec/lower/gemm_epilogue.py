@@ -13,19 +13,19 @@ from graphexec.codegen.elementwise import SAME, UNIT, Operand, Ref
 from graphexec.codegen.kernels import Kernel
 from graphexec.ir.function import Node
 from graphexec.ir.fused.elementwise import FusedOp, ref_of
-from graphexec.ir.fused.gemm_epilogue import ProductOp, followed
+from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp, followed
 from graphexec.ir.spec import itemsize
-from graphexec.lower.array_kernel import array_template
-from graphexec.lower.kernel_args import Cut, Record, Template, calls_of, cut_along, movement, vectors_for
+from graphexec.lower.array_kernel import array_kernel_spec
+from graphexec.lower.kernel_args import ArgumentBlock, Cut, KernelSpec, calls_of, cut_along, movement, vectors_for
 from graphexec.lower.layout_assignment import Layout
 
 
-def product_template(layout: Layout, node: Node, read: set[int]) -> Template:
+def gemm_epilogue_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     """One instruction: the kernel is the product's."""
     op = node.op
-    assert isinstance(op, ProductOp)
+    assert isinstance(op, GemmEpilogueOp)
     made = node.outputs[-1]
-    product = array_template(layout, Node(node.name, followed(op.product), node.inputs[:2], (made,), {"after": 0}), read)
+    product = array_kernel_spec(layout, Node(node.name, followed(op.product), node.inputs[:2], (made,), {"after": 0}), read)
     kernel, record, places = _then(layout, node, op, read)
     link = [kernel.address, 0, len(record.words), len(places), 0, *(word for place in places for word in place)]
     first = len(product.words)
@@ -41,10 +41,12 @@ def product_template(layout: Layout, node: Node, read: set[int]) -> Template:
         threads = min(cut.threads for cut in product.cuts if cut)
         cuts = (*product.cuts, *(cut_along(record.sizes, moves, 0, threads=threads) for moves in record.moves))
     operands = (*who, *record.operands)
-    return Template(product.kernel, words, slots, operands, product.serial, work, inside, product.pieces, cuts, product.kind)
+    return KernelSpec(product.kernel, words, slots, operands, product.serial, work, inside, product.pieces, cuts, product.kind)
 
 
-def _then(layout: Layout, node: Node, op: ProductOp, read: set[int]) -> tuple[Kernel, Record, list[tuple[int, int, int]]]:
+def _then(
+    layout: Layout, node: Node, op: GemmEpilogueOp, read: set[int]
+) -> tuple[Kernel, ArgumentBlock, list[tuple[int, int, int]]]:
     """The elementwise kernel over rows and columns, its record, and where the addresses stand in it and how they move."""
     then, made = op.then, node.outputs[-1]
     inputs, outputs = op.then_inputs(node.inputs, made), node.outputs[:-1]
@@ -62,7 +64,7 @@ def _then(layout: Layout, node: Node, op: ProductOp, read: set[int]) -> tuple[Ke
     )  # fmt: skip
     others = [(False, k + 2) for k in range(len(inputs) - 1)]
     who = [*others[: op.slot], (True, len(outputs)), *others[op.slot :], *((True, k) for k in kept)]
-    record, places = Record(shape), []
+    record, places = ArgumentBlock(shape), []
     for operand, view, which in zip(operands, views, who, strict=True):
         item = itemsize(operand.dtype)
         rows, columns = (int(s) * item for s in view.strides)

@@ -5,22 +5,22 @@ from __future__ import annotations
 from graphexec.codegen import kernels
 from graphexec.codegen.elementwise import SAME, UNIT, Operand, Ref
 from graphexec.ir.function import Node
-from graphexec.ir.fused.horizontal import SHARED, MultiTensorOp
-from graphexec.lower.kernel_args import Record, Template, calls_of
+from graphexec.ir.fused.horizontal import SHARED, HorizontalOp
+from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, calls_of
 from graphexec.lower.layout_assignment import Layout
 
 
-def multi_tensor_template(layout: Layout, node: Node, read: set[int]) -> Template:
+def horizontal_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     op = node.op
-    assert isinstance(op, MultiTensorOp)
+    assert isinstance(op, HorizontalOp)
     rule, results = op.rule, len(op.rule.outputs)
     first = Node(node.name, rule, tuple(op.member(node.inputs, 0)), node.outputs[:results], node.attributes)
     calls, numbers, words = calls_of(layout, first, rule)
     moves = [SAME if name == SHARED else UNIT for name in rule.inputs]
     loads = [Operand(layout.specs[v].dtype, m) for v, m in zip(first.inputs, moves, strict=True)]
     stores = [(Operand(layout.specs[v].dtype, UNIT), Ref("step", 0, k)) for k, v in enumerate(first.outputs)]
-    kernel = kernels.multi_tensor_kernel(calls, tuple(loads), tuple(stores), words)
-    record = Record([op.members])
+    kernel = kernels.horizontal_kernel(calls, tuple(loads), tuple(stores), words)
+    record = ArgumentBlock([op.members])
     if SHARED in rule.inputs:
         record.address((False, len(node.inputs) - 1))
     record.numbers(numbers, words)

@@ -45,7 +45,7 @@ class Cut(NamedTuple):
     """The most threads for which that is so."""
 
 
-class Template(NamedTuple):
+class KernelSpec(NamedTuple):
     """What nodes of one op and layout have in common: a kernel, and a record in which the addresses are missing."""
 
     kernel: Kernel
@@ -126,7 +126,7 @@ def product(sizes: Iterable[int]) -> int:
     return total
 
 
-class Record:
+class ArgumentBlock:
     """A record while its words are put down."""
 
     def __init__(self, sizes: Iterable[int]) -> None:
@@ -162,7 +162,7 @@ class Record:
     def template(
         self, kernel: Kernel, work: float, *, shareable: bool = True, units: float = 1, cuts: tuple[Cut | None, ...] = (),
         kind: int = 0,
-    ) -> Template:
+    ) -> KernelSpec:
         """``work`` in estimated nanoseconds decides whether the instruction is worth sharing, and with its ``units``, which
         a piece is a whole number of, how finely.
         """
@@ -170,7 +170,7 @@ class Record:
         pieces = max(int(min(units, work / PIECE, MOST_PIECES)), 1)
         pieces = math.ceil(units / math.ceil(units / pieces)) if pieces < units else pieces  # of as many units each as can be
         words = np.array(self.words, np.int64)
-        return Template(kernel, words, tuple(self.slots), tuple(self.operands), serial, work, pieces=pieces, cuts=cuts, kind=kind)
+        return KernelSpec(kernel, words, tuple(self.slots), tuple(self.operands), serial, work, pieces=pieces, cuts=cuts, kind=kind)
 
 
 def cut_along(sizes: Sequence[int], moves: Sequence[int], axis: int, unit: int = 1, threads: int = MOST_THREADS) -> Cut | None:

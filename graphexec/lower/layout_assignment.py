@@ -14,7 +14,7 @@ import numpy as np
 from graphexec.codegen.elementwise import CHUNK
 from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
-from graphexec.ir.fused.gemm_epilogue import ProductOp
+from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
 from graphexec.ir.op import ElementwiseOp, KernelOp, Op, ShapeOp, ViewOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import TensorSpec, broadcast
@@ -48,7 +48,7 @@ class Layout:
 _NO_VIEW = View((), ())
 
 
-def lay_out(fn: Function) -> Layout:
+def assign_layout(fn: Function) -> Layout:
     """The layout of an inferred order without composite ops."""
     count = len(fn.names)
     layout = Layout(fn, [], list(fn.names), list(fn.specs), [_NO_VIEW] * count, [-1] * count)
@@ -70,7 +70,7 @@ def lay_out(fn: Function) -> Layout:
         elif op.name == "concat":
             _join(layout, node, places)
         else:
-            if isinstance(op, (KernelOp, ProductOp)):
+            if isinstance(op, (KernelOp, GemmEpilogueOp)):
                 node = _with_contiguous_operands(layout, node, op if isinstance(op, KernelOp) else op.product, copies)
             if isinstance(op, FusedOp) and op.closings:
                 _size_partials(layout, node, op)
@@ -80,7 +80,7 @@ def lay_out(fn: Function) -> Layout:
                     layout.views[value], layout.storage[value] = layout.views[target], layout.storage[target]
                 elif value in places:
                     _put_in_place(layout, value, places, op)
-                elif isinstance(op, ProductOp) and (shared := _shared(layout, node, value, places)) >= 0:
+                elif isinstance(op, GemmEpilogueOp) and (shared := _shared(layout, node, value, places)) >= 0:
                     layout.views[value], layout.storage[value] = layout.views[shared], layout.storage[shared]
                 else:
                     spec = layout.specs[value]
@@ -145,7 +145,7 @@ def _with_contiguous_operands(layout: Layout, node: Node, op: KernelOp, copies: 
     inputs = node.inputs
     for slot, value in enumerate(inputs if op.variadic else inputs[: len(op.inputs)]):
         parameter = op.inputs[0 if op.variadic else slot]
-        if value == ABSENT or parameter in op.like:
+        if value == ABSENT or parameter in op.shape_only:
             continue
         core = layout.views[value].ndim if op.core is None else len(op.core[slot])
         if not _readable(layout.views[value], core, parameter in op.strided):
@@ -261,7 +261,7 @@ def _put_in_place(layout: Layout, value: int, places: Mapping[int, _Where], op: 
             View.contiguous(spec.shape)._replace(offset=inside.offset),
             layout.storage[whole],
         )
-    elif isinstance(op, (ElementwiseOp, ProductOp)) and inside.shape == spec.shape:
+    elif isinstance(op, (ElementwiseOp, GemmEpilogueOp)) and inside.shape == spec.shape:
         layout.views[value], layout.storage[value] = inside, layout.storage[whole]
     else:
         _place(layout, value, spec)

@@ -17,25 +17,25 @@ from graphexec.codegen.elementwise import BLOCK, CHUNK, SHORT_ROW, Operand, Ref
 from graphexec.codegen.kernels import Close, Kernel
 from graphexec.errors import GraphExecError
 from graphexec.ir.function import ABSENT, Function, Node
-from graphexec.ir.fused.elementwise import FusedOp, RowsOp, ref_of
-from graphexec.ir.fused.gemm_epilogue import ProductOp
-from graphexec.ir.fused.horizontal import MultiTensorOp
+from graphexec.ir.fused.elementwise import FusedOp, RowwiseOp, ref_of
+from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
+from graphexec.ir.fused.horizontal import HorizontalOp
 from graphexec.ir.keys import freeze
 from graphexec.ir.op import ElementwiseOp, KernelOp, ReductionOp
 from graphexec.ir.spec import Size, is_one, itemsize, shape_text
 from graphexec.ir.view import View, collapse
 from graphexec.llvm import toolchain
-from graphexec.lower.array_kernel import array_template
-from graphexec.lower.barriers import mark_meetings
-from graphexec.lower.buffer_assignment import ALIGNMENT, MemoryPlan, plan_memory
-from graphexec.lower.gemm_epilogue import product_template
-from graphexec.lower.horizontal import multi_tensor_template
-from graphexec.lower.kernel_args import Record, Template, calls_of, few_of, movement, product, vectors_for
-from graphexec.lower.layout_assignment import Layout, iteration, lay_out
-from graphexec.lower.rowwise import rows_template
+from graphexec.lower.array_kernel import array_kernel_spec
+from graphexec.lower.barriers import place_barriers
+from graphexec.lower.buffer_assignment import ALIGNMENT, BufferAssignment, assign_buffers
+from graphexec.lower.gemm_epilogue import gemm_epilogue_spec
+from graphexec.lower.horizontal import horizontal_spec
+from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, calls_of, few_of, movement, product, vectors_for
+from graphexec.lower.layout_assignment import Layout, assign_layout, iteration
+from graphexec.lower.rowwise import rowwise_spec
 from graphexec.runtime.call import FLAGS, KIND, SERIAL
 
-MEETING = 1_000
+BARRIER_NANOSECONDS = 1_000
 """Nanoseconds that a meeting of all threads costs, with what the others lose while they wait."""
 
 
@@ -44,7 +44,7 @@ class Instruction(NamedTuple):
 
     kernel: Kernel
     node: Node
-    template: Template
+    template: KernelSpec
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Program:
 
     fn: Function
     layout: Layout
-    memory: MemoryPlan
+    memory: BufferAssignment
     instructions: list[Instruction]
     table: np.ndarray
     records: np.ndarray
@@ -149,8 +149,8 @@ def lower(
     ``buffers`` holds the arrays of its inputs and parameters by name, which stay where they are; values in ``keep``
     can be read after a run. *Raises* PluginError when a kernel does not compile.
     """
-    layout = lay_out(fn)
-    memory = plan_memory(layout, keep, reuse=reuse)
+    layout = assign_layout(fn)
+    memory = assign_buffers(layout, keep, reuse=reuse)
     arena = aligned(memory.arena)
     held = _held(layout, buffers)
     offsets = np.array(memory.offsets or [-1], np.int64)
@@ -192,9 +192,9 @@ def _held(layout: Layout, buffers: Mapping[str, np.ndarray]) -> dict[int, np.nda
 def _fill(program: Program, threads: int) -> None:
     """Makes the templates, and the records and the table from them."""
     layout = program.layout
-    templates: dict[Any, Template] = {}
+    templates: dict[Any, KernelSpec] = {}
     members: dict[int, list[int]] = {}
-    chosen: list[Template] = []
+    chosen: list[KernelSpec] = []
     read, forms = _read_values(program), _forms(layout)
     for position, node in enumerate(layout.steps):
         key = _key(node, forms, read)
@@ -234,16 +234,16 @@ def _fill(program: Program, threads: int) -> None:
     program.records, program.table = records, table
 
 
-def _gains_by_threads(program: Program, chosen: Sequence[Template], table: np.ndarray, threads: int) -> bool:
+def _gains_by_threads(program: Program, chosen: Sequence[KernelSpec], table: np.ndarray, threads: int) -> bool:
     """Marks the meetings; whether sharing the work saves more than they cost."""
     if threads == 1 or all(t.serial for t in chosen):
         return False
-    meets = mark_meetings(program.layout, program.addresses, chosen, table, threads)
+    meets = place_barriers(program.layout, program.addresses, chosen, table, threads)
     gain = (1 - 1 / threads) * sum(t.work for t in chosen if not t.serial)
-    return bool(gain > MEETING * (meets + 2))
+    return bool(gain > BARRIER_NANOSECONDS * (meets + 2))
 
 
-def _scratch(templates: Iterable[Template], threads: int) -> tuple[np.ndarray | None, dict[int, int]]:
+def _scratch(templates: Iterable[KernelSpec], threads: int) -> tuple[np.ndarray | None, dict[int, int]]:
     """Memory that kernels use while they run, and where it begins for those that need so many bytes a thread.
 
     Thread k has it k times those bytes further. So several threads have it apart by what a kernel needs: they do not meet before
@@ -298,21 +298,21 @@ def _key(node: Node, forms: Sequence[int], read: set[int]) -> Any:
     return node.op, freeze(node.attributes), stored, *map(form, node.inputs), *map(form, node.outputs)
 
 
-def _template(layout: Layout, node: Node, read: set[int]) -> Template:
-    make: Callable[[Layout, Node, set[int]], Template]
+def _template(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
+    make: Callable[[Layout, Node, set[int]], KernelSpec]
     if isinstance(node.op, ElementwiseOp):
-        make = _elementwise_template
+        make = _elementwise_spec
     elif isinstance(node.op, ReductionOp):
-        make = _reduction_template
-    elif isinstance(node.op, RowsOp):
-        make = rows_template
-    elif isinstance(node.op, ProductOp):
-        make = product_template
-    elif isinstance(node.op, MultiTensorOp):
-        make = multi_tensor_template
+        make = _reduction_spec
+    elif isinstance(node.op, RowwiseOp):
+        make = rowwise_spec
+    elif isinstance(node.op, GemmEpilogueOp):
+        make = gemm_epilogue_spec
+    elif isinstance(node.op, HorizontalOp):
+        make = horizontal_spec
     else:
         assert isinstance(node.op, KernelOp), node.op
-        make = array_template
+        make = array_kernel_spec
     try:
         return make(layout, node, read)
     except GraphExecError as error:
@@ -322,7 +322,7 @@ def _template(layout: Layout, node: Node, read: set[int]) -> Template:
 # -- elementwise
 
 
-def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Template:
+def _elementwise_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     op = node.op
     assert isinstance(op, ElementwiseOp)
     closes = op.closings if isinstance(op, FusedOp) else ()
@@ -344,7 +344,7 @@ def _elementwise_template(layout: Layout, node: Node, read: set[int]) -> Templat
         calls, tuple(loads), tuple(zip(stores, sources, strict=True)), words, len(sizes), endings,
         vectors_for(shape, sizes, item), few,
     )  # fmt: skip
-    record = Record(sizes)
+    record = ArgumentBlock(sizes)
     who = [(False, k) for k in range(len(node.inputs))] + [(True, k) for k in kept]
     for operand, moves, which in zip(operands, strides, who, strict=True):
         record.operand(which, [m * itemsize(operand.dtype) for m in moves], operand)
@@ -363,7 +363,7 @@ FEW_LANES = (8, 16, 32)
 """Elements of a short row that may be lanes, combined pairwise in registers: no more than a vector has, where it has 32 bytes."""
 
 
-def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
+def _reduction_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     op = node.op
     assert isinstance(op, ReductionOp)
     specs = [None if v == ABSENT else layout.specs[v] for v in node.inputs]
@@ -388,7 +388,7 @@ def _reduction_template(layout: Layout, node: Node, read: set[int]) -> Template:
     count_reduced = len(reduced) or int(along)
     count_kept = len(kept) - (not along)
     kernel = kernels.reduction_kernel(op, (), (load,), Ref("load", 0), (), store, dtype, count_kept, count_reduced, along, row)
-    record = Record(n for n, _, _ in nest)
+    record = ArgumentBlock(n for n, _, _ in nest)
     record.operand((False, 0), [s * itemsize(load.dtype) for _, s, _ in nest], load)
     record.operand((True, 0), [s * itemsize(dtype) for _, _, s in nest], store)
     units = nest[0][0] if count_kept else nest[-1][0] / BLOCK

@@ -7,12 +7,12 @@ from graphexec.codegen.elementwise import BLOCK, SHORT_ROW, VECTORS, Operand, Re
 from graphexec.codegen.kernels import Call
 from graphexec.codegen.rowwise import LANES, Form, room_of
 from graphexec.ir.function import Node
-from graphexec.ir.fused.elementwise import RowsOp, ref_of
-from graphexec.ir.fused.row_schedule import RowPlan
+from graphexec.ir.fused.elementwise import RowwiseOp, ref_of
+from graphexec.ir.fused.row_schedule import RowSchedule
 from graphexec.ir.op import ReductionOp
 from graphexec.ir.spec import Size, is_one, itemsize
 from graphexec.ir.view import View, collapse
-from graphexec.lower.kernel_args import Record, Template, movement, product, vectors_for
+from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, movement, product, vectors_for
 from graphexec.lower.layout_assignment import Layout
 
 FEW_ROWS = 8
@@ -22,7 +22,7 @@ FEW_ROWS = 8
 def row_views(layout: Layout, node: Node) -> tuple[tuple[int, ...], list[View]]:
     """The shape that a node over rows walks, and its operands and results as views of that shape."""
     op = node.op
-    assert isinstance(op, RowsOp)
+    assert isinstance(op, RowwiseOp)
     shape = op.shape_of([layout.specs[v] for v in node.inputs])
     views = []
     for k, value in enumerate((*node.inputs, *node.outputs)):
@@ -33,19 +33,19 @@ def row_views(layout: Layout, node: Node) -> tuple[tuple[int, ...], list[View]]:
     return shape, views
 
 
-def row_plan(layout: Layout, node: Node) -> RowPlan:
+def row_schedule(layout: Layout, node: Node) -> RowSchedule:
     """The plan of a node's kernel, which depends on which operands move along a row."""
     op = node.op
-    assert isinstance(op, RowsOp)
+    assert isinstance(op, RowwiseOp)
     _, views = row_views(layout, node)
     return op.plan(tuple(v.strides[-1] == 0 for v in views[: len(node.inputs)]))
 
 
-def rows_template(layout: Layout, node: Node, read: set[int]) -> Template:
+def rowwise_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     op = node.op
-    assert isinstance(op, RowsOp)
+    assert isinstance(op, RowwiseOp)
     shape, views = row_views(layout, node)
-    plan = row_plan(layout, node)
+    plan = row_schedule(layout, node)
     outer, moves = collapse(shape[:-1], [v.strides[:-1] for v in views])
     across = _is_across(shape, views, plan)
     n, steps = int(shape[-1]), [v.strides[-1] for v in views]
@@ -57,8 +57,8 @@ def rows_template(layout: Layout, node: Node, read: set[int]) -> Template:
     results = zip(operands[len(node.inputs) :], op.results, strict=True)
     stores = tuple((o, ref_of(r.source), r.form != "full") for o, r in results)
     form = Form(across=True) if across else _along(shape, max(itemsize(o.dtype) for o in operands))
-    kernel = kernels.rows_kernel(calls, tuple(operands[: len(node.inputs)]), stores, words, plan, len(sizes), form)
-    record = Record(sizes)
+    kernel = kernels.rowwise_kernel(calls, tuple(operands[: len(node.inputs)]), stores, words, plan, len(sizes), form)
+    record = ArgumentBlock(sizes)
     who = [(False, k) for k in range(len(node.inputs))] + [(True, k) for k in range(len(node.outputs))]
     for operand, move, which in zip(operands, strides, who, strict=True):
         record.operand(which, [m * itemsize(operand.dtype) for m in move], operand)
@@ -72,7 +72,7 @@ def rows_template(layout: Layout, node: Node, read: set[int]) -> Template:
     return record.template(kernel, product(shape) * (0.3 * len(calls) + 0.05 * moved), units=sizes[0], cuts=cuts)
 
 
-def _is_across(shape: tuple[int, ...], views: list[View], plan: RowPlan) -> bool:
+def _is_across(shape: tuple[int, ...], views: list[View], plan: RowSchedule) -> bool:
     """Whether rows stand side by side: they are declared short, or elements lie nearer to the next row's than to the next."""
     rows, n = shape[:-1], shape[-1]
     many = any(isinstance(r, Size) for r in rows) or product(rows) >= FEW_ROWS
@@ -92,7 +92,7 @@ def _along(shape: tuple[int, ...], item: int) -> Form:
     return Form(whole=n > 2 * LANES, vectors=min(vectors_for(shape, [1, n], item), 2))
 
 
-def _calls(layout: Layout, node: Node, op: RowsOp) -> tuple[tuple[Call, ...], list[float], tuple[str, ...]]:
+def _calls(layout: Layout, node: Node, op: RowwiseOp) -> tuple[tuple[Call, ...], list[float], tuple[str, ...]]:
     """What is done to an element or once a row, and the attributes that are numbers with their types."""
     specs = [layout.specs[v] for v in node.inputs]
     known = op.trace(specs)

@@ -10,47 +10,47 @@ from collections.abc import Callable, Collection, Iterable
 
 from graphexec.errors import DataError, did_you_mean
 from graphexec.ir.function import Function
-from graphexec.rewrite.fusion.decompose import unfold
+from graphexec.rewrite.fusion.decompose import decompose
 from graphexec.rewrite.fusion.elementwise import fuse
-from graphexec.rewrite.fusion.gemm_epilogue import epilogue
-from graphexec.rewrite.fusion.horizontal import multi_tensor
+from graphexec.rewrite.fusion.gemm_epilogue import gemm_epilogue
+from graphexec.rewrite.fusion.horizontal import horizontal_fusion
 from graphexec.rewrite.fusion.rowwise import fuse_rows
-from graphexec.rewrite.fusion.superinstructions import pairs
-from graphexec.rewrite.legalize.expand_add_n import pairwise
-from graphexec.rewrite.legalize.move_axis_last import last_axis
-from graphexec.rewrite.legalize.unify_dtypes import same_types
-from graphexec.rewrite.schedule.cluster_kernels import alike
-from graphexec.rewrite.schedule.rematerialize_cheap import recompute_cheap
-from graphexec.rewrite.simplify.constant_folding import fold
-from graphexec.rewrite.simplify.cse import merge
-from graphexec.rewrite.simplify.dce import prune
-from graphexec.rewrite.simplify.gemm_accumulate import accumulate, slices_to_concat
-from graphexec.rewrite.simplify.hoist_shape_operands import early_likes
-from graphexec.rewrite.simplify.rank1_matmul import outer_products
-from graphexec.rewrite.simplify.transpose_folding import turned_products
+from graphexec.rewrite.fusion.superinstructions import superinstructions
+from graphexec.rewrite.legalize.expand_add_n import expand_add_n
+from graphexec.rewrite.legalize.move_axis_last import move_axis_last
+from graphexec.rewrite.legalize.unify_dtypes import unify_dtypes
+from graphexec.rewrite.schedule.cluster_kernels import cluster_kernels
+from graphexec.rewrite.schedule.rematerialize_cheap import rematerialize_cheap
+from graphexec.rewrite.simplify.constant_folding import constant_folding
+from graphexec.rewrite.simplify.cse import cse
+from graphexec.rewrite.simplify.dce import dce
+from graphexec.rewrite.simplify.gemm_accumulate import concat_of_slices, gemm_accumulate
+from graphexec.rewrite.simplify.hoist_shape_operands import hoist_shape_operands
+from graphexec.rewrite.simplify.rank1_matmul import rank1_matmul
+from graphexec.rewrite.simplify.transpose_folding import transpose_folding
 
 Pass = Callable[[Function, list[int]], Function]
 
 PASSES: dict[str, Pass] = {
-    "slices_to_concat": lambda fn, keep: slices_to_concat(fn),  # needs sums whole, as `required` does not leave them
+    "concat_of_slices": lambda fn, keep: concat_of_slices(fn),  # needs sums whole, as `required` does not leave them
     "required": lambda fn, keep: required(fn, keep),
-    "turned_products": turned_products,
-    "unfold": lambda fn, keep: unfold(fn),
-    "fold": fold,  # after what adds transpositions and casts, of which some undo others
-    "early_likes": lambda fn, keep: early_likes(fn),  # before merge: nodes that borrow one shape from two values are equal
-    "merge": merge,  # before accumulate: a product that is needed twice is no term to be added in place
-    "outer_products": lambda fn, keep: outer_products(fn),
-    "accumulate": accumulate,
-    "prune": prune,
-    "recompute_cheap": recompute_cheap,  # after merge, which would undo it
+    "transpose_folding": transpose_folding,
+    "decompose": lambda fn, keep: decompose(fn),
+    "constant_folding": constant_folding,  # after what adds transpositions and casts, of which some undo others
+    "hoist_shape_operands": lambda fn, keep: hoist_shape_operands(fn),  # before cse, which it gives equal nodes
+    "cse": cse,  # before gemm_accumulate: a product that is needed twice is no term to be added in place
+    "rank1_matmul": lambda fn, keep: rank1_matmul(fn),
+    "gemm_accumulate": gemm_accumulate,
+    "dce": dce,
+    "rematerialize_cheap": rematerialize_cheap,  # after cse, which would undo it
     "fuse_rows": fuse_rows,  # before fuse, which takes what is left
     "fuse": fuse,
-    "pairs": pairs,  # of what fuse leaves apart
-    "epilogue": epilogue,  # after fuse: what follows a product may be several nodes
-    "multi_tensor": multi_tensor,  # of the updates that the others leave apart
-    "alike": alike,  # last: it moves what the others make
+    "superinstructions": superinstructions,  # of what fuse leaves apart
+    "gemm_epilogue": gemm_epilogue,  # after fuse: what follows a product may be several nodes
+    "horizontal_fusion": horizontal_fusion,  # of the updates that the others leave apart
+    "cluster_kernels": cluster_kernels,  # last: it moves what the others make
 }
-ALWAYS = ("required", "prune")
+ALWAYS = ("required", "dce")
 REUSE = "reuse_memory"
 """The name under which values get memory of their own instead of sharing it: no pass, but left out alike."""
 OPTIONAL = (*(name for name in PASSES if name not in ALWAYS), REUSE)
@@ -59,7 +59,7 @@ OPTIONAL = (*(name for name in PASSES if name not in ALWAYS), REUSE)
 
 def required(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with only the passes that lowering needs: what `optimize=False` runs."""
-    return pairwise(last_axis(same_types(prune(fn, keep))))
+    return expand_add_n(move_axis_last(unify_dtypes(dce(fn, keep))))
 
 
 def optimize(fn: Function, keep: Iterable[int] = (), skip: Collection[str] = ()) -> Function:

@@ -23,7 +23,7 @@ import numpy as np
 from graphexec.runtime import entry
 from graphexec.runtime import thread_pool_ir as native
 
-SERIAL, MEET, KIND = 1, 2, 4
+SERIAL, BARRIER, KIND = 1, 2, 4
 """Flags of a row: the first thread does it alone; all threads meet before it; times which kind of pieces it is cut into."""
 
 FLAGS, ENOUGH = native.FLAGS, native.ENOUGH
@@ -55,12 +55,12 @@ class Call:
 
     def pace(self) -> None:
         """From now on the time is taken, and the status is ASK until it is said on how many threads to run."""
-        self.words[entry.CREW] = crew().address
+        self.words[entry.CREW] = thread_pool().address
 
     def use(self, threads: int, calls: int = FOREVER, runs: int = FOREVER) -> None:
         """Goes on, on so many threads if they are free, for so many calls and no more than so many runs."""
         self.pace()
-        self.words[entry.THREADS] = crew().hire(threads)
+        self.words[entry.THREADS] = thread_pool().start(threads)
         self.words[entry.CALLS], self.words[entry.RUNS], self.words[entry.NANOSECONDS] = calls, runs, 0
         self._given = runs
 
@@ -69,7 +69,7 @@ class Call:
         return self.words[entry.NANOSECONDS] * 1e-9, self._given - self.words[entry.RUNS]
 
 
-class Crew:
+class ThreadPool:
     """The worker threads of this process: one program at a time; who finds them busy works alone, with the same bits."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Crew:
         self._state[:] = 0
         self._words[native.MEMBERS] = 1
 
-    def hire(self, threads: int) -> int:
+    def start(self, threads: int) -> int:
         """Sees to it that the crew has so many members, the caller among them; how many there are to be had."""
         with self._lock:
             if self._closed:  # Python is about to end and starts no thread any more
@@ -107,7 +107,7 @@ class Crew:
                 self._words[native.MEMBERS] = number + 1
             return threads
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         """Ends the workers, unless a program goes on running."""
         with self._lock:
             self._closed = True
@@ -123,14 +123,14 @@ class Crew:
             self._words[native.LOCK] = 0
 
 
-_crew: list[Crew] = []
+_crew: list[ThreadPool] = []
 
 
-def crew() -> Crew:
+def thread_pool() -> ThreadPool:
     """The crew of this process; a forked child has none of its parent's threads and hires its own."""
     if not _crew:
-        _crew.append(Crew())
-        atexit.register(_crew[0].dismiss)
+        _crew.append(ThreadPool())
+        atexit.register(_crew[0].shutdown)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_crew[0]._forget)
     return _crew[0]

@@ -17,7 +17,7 @@ from typing import Any
 
 from graphexec.codegen import linker as library
 from graphexec.llvm import fingerprint, toolchain
-from graphexec.runtime import thread_pool_ir as crew
+from graphexec.runtime import thread_pool_ir as thread_pool
 
 DONE, STOP, FAILED, TABLE, COUNT, CREW, THREADS, CALLS, RUNS, NANOSECONDS, WORDS = range(11)
 """Words of a block: times done, a flag that stops the loop before the next time, the instruction that failed; the table
@@ -215,10 +215,10 @@ def _running(name: str, linkage: str) -> list[str]:
     """IR of ``run``, under a name."""
     words = {
         "stop": STOP, "table": TABLE, "count": COUNT, "crew": CREW, "threads": THREADS, "calls": CALLS, "runs": RUNS,
-        "nanoseconds": NANOSECONDS, "members": crew.MEMBERS, "ask": ASK, "clock": 6 if sys.platform == "darwin" else 1,
+        "nanoseconds": NANOSECONDS, "members": thread_pool.MEMBERS, "ask": ASK, "clock": 6 if sys.platform == "darwin" else 1,
     }  # fmt: skip
     alone = _ALONE.format(name="alone", linkage="internal")
-    return [crew.leading(), alone, _RUN.format(name=name, linkage=linkage, **words)]
+    return [thread_pool.leading(), alone, _RUN.format(name=name, linkage=linkage, **words)]
 
 
 def _loaded(kind: str, make: Callable[[str], list[str]]) -> int:
@@ -240,8 +240,9 @@ def alone() -> Callable[[int, int, int, int], int]:
 
 @functools.cache
 def serve() -> Callable[[int, int], int]:
-    """``serve(state, ith)``: see `native/crew.py`."""
-    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(_loaded("serve", lambda name: [crew.serving(name)]))
+    """``serve(state, ith)``: see `thread_pool_ir`."""
+    address = _loaded("serve", lambda name: [thread_pool.serving(name)])
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(address)
 
 
 def entry(block: bytearray) -> Callable[[int], int]:

@@ -23,7 +23,7 @@ STRETCH = 8
 """Calls outside a trial that are told of as one, with their mean."""
 
 
-class Pace:
+class ThreadTuner:
     """Picks between ``threads`` threads and one; ``pick`` and ``tell`` enclose every run of a trial, and a STRETCH outside."""
 
     def __init__(self, threads: int) -> None:

@@ -133,7 +133,7 @@ class Passes:
         from graphexec.executable import Runner
 
         fn = self._order(kind, batch)
-        fixed = {"epoch.order": self.permutation, "epoch.cursor": self.cursor}
+        fixed: dict[str, np.ndarray] = {"epoch.order": self.permutation, "epoch.cursor": self.cursor}
         fixed |= {f"epoch.total.{n}": t for n, t in self.totals.items()}
         for leaf in fn.of_kind("parameter"):
             if not leaf.name.startswith("epoch.") and leaf.name not in self.exe._state:

@@ -13,7 +13,7 @@ import numpy as np
 from graphexec_ops.convolution._patches import PATCHES, column_block, part_of, row_block
 from graphexec_ops.convolution._windows import check_weights, out_sizes, weights_of, windows
 
-from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, kernel, ops, unfold
+from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, im2col, kernel, ops
 
 
 def _shape(x, w, b, *, strides, padding, dilations, groups):
@@ -30,7 +30,7 @@ def _reference(x, w, b, *, strides, padding, dilations, groups):
 
 
 @kernel(
-    shape=_shape, reference=_reference, domain=(-2.0, 2.0), shared=True, scratch=GEMM_SCRATCH + PATCHES,
+    shape=_shape, reference=_reference, domain=(-2.0, 2.0), parallel=True, scratch=GEMM_SCRATCH + PATCHES,
 )  # fmt: skip
 def correlate(
     x, w, b, out, scratch, piece, pieces, *, strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1), groups=1
@@ -57,7 +57,7 @@ def correlate(
                 row[i] = start
         for low in range(0, rows, depth):
             high = min(low + depth, rows)
-            unfold(images[at], seen, low, high, first, last, kernel, outs, strides, padding, dilations)
+            im2col(images[at], seen, low, high, first, last, kernel, outs, strides, padding, dilations)
             block = seen[: (high - low) * (last - first)].reshape(high - low, last - first)
             gemm(matrix[:, low:high], block, target, scratch, 0, 1, True)
 

@@ -11,7 +11,7 @@ import numpy as np
 from graphexec_ops.convolution._patches import PATCHES, column_block, part_of, row_block
 from graphexec_ops.convolution._windows import check_deltas, unwindows, weights_of
 
-from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, fold, gemm, kernel, ops
+from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, col2im, gemm, kernel, ops
 
 
 def _shape(d, w, like, *, strides, padding, dilations, groups):
@@ -27,7 +27,7 @@ def _reference(d, w, like, *, strides, padding, dilations, groups):
 
 
 @kernel(
-    shape=_shape, like=("like",), reference=_reference, domain=(-2.0, 2.0), shared=True, scratch=GEMM_SCRATCH + PATCHES,
+    shape=_shape, shape_only=("like",), reference=_reference, domain=(-2.0, 2.0), parallel=True, scratch=GEMM_SCRATCH + PATCHES,
 )  # fmt: skip
 def correlate_input(
     d, w, out, scratch, piece, pieces, *, strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1), groups=1
@@ -53,7 +53,7 @@ def correlate_input(
                 high = min(low + depth, stop * volume)
                 product = seen[: (high - low) * (last - first)].reshape(high - low, last - first)
                 gemm(matrix[:, low:high].T, deltas[at, :, first:last], product, scratch, 0, 1, False)
-                fold(images[at], seen, low, high, first, last, kernel, outs, strides, padding, dilations)
+                col2im(images[at], seen, low, high, first, last, kernel, outs, strides, padding, dilations)
 
 
 @correlate_input.gradient

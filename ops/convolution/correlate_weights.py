@@ -15,7 +15,7 @@ import numpy as np
 from graphexec_ops.convolution._patches import PATCHES, column_block, row_block
 from graphexec_ops.convolution._windows import check_deltas, part_borders, windows
 
-from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, kernel, ops, unfold
+from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, im2col, kernel, ops
 
 
 def _shape(d, x, like, *, strides, padding, dilations, groups):
@@ -38,7 +38,7 @@ def _reference(d, x, like, *, strides, padding, dilations, groups):
 
 
 @kernel(
-    shape=_shape, like=("like",), reference=_reference, domain=(-2.0, 2.0), shared=True, scratch=GEMM_SCRATCH + PATCHES,
+    shape=_shape, shape_only=("like",), reference=_reference, domain=(-2.0, 2.0), parallel=True, scratch=GEMM_SCRATCH + PATCHES,
 )  # fmt: skip
 def correlate_weights(
     d, x, out, scratch, piece, pieces, *, strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1), groups=1
@@ -66,7 +66,7 @@ def correlate_weights(
                 at = n * groups + group
                 for first in range(0, places, width):
                     last = min(first + width, places)
-                    unfold(images[at], seen, low, high, first, last, kernel, outs, strides, padding, dilations)
+                    im2col(images[at], seen, low, high, first, last, kernel, outs, strides, padding, dilations)
                     block = seen[: (high - low) * (last - first)].reshape(high - low, last - first)
                     fresh = n == count * part // parts and first == 0
                     gemm(deltas[at, :, first:last], block.T, sums[item, :, low:high], scratch, mine, sharers, not fresh)

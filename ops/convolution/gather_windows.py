@@ -11,7 +11,7 @@ import numpy as np
 from graphexec_ops.convolution._patches import PATCHES
 from graphexec_ops.convolution._windows import check_pool, check_windows, in_windows
 
-from graphexec.plugin import TensorSpec, array_at, kernel, ops, unfold
+from graphexec.plugin import TensorSpec, array_at, im2col, kernel, ops
 
 
 def _shape(x, index, *, size, strides, padding, dilations):
@@ -27,7 +27,7 @@ def _reference(x, index, *, size, strides, padding, dilations):
 
 
 @kernel(
-    shape=_shape, types={"index": "int32"}, reference=_reference, shared=True, scratch=PATCHES,
+    shape=_shape, types={"index": "int32"}, reference=_reference, parallel=True, scratch=PATCHES,
     domain={"x": (-4.0, 4.0), "index": (0, 1)},
 )  # fmt: skip
 def gather_windows(
@@ -42,7 +42,7 @@ def gather_windows(
         for first in range(0, places, seen.size):
             last = min(first + seen.size, places)
             for k in range(size[0] * size[1] * size[2]):
-                unfold(images[plane], seen, k, k + 1, first, last, size, out.shape[2:], strides, padding, dilations)
+                im2col(images[plane], seen, k, k + 1, first, last, size, out.shape[2:], strides, padding, dilations)
                 choose(taken[plane, first:last], seen, which[plane, first:last], np.int32(k))
 
 

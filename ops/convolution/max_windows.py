@@ -13,7 +13,7 @@ import numpy as np
 from graphexec_ops.convolution._patches import PATCHES
 from graphexec_ops.convolution._windows import check_pool, in_windows, out_sizes
 
-from graphexec.plugin import TensorSpec, array_at, kernel, ops, unfold
+from graphexec.plugin import TensorSpec, array_at, im2col, kernel, ops
 
 
 def _shape(x, *, size, strides, padding, dilations):
@@ -28,7 +28,7 @@ def _reference(x, *, size, strides, padding, dilations):
 
 
 @kernel(
-    shape=_shape, outputs=("out", "index"), types={"index": "int32"}, reference=_reference, domain=(-4.0, 4.0), shared=True,
+    shape=_shape, outputs=("out", "index"), types={"index": "int32"}, reference=_reference, domain=(-4.0, 4.0), parallel=True,
     scratch=PATCHES,
 )  # fmt: skip
 def max_windows(
@@ -43,7 +43,7 @@ def max_windows(
             last = min(first + seen.size, places)
             top, place = tops[plane, first:last], which[plane, first:last]
             for k in range(size[0] * size[1] * size[2]):
-                unfold(images[plane], seen, k, k + 1, first, last, size, out.shape[2:], strides, padding, dilations, 1)
+                im2col(images[plane], seen, k, k + 1, first, last, size, out.shape[2:], strides, padding, dilations, 1)
                 if k == 0:
                     top[:] = seen[: top.size]
                     place[:] = 0

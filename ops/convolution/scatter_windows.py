@@ -11,7 +11,7 @@ import numpy as np
 from graphexec_ops.convolution._patches import PATCHES
 from graphexec_ops.convolution._windows import check_pool, check_windows, unwindows
 
-from graphexec.plugin import TensorSpec, array_at, fold, kernel, ops
+from graphexec.plugin import TensorSpec, array_at, col2im, kernel, ops
 
 
 def _shape(d, index, like, *, size, strides, padding, dilations):
@@ -27,7 +27,7 @@ def _reference(d, index, like, *, size, strides, padding, dilations):
 
 
 @kernel(
-    shape=_shape, like=("like",), types={"index": "int32"}, reference=_reference, shared=True, scratch=PATCHES,
+    shape=_shape, shape_only=("like",), types={"index": "int32"}, reference=_reference, parallel=True, scratch=PATCHES,
     domain={"d": (-4.0, 4.0), "index": (0, 1)},
 )  # fmt: skip
 def scatter_windows(
@@ -43,7 +43,7 @@ def scatter_windows(
             last = min(first + seen.size, places)
             for k in range(size[0] * size[1] * size[2]):
                 choose(seen, deltas[plane, first:last], which[plane, first:last], np.int32(k))
-                fold(images[plane], seen, k, k + 1, first, last, size, d.shape[2:], strides, padding, dilations)
+                col2im(images[plane], seen, k, k + 1, first, last, size, d.shape[2:], strides, padding, dilations)
 
 
 def choose(x, delta, place, k):

@@ -13,7 +13,7 @@ import numpy as np
 from graphexec.plugin import GEMM_SCRATCH, gemm, kernel, ops
 
 
-@kernel("(m,k),(k,n)->(m,n)", reference=np.matmul, domain=(-2.0, 2.0), onnx="MatMul", strided=("a", "b"), shared=True,
+@kernel("(m,k),(k,n)->(m,n)", reference=np.matmul, domain=(-2.0, 2.0), onnx="MatMul", strided=("a", "b"), parallel=True,
         scratch=GEMM_SCRATCH)  # fmt: skip
 def matmul(a, b, out, scratch, piece, pieces):
     return gemm(a, b, out, scratch, piece, pieces)

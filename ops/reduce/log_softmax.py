@@ -33,7 +33,7 @@ def log_softmax(x, out, *, axis=-1):  # the engine moves the axis to the end
         out[i] = x[i] - top - rest
 
 
-@log_softmax.made_of
+@log_softmax.decomposition
 def _(x, *, axis):
     shifted = x - ops.max(x, axis=axis, keepdims=True)
     return shifted - ops.log(ops.sum(ops.exp(shifted), axis=axis, keepdims=True))

@@ -32,7 +32,7 @@ def softmax(x, out, *, axis=-1):  # the engine moves the axis to the end
         out[i] /= total
 
 
-@softmax.made_of
+@softmax.decomposition
 def _(x, *, axis):
     e = ops.exp(x - ops.max(x, axis=axis, keepdims=True))
     return e / ops.sum(e, axis=axis, keepdims=True)

@@ -11,7 +11,7 @@ import numpy as np
 from graphexec.plugin import ops, reduction
 
 
-@reduction(identity=0.0, reference=np.sum, domain=(-4.0, 4.0), kinds="fi", like=True)
+@reduction(identity=0.0, reference=np.sum, domain=(-4.0, 4.0), kinds="fi", shape_only=True)
 def sum_to(accumulated, x):
     return accumulated + x
 

@@ -11,7 +11,7 @@ import numpy as np
 from graphexec.plugin import ops, view
 
 
-@view(reference=lambda x, like: np.broadcast_to(x, np.shape(like)), domain=(-4.0, 4.0), like=("like",))
+@view(reference=lambda x, like: np.broadcast_to(x, np.shape(like)), domain=(-4.0, 4.0), shape_only=("like",))
 def broadcast_like(x, like):
     return x.broadcast(like.shape)
 

@@ -18,7 +18,7 @@ def _reference(d, like, *, axis=None, keepdims=False):
     return np.broadcast_to(d, np.shape(like))
 
 
-@view(reference=_reference, domain=(-4.0, 4.0), like=("like",))
+@view(reference=_reference, domain=(-4.0, 4.0), shape_only=("like",))
 def expand_like(d, like, *, axis=None, keepdims=False):
     if not keepdims:
         for a in normalize_axes(axis, like.ndim, "expand_like"):

@@ -15,7 +15,7 @@ def _reference(x, like, *, axis=0):
     return np.split(x, [like.shape[axis]], axis)[0]
 
 
-@view(reference=_reference, domain=(-4.0, 4.0), like=("like",))
+@view(reference=_reference, domain=(-4.0, 4.0), shape_only=("like",))
 def head_like(x, like, *, axis=0):
     (a,) = normalize_axes(axis, x.ndim, "head_like")
     count = like.shape[axis]

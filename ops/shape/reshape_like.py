@@ -11,7 +11,7 @@ import numpy as np
 from graphexec.plugin import ops, view
 
 
-@view(reference=lambda x, like: np.reshape(x, np.shape(like)), domain=(-4.0, 4.0), like=("like",))
+@view(reference=lambda x, like: np.reshape(x, np.shape(like)), domain=(-4.0, 4.0), shape_only=("like",))
 def reshape_like(x, like):
     return x.reshape(like.shape)._replace(shape=like.shape)
 

@@ -29,7 +29,7 @@ def _reference(d, indices, like, *, axis=0):
 
 
 @kernel(
-    shape=_shape, like=("like",), reference=_reference, kinds="fi", types={"indices": "int64"},
+    shape=_shape, shape_only=("like",), reference=_reference, kinds="fi", types={"indices": "int64"},
     domain={"d": (-4.0, 4.0), "indices": (0, 1)}, errors={1: "an index is out of range"},
 )  # fmt: skip
 def scatter_add(d, indices, out, *, axis=0):

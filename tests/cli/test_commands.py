@@ -154,7 +154,7 @@ COMPILING = [("run",), ("grad",), ("train", "--epochs", "1"), ("check",), ("show
 
 
 @pytest.mark.parametrize("arguments", COMPILING, ids=lambda a: a[0])
-@pytest.mark.parametrize("options", [("--no-optimize",), ("--skip-pass", "fuse", "--skip-pass", "merge")], ids=["all", "some"])
+@pytest.mark.parametrize("options", [("--no-optimize",), ("--skip-pass", "fuse", "--skip-pass", "cse")], ids=["all", "some"])
 def test_commands_that_compile_leave_out_passes(call, net, monkeypatch, arguments, options):
     """What they compile is optimised with exactly these passes left out."""
     import graphexec.rewrite as rewrite
@@ -163,7 +163,7 @@ def test_commands_that_compile_leave_out_passes(call, net, monkeypatch, argument
     for name, run in rewrite.PASSES.items():
         monkeypatch.setitem(rewrite.PASSES, name, lambda fn, keep, name=name, run=run: (ran.append(name), run(fn, keep))[1])
     call(arguments[0], net, *arguments[1:], *options, "--quiet")
-    left_out = set(rewrite.OPTIONAL) if options == ("--no-optimize",) else {"fuse", "merge"}
+    left_out = set(rewrite.OPTIONAL) if options == ("--no-optimize",) else {"fuse", "cse"}
     assert set(ran) == rewrite.PASSES.keys() - left_out
 
 

@@ -38,8 +38,8 @@ def test_errors_of_the_command_line(call, net):
     assert "no dimension 'bach'; did you mean 'batch'?" in call("bench", net, "--size", "bach=3", code=1).stderr
     assert "no value named 'los'; did you mean 'loss'?" in call("grad", net, "--loss", "los", code=1).stderr
     for command in ("run", "grad", "train", "check", "show", "bench", "profile"):
-        error = call(command, net, "--skip-pass", "merg", code=1).stderr
-        assert error.startswith("DataError: there is no pass 'merg' to leave out; did you mean 'merge'?\n  The passes are: ")
+        error = call(command, net, "--skip-pass", "fus", code=1).stderr
+        assert error.startswith("DataError: there is no pass 'fus' to leave out; did you mean 'fuse'?\n  The passes are: ")
     assert "must be called NAME.npz" in call("run", net, "-o", "out.txt", code=1).stderr
     assert "its folder does not exist" in call("train", net, "-o", "no/w.safetensors", code=1).stderr
     assert "input 'label' is missing" in call("grad", net, "-i", "x=data.npz:points", code=1).stderr

@@ -10,7 +10,7 @@ import graphexec as gx
 from graphexec.ir.spec import itemsize
 from graphexec.lower import barriers as meetings
 from graphexec.lower import kernel_args as template
-from graphexec.runtime.call import ENOUGH, FLAGS, MEET, SERIAL
+from graphexec.runtime.call import BARRIER, ENOUGH, FLAGS, SERIAL
 
 ops = gx.ops
 KERNEL = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
@@ -76,7 +76,7 @@ def program_of(name, threads, optimize=True):
 def everything_shared(monkeypatch):
     """Every instruction is shared that can be, however small."""
     monkeypatch.setattr(template, "SERIAL_BELOW", 0)
-    monkeypatch.setattr("graphexec.lower.program.MEETING", 0)
+    monkeypatch.setattr("graphexec.lower.program.BARRIER_NANOSECONDS", 0)
 
 
 def memory(program, value):
@@ -178,7 +178,7 @@ def check_meetings(program, threads):
         seen, scratch = {}, []
         for number in range(len(program.instructions)):
             flags = int(program.table[number, 2])
-            if flags & MEET:
+            if flags & BARRIER:
                 seen, scratch = {}, []
             for start, end, thread in scratch_of(program, number, 1 if flags & SERIAL else n):
                 assert not any(start < e and s < end and thread != t for s, e, t in scratch), (number, "scratch", n)
@@ -242,15 +242,15 @@ def test_no_thread_needs_what_another_has_not_finished(name, optimize, many, mon
 @pytest.mark.usefixtures("everything_shared")
 def test_the_check_finds_a_missing_meeting():
     program = program_of("recurrent", threads=3)
-    marked = np.flatnonzero(program.table[:, 2] & MEET)
+    marked = np.flatnonzero(program.table[:, 2] & BARRIER)
     missed = 0
     for number in marked:
-        program.table[number, 2] &= ~MEET
+        program.table[number, 2] &= ~BARRIER
         try:
             check_meetings(program, threads=3)
         except AssertionError:
             missed += 1
-        program.table[number, 2] |= MEET
+        program.table[number, 2] |= BARRIER
     assert len(marked) >= 4
     assert missed >= 0.8 * len(marked)  # on AVX-512 each is needed; values that interlace may meet for nothing elsewhere
 
@@ -268,7 +268,7 @@ def meets_of(graph, threads):
     exe = gx.compile(graph, threads=threads, seed=1)
     exe(x=np.zeros((64, 64), np.float32))
     assert exe.program.parallel
-    return int(np.count_nonzero(exe.program.table[:, 2] & MEET))
+    return int(np.count_nonzero(exe.program.table[:, 2] & BARRIER))
 
 
 def test_threads_go_through_layers_with_rows_of_their_own():

@@ -8,8 +8,8 @@ import pytest
 from helpers import RandomGraph
 
 import graphexec as gx
-from graphexec.lower.buffer_assignment import ALIGNMENT, _against_time, _Blocks, _in_time, _largest_first, _placed, plan_memory
-from graphexec.lower.layout_assignment import lay_out
+from graphexec.lower.buffer_assignment import ALIGNMENT, _against_time, _Blocks, _in_time, _largest_first, _placed, assign_buffers
+from graphexec.lower.layout_assignment import assign_layout
 from graphexec.lower.program import aligned_array, lower
 from graphexec.rewrite import optimize
 
@@ -31,7 +31,7 @@ def test_a_view_has_no_memory_and_no_step(prepared):
     g = gx.Graph("view")
     x = g.input("x", (2, 3))
     g.output(ops.tanh(ops.transpose(x, name="t"), name="y"))
-    layout = lay_out(prepared(g))
+    layout = assign_layout(prepared(g))
     assert names_of(layout) == ["tanh"]
     x, t, y = (at(layout, n) for n in "xty")
     assert layout.storage[t] == layout.storage[x] != layout.storage[y]
@@ -47,7 +47,7 @@ def test_a_copy_is_made_once(prepared, agrees, rng):
     t = ops.transpose(g.input("x", (2, 3), "float64"))
     g.output(ops.reshape(t, shape=(6,), name="a"), ops.reshape(t, shape=(1, 6), name="b"))
     fn = prepared(g)
-    layout = lay_out(fn)
+    layout = assign_layout(fn)
     assert names_of(layout) == ["copy"]
     assert layout.storage[at(layout, "a")] == layout.storage[at(layout, "b")]
     agrees(g, fn, {"x": rng.standard_normal((2, 3))})
@@ -57,7 +57,7 @@ def test_a_product_reads_its_transposed_operand_where_it_lies(prepared):
     g = gx.Graph("product")
     x, w = g.input("x", (3, 2)), g.input("w", (4, 2))
     g.output(x @ w.T)
-    assert names_of(lay_out(prepared(g))) == ["matmul"]
+    assert names_of(assign_layout(prepared(g))) == ["matmul"]
 
 
 def test_parts_of_a_concatenation_are_computed_where_it_lies(prepared, agrees, rng):
@@ -67,7 +67,7 @@ def test_parts_of_a_concatenation_are_computed_where_it_lies(prepared, agrees, r
     rows = [ops.concat(ops.sin(x * k), ops.exp(x - k), axis=1, name=f"row_{k}") for k in range(3)]
     g.output(ops.concat(*(ops.expand_dims(r, axis=0) for r in rows), axis=0, name="y"))
     fn = prepared(g)
-    layout = lay_out(fn)
+    layout = assign_layout(fn)
     assert "copy" not in names_of(layout)
     y = at(layout, "y")
     assert layout.specs[y].shape == (3, 4, 12)
@@ -84,7 +84,7 @@ def test_a_part_of_two_concatenations_is_copied_into_one(prepared, agrees, rng):
     part = ops.concat(ops.sin(x), ops.exp(x), axis=0, name="part")
     g.output(ops.concat(part, ops.tanh(x), axis=0), ops.concat(ops.cos(x), part, axis=0), part)
     fn = prepared(g)
-    assert names_of(lay_out(fn)).count("copy") == 1
+    assert names_of(assign_layout(fn)).count("copy") == 1
     agrees(g, fn, {"x": rng.standard_normal((4, 6))})
 
 
@@ -92,7 +92,7 @@ def test_an_update_writes_over_its_parameter(prepared):
     g = gx.Graph("update")
     p, d = g.parameter("p", (3,)), g.input("d", (3,))
     ops.sgd(p, d, lr=0.1, name="new")
-    layout = lay_out(prepared(g))
+    layout = assign_layout(prepared(g))
     assert layout.storage[at(layout, "new")] == layout.storage[at(layout, "p")]
 
 
@@ -100,7 +100,7 @@ def test_a_number_that_depends_on_shapes_alone_is_a_constant(prepared):
     g = gx.Graph("size")
     x = g.input("x", ("batch", 3))
     g.output(ops.size(x, name="n"))
-    layout = lay_out(prepared(g, batch=5))
+    layout = assign_layout(prepared(g, batch=5))
     assert layout.steps == []
     assert layout.constants[layout.storage[at(layout, "n")]] == 15
 
@@ -119,8 +119,8 @@ def plain(length=4, shape=(100,)):
 
 def test_a_chain_runs_in_place(prepared):
     fn = prepared(plain())
-    layout = lay_out(fn)
-    plan = plan_memory(layout, fn.outputs.values())
+    layout = assign_layout(fn)
+    plan = assign_buffers(layout, fn.outputs.values())
     size = -(-800 // ALIGNMENT) * ALIGNMENT
     assert plan.arena == size
     assert plan.without_reuse == 4 * size
@@ -130,8 +130,8 @@ def test_a_chain_runs_in_place(prepared):
 
 def test_without_reuse_each_value_has_its_own_memory(prepared):
     fn = prepared(plain())
-    layout = lay_out(fn)
-    plan = plan_memory(layout, fn.outputs.values(), reuse=False)
+    layout = assign_layout(fn)
+    plan = assign_buffers(layout, fn.outputs.values(), reuse=False)
     offsets = [o for o in plan.offsets if o >= 0]
     assert len(set(offsets)) == len(offsets) == 4
     assert plan.arena == plan.without_reuse
@@ -139,9 +139,9 @@ def test_without_reuse_each_value_has_its_own_memory(prepared):
 
 def test_what_is_kept_is_not_overwritten(prepared):
     fn = prepared(plain())
-    layout = lay_out(fn)
+    layout = assign_layout(fn)
     kept = [fn.value_id("t0"), fn.value_id("t2")]
-    plan = plan_memory(layout, [*kept, *fn.outputs.values()])
+    plan = assign_buffers(layout, [*kept, *fn.outputs.values()])
     places = {plan.offsets[layout.storage[v]] for v in [*kept, *fn.outputs.values()]}
     assert len(places) == 3
 
@@ -151,15 +151,15 @@ def test_a_product_does_not_write_over_what_it_reads(prepared):
     t = ops.tanh(g.input("x", (8, 8)), name="t")
     g.output(ops.matmul(t, t, name="z"))
     fn = prepared(g)
-    layout = lay_out(fn)
-    plan = plan_memory(layout, fn.outputs.values())
+    layout = assign_layout(fn)
+    plan = assign_buffers(layout, fn.outputs.values())
     assert plan.offsets[layout.storage[fn.value_id("t")]] != plan.offsets[layout.storage[fn.value_id("z")]]
 
 
 def test_every_buffer_starts_on_a_cache_line(prepared):
     random = RandomGraph(3, "float32", size=30)
-    layout = lay_out(optimize(prepared(random.graph, batch=random.batch)))
-    assert all(o % ALIGNMENT == 0 for o in plan_memory(layout).offsets if o >= 0)
+    layout = assign_layout(optimize(prepared(random.graph, batch=random.batch)))
+    assert all(o % ALIGNMENT == 0 for o in assign_buffers(layout).offsets if o >= 0)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -167,9 +167,9 @@ def test_no_two_live_values_overlap(seed, prepared):
     """Lifetimes and places by brute force, against the plan of a random graph."""
     random = RandomGraph(seed, "float64", size=30)
     fn = optimize(prepared(random.graph, batch=random.batch))
-    layout = lay_out(fn)
+    layout = assign_layout(fn)
     keep = {layout.storage[v] for v in fn.outputs.values()}
-    plan = plan_memory(layout, fn.outputs.values())
+    plan = assign_buffers(layout, fn.outputs.values())
     born, last = {}, {}
     for position, step in enumerate(layout.steps):
         for value in step.outputs:
@@ -234,8 +234,8 @@ def test_against_time_a_block_that_comes_late_and_stays_fits():
 def step_of(graph, **options):
     """Layout and memory of a training step; no kernel is made."""
     fn = gx.compile(graph, loss="loss", optimizer="sgd(lr=0.1)", **options)._functions.sized("step", {})
-    layout = lay_out(fn)
-    return layout, plan_memory(layout, fn.outputs.values(), reuse=options.get("optimize", True))
+    layout = assign_layout(fn)
+    return layout, assign_buffers(layout, fn.outputs.values(), reuse=options.get("optimize", True))
 
 
 def deep(layers, side=8):

@@ -26,7 +26,7 @@ def trained(skip=()):
     return exe
 
 
-@pytest.mark.parametrize("skip", [(), ("fuse", "epilogue")], ids=["optimized", "unfused"])
+@pytest.mark.parametrize("skip", [(), ("fuse", "gemm_epilogue")], ids=["optimized", "unfused"])
 def test_measuring_runs_the_program_and_nothing_else(monkeypatch, skip):
     walks = []
     walk = _Walk.seconds

@@ -12,9 +12,9 @@ from graphexec.gradcheck import check_gradient
 from graphexec.interpret import interpret, interpret_gradients
 from graphexec.ir.infer import infer
 from graphexec.rewrite import OPTIONAL, required
-from graphexec.rewrite.legalize.inline_composites import expand
-from graphexec.rewrite.simplify.constant_folding import fold
-from graphexec.rewrite.simplify.cse import merge
+from graphexec.rewrite.legalize.inline_composites import inline_composites
+from graphexec.rewrite.simplify.constant_folding import constant_folding
+from graphexec.rewrite.simplify.cse import cse
 
 SEEDS = range(12)
 DRAWN = [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 12))]
@@ -114,12 +114,12 @@ def test_each_pass_left_out(seed, skips):
 def test_passes_find_work_in_random_graphs(seed):
     """With repeated nodes and constants in it, a graph of n nodes becomes one of fewer."""
     random = RandomGraph(seed, "float64", again=5)
-    fn = required(expand(infer(random.graph.function(), {"batch": random.batch})))
+    fn = required(inline_composites(infer(random.graph.function(), {"batch": random.batch})))
     constants = len(fn.of_kind("constant"))
-    after = fold(fn)
+    after = constant_folding(fn)
     assert len(after.nodes) <= len(fn.nodes) - 10  # two products of numbers for each repeated node, at least
     assert len(after.of_kind("constant")) >= constants + 10
-    assert len(merge(after).nodes) < len(after.nodes)
+    assert len(cse(after).nodes) < len(after.nodes)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -52,7 +52,7 @@ def test_bits_in_every_run(seeds, piece, monkeypatch):
     """With every instruction shared that can be, in a share each, or in many small pieces that are taken one by one."""
     monkeypatch.setattr(template, "SERIAL_BELOW", 0)
     monkeypatch.setattr(template, "PIECE", piece)
-    monkeypatch.setattr("graphexec.lower.program.MEETING", 0)
+    monkeypatch.setattr("graphexec.lower.program.BARRIER_NANOSECONDS", 0)
     for seed in seeds:
         g, x = random_layers(seed)
         loss, gradients = gx.compile(g, loss="loss", threads=1, seed=1).gradients(x=x)

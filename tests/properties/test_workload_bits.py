@@ -39,7 +39,7 @@ def digest(name, threads):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in models.WORKLOADS if not n.startswith("infer")])
 def test_two_hundred_steps(name, monkeypatch):
-    monkeypatch.setattr(pace.Pace, "pick", lambda self: (self._counts[0], STEPS))
+    monkeypatch.setattr(pace.ThreadTuner, "pick", lambda self: (self._counts[0], STEPS))
     try:
         expected, parallel = digest(name, 1)
         assert not parallel

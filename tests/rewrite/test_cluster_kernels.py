@@ -8,7 +8,7 @@ import pytest
 from helpers import random_dag
 
 import graphexec as gx
-from graphexec.rewrite.schedule.cluster_kernels import WINDOW, alike
+from graphexec.rewrite.schedule.cluster_kernels import WINDOW, cluster_kernels
 
 ops = gx.ops
 module = sys.modules["graphexec.rewrite.schedule.cluster_kernels"]
@@ -20,14 +20,14 @@ def runs(nodes):
 
 def step_order(seed, size):
     """The order of a step as the pass finds it."""
-    exe = gx.compile(random_dag(seed, size), loss="loss", optimizer=gx.SGD(lr=0.1), skip_passes="alike")
+    exe = gx.compile(random_dag(seed, size), loss="loss", optimizer=gx.SGD(lr=0.1), skip_passes="cluster_kernels")
     return exe._functions.of("step")
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nodes_come_after_what_they_read_and_updates_after_those_who_read(seed):
     fn = step_order(seed, 500)
-    scheduled = alike(fn)
+    scheduled = cluster_kernels(fn)
     assert sorted(map(id, scheduled.nodes)) == sorted(map(id, fn.nodes))
     made = {leaf.value_id for leaf in fn.leaves}
     overwritten = set()
@@ -42,7 +42,7 @@ def test_nodes_come_after_what_they_read_and_updates_after_those_who_read(seed):
 def test_runs_are_longer_and_nodes_move_within_a_window(monkeypatch):
     monkeypatch.setattr(module, "WINDOW", 40)
     fn = step_order(0, 800)
-    scheduled = alike(fn).nodes
+    scheduled = cluster_kernels(fn).nodes
     assert runs(scheduled) < 0.5 * runs(fn.nodes)
     position = {id(node): k for k, node in enumerate(fn.nodes)}
     for k, node in enumerate(scheduled):
@@ -52,7 +52,7 @@ def test_runs_are_longer_and_nodes_move_within_a_window(monkeypatch):
 
 def test_bits_stay():
     found = []
-    for skip in ((), "alike"):
+    for skip in ((), "cluster_kernels"):
         exe = gx.compile(random_dag(2, 700), loss="loss", optimizer=gx.Adam(lr=0.01), skip_passes=skip)
         for _ in range(3):
             exe.step()
@@ -72,4 +72,4 @@ def test_other_graphs_stay_as_they_are(prepared):
         x, y = ops.sin(x), ops.tanh(y)
     named.output(x, y)
     for fn in (prepared(random_dag(0, 90)), prepared(random_dag(0, 500, shape=(300,))), prepared(named, n=4)):
-        assert alike(fn) is fn
+        assert cluster_kernels(fn) is fn

@@ -11,7 +11,7 @@ from graphexec.interpret import interpret_gradients
 from graphexec.ir.keys import freeze
 from graphexec.ir.spec import Size
 from graphexec.plugin import elementwise
-from graphexec.rewrite.simplify.cse import merge
+from graphexec.rewrite.simplify.cse import cse
 
 ops = gx.ops
 
@@ -26,7 +26,7 @@ def test_the_same_op_on_the_same_operands_is_computed_once(prepared, agrees, rng
     x, y = g.input("x", (3,), "float64"), g.input("y", (3,), "float64")
     first, second = ops.tanh(x * y, name="first"), ops.tanh(x * y, name="second")
     g.output(ops.subtract(first, second * first, name="z"))
-    fn = merge(prepared(g))
+    fn = cse(prepared(g))
     assert lines(fn) == ["multiply = multiply(x, y)", "first = tanh(multiply)", "multiply_2 = multiply(first, first)",
                             "z = subtract(first, multiply_2)"]  # fmt: skip
     agrees(g, fn, {"x": rng.standard_normal(3), "y": rng.standard_normal(3)})
@@ -53,7 +53,7 @@ def test_the_same_op_on_the_same_operands_is_computed_once(prepared, agrees, rng
 def test_what_is_the_same(prepared, build, count):
     g = gx.Graph("pair")
     g.output(*build(g.input("x", ("n",), "float64"), g.input("y", ("n",), "float64")))
-    fn = merge(prepared(g))
+    fn = cse(prepared(g))
     assert len(fn.nodes) == count
     assert len(set(fn.outputs.values())) == count
     assert len(fn.outputs) == 2
@@ -90,7 +90,7 @@ def test_nodes_of_several_outputs(prepared):
     with registered(both):
         pairs = [both(x) for _ in range(2)]
         g.output(ops.sum(pairs[0][0] * pairs[1][0], name="a"), ops.sum(pairs[0][1] * pairs[1][1], name="b"))
-        fn = merge(prepared(g))
+        fn = cse(prepared(g))
     assert [n.op.name for n in fn.nodes] == ["both", "multiply", "sum", "multiply", "sum"]
     assert all(n.inputs[0] == n.inputs[1] for n in fn.nodes if n.op.name == "multiply")
 
@@ -100,7 +100,7 @@ def test_a_kept_value_keeps_its_number(prepared):
     x = g.input("x", (3,))
     g.output(ops.add(ops.sin(x, name="first"), ops.sin(x, name="second")), ops.sin(x, name="third"))
     fn = prepared(g)
-    kept = merge(fn, [fn.value_id("second")])
+    kept = cse(fn, [fn.value_id("second")])
     assert lines(kept) == ["first = sin(x)", "second = sin(x)", "add = add(first, second)"]
 
 
@@ -118,7 +118,7 @@ def test_a_weight_is_transposed_once(prepared):
         return sum(n.op.name == "swap_axes" and fn.names[n.inputs[0]] == "w" for n in fn.nodes)
 
     assert moved(fn) == 6
-    assert moved(merge(fn)) == 1
+    assert moved(cse(fn)) == 1
 
 
 # -- updates
@@ -131,7 +131,7 @@ def test_what_is_read_before_and_after_an_update_differs(prepared):
     ops.sgd(w, d, name="step")
     after = [ops.sin(w, name="c"), ops.sin(ops.transpose(w, name="u"), name="e"), ops.sin(d, name="f"), ops.sin(d, name="h")]
     g.output(*before, *after)
-    assert [line.partition(" ")[0] for line in lines(merge(prepared(g)))] == ["a", "t", "step", "c", "u", "e", "f"]
+    assert [line.partition(" ")[0] for line in lines(cse(prepared(g)))] == ["a", "t", "step", "c", "u", "e", "f"]
 
 
 def test_two_sums_that_start_alike_are_two():
@@ -151,7 +151,7 @@ def test_constants_that_are_written_over_are_not_merged(prepared):
     g = gx.Graph("counters")
     one, two, three = (g.constant(np.ones(2), name) for name in ("one", "two", "three"))
     g.output(ops.sgd(one, two), ops.sin(three, name="s"), ops.sin(one, name="t"))
-    fn = merge(prepared(g))
+    fn = cse(prepared(g))
     assert [leaf.name for leaf in fn.leaves] == ["one", "two"]
     assert lines(fn) == ["sgd = sgd(one, two)", "s = sin(two)", "t = sin(one)"]
 
@@ -160,7 +160,7 @@ def test_updates_are_never_merged(prepared):
     g = gx.Graph("updates")
     w, d = g.parameter("w", (2,)), g.input("d", (2,))
     g.output(ops.sgd(w, d, name="first"), ops.sgd(w, d, name="second"))
-    assert len(merge(prepared(g)).nodes) == 2
+    assert len(cse(prepared(g)).nodes) == 2
 
 
 # -- two names of one value, from end to end
@@ -175,7 +175,7 @@ def twins():
     return g
 
 
-@pytest.mark.parametrize("options", [{}, {"skip_passes": "merge"}, {"optimize": False}], ids=["all", "unmerged", "plain"])
+@pytest.mark.parametrize("options", [{}, {"skip_passes": "cse"}, {"optimize": False}], ids=["all", "unmerged", "plain"])
 def test_two_names_of_one_value(rng, tmp_path, options):
     x = rng.standard_normal((5, 3))
     _, gradients, deltas = interpret_gradients(twins(), "loss", ["w", "a", "b", "x"], {"x": x})

@@ -11,7 +11,7 @@ from graphexec.interpret import interpret
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.registry import registry
 from graphexec.plugin import elementwise
-from graphexec.rewrite.fusion.horizontal import MOST, SMALL, TOTAL, multi_tensor
+from graphexec.rewrite.fusion.horizontal import MOST, SMALL, TOTAL, horizontal_fusion
 
 ops = gx.ops
 module = sys.modules["graphexec.rewrite.fusion.horizontal"]
@@ -73,7 +73,7 @@ def test_together_gives_the_bits_of_one_by_one(rule, dtype):
     inputs = data(SHAPES, dtype)
     together = trained(bowl(SHAPES, dtype), inputs, RULES[rule])
     assert rules(together[0]) == [f"{rule} x {len(SHAPES)}"]
-    apart = trained(bowl(SHAPES, dtype), inputs, RULES[rule], skip_passes="multi_tensor")
+    apart = trained(bowl(SHAPES, dtype), inputs, RULES[rule], skip_passes="horizontal_fusion")
     assert rules(apart[0]) == [rule] * len(SHAPES)
     same(together, apart)
     for threads in (2, 3):
@@ -155,7 +155,7 @@ def test_gradients_that_lie_in_another_value_are_left():
     for name, rule in RULES.items():
         found = trained(g, inputs, rule)
         assert rules(found[0]) == [name] * 3
-        same(found, trained(g, inputs, rule, skip_passes="multi_tensor"))
+        same(found, trained(g, inputs, rule, skip_passes="horizontal_fusion"))
 
 
 @pytest.mark.usefixtures("patient")
@@ -175,20 +175,20 @@ def test_a_rule_of_ones_own():
         rule = gx.Optimizer("test_adagrad", lr=0.05)
         together = trained(bowl(shapes), data(shapes), rule)
         assert rules(together[0]) == ["test_adagrad x 3"]
-        same(together, trained(bowl(shapes), data(shapes), rule, skip_passes="multi_tensor"))
+        same(together, trained(bowl(shapes), data(shapes), rule, skip_passes="horizontal_fusion"))
 
 
 @pytest.mark.usefixtures("patient")
 def test_an_update_that_is_read_is_not_put_off():
-    exe, _ = trained(bowl([(4,), (5,), (6,), (7,)]), data([(4,), (5,), (6,), (7,)]), RULES["sgd"], skip_passes="multi_tensor")
+    exe, _ = trained(bowl([(4,), (5,), (6,), (7,)]), data([(4,), (5,), (6,), (7,)]), RULES["sgd"], skip_passes="horizontal_fusion")
     fn = exe._functions.of("step")
     builder, read = FunctionBuilder(fn), fn.nodes[[n.op.name for n in fn.nodes].index("sgd")]
     builder.add(registry.get("negate"), read.outputs, {}, "reader")
     builder.nodes = [*fn.nodes, *builder.nodes]
-    found = multi_tensor(builder.build(fn))
+    found = horizontal_fusion(builder.build(fn))
     assert read in found.nodes
     assert "sgd x 3" in [n.op.name for n in found.nodes]
-    assert "sgd x 4" in [n.op.name for n in multi_tensor(fn).nodes]
+    assert "sgd x 4" in [n.op.name for n in horizontal_fusion(fn).nodes]
 
 
 @pytest.mark.usefixtures("patient")

@@ -10,11 +10,11 @@ import graphexec as gx
 from graphexec.autodiff.reverse import differentiate_function
 from graphexec.errors import DataError
 from graphexec.interpret import interpret_gradients
-from graphexec.lower.buffer_assignment import plan_memory
-from graphexec.lower.layout_assignment import lay_out
+from graphexec.lower.buffer_assignment import assign_buffers
+from graphexec.lower.layout_assignment import assign_layout
 from graphexec.rewrite import optimize
 from graphexec.rewrite.schedule.checkpoint_segments import Forward
-from graphexec.rewrite.schedule.rematerialize import _Recompute, recompute
+from graphexec.rewrite.schedule.rematerialize import _Recompute, rematerialize
 
 ops = gx.ops
 
@@ -61,7 +61,7 @@ def gradients(g, arrays, **options):
 
 
 def differentiated(g):
-    fn = gx.pipeline.expand(gx.pipeline.infer(g.function(), {}))
+    fn = gx.pipeline.inline_composites(gx.pipeline.infer(g.function(), {}))
     made = differentiate_function(fn, fn.value_id("loss"), [leaf.value_id for leaf in fn.of_kind("parameter")])
     return fn, made.with_nodes(made.nodes, outputs={"loss": fn.value_id("loss")})
 
@@ -170,14 +170,14 @@ def test_what_is_left_out_and_what_waits():
     """One segment again: its nodes behind the backward pass of the next one, reading what was kept."""
     g = chain(4)
     fn, made = differentiated(g)
-    again = recompute(made, fn.nodes, ("z1",), [])
+    again = rematerialize(made, fn.nodes, ("z1",), [])
     text = [node.name for node in again.nodes]
     copies = [name for name in text if name.endswith(".again")]
     assert copies == ["matmul.again", "add.again", "z0.again"]  # not z1, which is kept, nor what makes z2 and z3
     first, last = text.index("matmul.again"), text.index("z0.again")
     behind = next(k for k, node in enumerate(again.nodes) if node.name.startswith("z2.backward"))
     assert behind < first < last < text.index("z0.backward")
-    after = next(node for node in again.nodes if node.op.name == "after")
+    after = next(node for node in again.nodes if node.op.name == "control_dependency")
     assert again.names[after.inputs[0]] in ("w", "x")  # leaves alone could be read at any time
     assert not any(v in after.outputs for node in made.nodes for v in node.inputs)
 
@@ -194,7 +194,7 @@ def test_updates_and_what_they_overwrite_are_left_alone():
         scaled = ops.sin(scaled @ w)
     g.output(ops.sum(scaled, name="loss"), moved)
     fn, made = differentiated(g)
-    again = recompute(made, fn.nodes, 4, [])
+    again = rematerialize(made, fn.nodes, 4, [])
     names = {node.name for node in again.nodes}
     assert "moved.again" not in names
     assert "multiply.again" not in names  # h * seen
@@ -220,18 +220,18 @@ def test_memory_falls_to_the_square_root():
     layers, side = 144, 16
     g = chain(layers, side)
     orders = [gx.compile(g, loss="loss", optimizer="sgd(lr=0.1)", recompute=n)._functions.sized("step", {}) for n in (None, 12)]
-    plain, again = map(lay_out, orders)
+    plain, again = map(assign_layout, orders)
     value = side * side * 8
-    assert plan_memory(plain, orders[0].outputs.values()).arena >= layers * value
-    assert plan_memory(again, orders[1].outputs.values()).arena <= (2 * 12 + 8) * value
+    assert assign_buffers(plain, orders[0].outputs.values()).arena >= layers * value
+    assert assign_buffers(again, orders[1].outputs.values()).arena <= (2 * 12 + 8) * value
     assert len(again.steps) <= len(plain.steps) + 3 * layers  # product, sum, tanh: one more forward pass
 
 
 def test_a_residual_net_needs_less():
     fn, made = differentiated(residual(40))
     plain, again = (
-        plan_memory(lay_out(optimize(o)), [*o.outputs.values(), *o.gradients.values()]).arena
-        for o in (made, recompute(made, fn.nodes, 6, []))
+        assign_buffers(assign_layout(optimize(o)), [*o.outputs.values(), *o.gradients.values()]).arena
+        for o in (made, rematerialize(made, fn.nodes, 6, []))
     )
     gradients = 40 * 16 * 16 * 8
     assert again - gradients < 0.5 * (plain - gradients)
@@ -250,7 +250,7 @@ def test_work_grows_with_the_number_of_nodes(monkeypatch):
 
         with monkeypatch.context() as patch:
             patch.setattr(_Recompute, "_is_over", counting)
-            again = recompute(made, fn.nodes, "sqrt", [])
+            again = rematerialize(made, fn.nodes, "sqrt", [])
         counts.append((calls[0], len(again.nodes)))
         assert len(again.nodes) <= len(made.nodes) + 2 * len(fn.nodes)
     for few, many in itertools.pairwise(counts):

@@ -8,7 +8,7 @@ from graphexec.rewrite import PASSES
 from graphexec.rewrite.schedule import rematerialize_cheap as cheap
 
 ops = gx.ops
-OFF = ("recompute_cheap",)
+OFF = ("rematerialize_cheap",)
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ X = np.random.default_rng(2).standard_normal((6, 5))
 
 def made_again(between=norm, **options):
     """The nodes that stand twice, by their first names."""
-    exe = net(between, skip_passes=("fuse", "fuse_rows", "epilogue"), **options)
+    exe = net(between, skip_passes=("fuse", "fuse_rows", "gemm_epilogue"), **options)
     exe.gradients(x=X)
     return sorted(node.name.partition(".")[0] for node in exe.program.fn.nodes if ".again" in node.name)
 
@@ -117,8 +117,8 @@ def test_small_values_stay(monkeypatch):
 
 def test_what_can_be_read_after_a_run_stays(monkeypatch):
     orders = []
-    monkeypatch.setitem(PASSES, "recompute_cheap", lambda fn, keep: orders.append(fn) or fn)
+    monkeypatch.setitem(PASSES, "rematerialize_cheap", lambda fn, keep: orders.append(fn) or fn)
     net().gradients(x=X)
     (fn,) = orders
-    assert cheap.recompute_cheap(fn) is not fn
-    assert cheap.recompute_cheap(fn, [fn.value_id("add_1")]) is fn
+    assert cheap.rematerialize_cheap(fn) is not fn
+    assert cheap.rematerialize_cheap(fn, [fn.value_id("add_1")]) is fn

@@ -8,13 +8,13 @@ import pytest
 import graphexec as gx
 from graphexec.codegen.elementwise import SHORT_ROW, Ref
 from graphexec.interpret import interpret
-from graphexec.ir.fused.elementwise import RowsOp
-from graphexec.ir.fused.row_schedule import Task, plan_rows
+from graphexec.ir.fused.elementwise import RowwiseOp
+from graphexec.ir.fused.row_schedule import Task, schedule_rows
 from graphexec.lower import kernel_args as template
 from graphexec.lower import program
 from graphexec.plugin import elementwise, kernel
 from graphexec.rewrite import optimize, required
-from graphexec.rewrite.fusion.decompose import unfold
+from graphexec.rewrite.fusion.decompose import decompose
 from graphexec.rewrite.fusion.rowwise import fuse_rows
 
 ops = gx.ops
@@ -24,11 +24,11 @@ MORE_SHAPES = [(2, 3, 70), (1, 10), (65, 33), (3, 64), (9, 40), (2, 2, 2, 96), (
 
 
 def fused(fn):
-    return fuse_rows(unfold(required(fn)))
+    return fuse_rows(decompose(required(fn)))
 
 
 def rows_of(fn):
-    return [node for node in fn.nodes if isinstance(node.op, RowsOp)]
+    return [node for node in fn.nodes if isinstance(node.op, RowwiseOp)]
 
 
 def names_of(fn):
@@ -110,7 +110,7 @@ def test_gradients_of_patterns(name):
 @pytest.mark.parametrize(("name", "n", "dtype"), [("softmax", 10, "float32"), ("layer_norm", 70, "float64")])
 def test_any_number_of_threads_gives_the_same_bits(name, n, dtype, prepared, execute, monkeypatch):
     monkeypatch.setattr(template, "SERIAL_BELOW", 0)
-    monkeypatch.setattr(program, "MEETING", 0)
+    monkeypatch.setattr(program, "BARRIER_NANOSECONDS", 0)
     g, arrays = pattern(name, (300, n), dtype)
     fn = optimize(prepared(g))
     first = execute(fn, arrays)
@@ -144,7 +144,7 @@ def test_cross_entropy_is_one_kernel_forward_and_backward(n, dtype):
     g.output(ops.softmax_cross_entropy(g.input("x", ("batch", n), dtype) + b, g.input("labels", ("batch",), "int64"), name="loss"))
     exe = gx.compile(g, loss="loss", optimizer=gx.SGD(lr=1.0), threads=1)
     loss = exe.step(x=x, labels=labels)
-    assert sum(isinstance(i.node.op, RowsOp) for i in exe.program.instructions) == 1
+    assert sum(isinstance(i.node.op, RowwiseOp) for i in exe.program.instructions) == 1
     e = np.exp(x.astype("float64"))
     p = e / e.sum(-1, keepdims=True)
     hit = np.arange(n) == labels[:, None]
@@ -288,7 +288,7 @@ def test_unfolded_values_keep_their_numbers_and_names(prepared):
     x = g.input("x", (3, 40))
     g.output(ops.softmax(x, name="s"), ops.tanh(ops.log_softmax(x, name="t")))
     fn = prepared(g)
-    unfolded = unfold(fn)
+    unfolded = decompose(fn)
     assert "softmax" not in names_of(unfolded)
     assert "log_softmax" not in names_of(unfolded)
     assert unfolded.outputs == fn.outputs
@@ -297,7 +297,7 @@ def test_unfolded_values_keep_their_numbers_and_names(prepared):
     assert [unfolded.names[v] for v in fn.outputs.values()] == [fn.names[v] for v in fn.outputs.values()]
 
 
-def test_made_of_is_for_array_kernels_and_asks_for_what_they_have():
+def test_decomposition_is_for_array_kernels_and_asks_for_what_they_have():
     @elementwise(reference=lambda x: x + 1.0, domain=(-1.0, 1.0))
     def one_more(x):
         return x + 1.0
@@ -307,10 +307,10 @@ def test_made_of_is_for_array_kernels_and_asks_for_what_they_have():
         for i in range(x.size):
             out[i] = x[i]
 
-    with pytest.raises(gx.PluginError, match="made_of is for array kernels"):
-        one_more.made_of(lambda x: x)
-    with pytest.raises(gx.PluginError, match="made_of asks for 'y'"):
-        same.made_of(lambda y: y)
+    with pytest.raises(gx.PluginError, match="decomposition is for array kernels"):
+        one_more.decomposition(lambda x: x)
+    with pytest.raises(gx.PluginError, match="decomposition asks for 'y'"):
+        same.decomposition(lambda y: y)
 
 
 # -- the plan
@@ -327,19 +327,19 @@ def test_softmax_takes_three_phases_and_keeps_its_exponentials():
         Task((four,), True, False),  # 4: sum
         Task((four, Ref("step", 4)), False, False),  # 5: quotient
     ]
-    plan = plan_rows(tasks, [False], [(Ref("step", 5), False)])
+    plan = schedule_rows(tasks, [False], [(Ref("step", 5), False)])
     assert [(p.steps, p.closes, p.loads, p.stores) for p in plan.phases] == [
         ((0,), (1,), (), ()), ((0, 2, 3), (4,), (), ()), ((5,), (), ((3, 0),), (0,)),
     ]  # fmt: skip
     assert plan.kept == ((3, 0),)
-    stored = plan_rows(tasks, [False], [(Ref("step", 5), False), (Ref("step", 3), False)])
+    stored = schedule_rows(tasks, [False], [(Ref("step", 5), False), (Ref("step", 3), False)])
     assert stored.kept == ()  # the result is read again instead
     assert [p.stores for p in stored.phases] == [(), (1,), (0,)]
 
 
 def test_what_does_not_move_along_the_row_is_done_once():
     tasks = [Task((Ref("load", 0),), False, True), Task((Ref("load", 1), Ref("step", 0)), True, False)]
-    plan = plan_rows([*tasks, Task((Ref("step", 1),), False, True)], [True, False], [(Ref("step", 2), True)])
+    plan = schedule_rows([*tasks, Task((Ref("step", 1),), False, True)], [True, False], [(Ref("step", 2), True)])
     assert plan.fixed == (True, True, True)
     assert [(p.once, p.steps, p.closes) for p in plan.phases] == [((0,), (), (1,))]
     assert plan.once == (2,)

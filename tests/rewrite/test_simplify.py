@@ -9,14 +9,14 @@ import graphexec as gx
 from graphexec.autodiff.reverse import differentiate_function
 from graphexec.ir.registry import registry
 from graphexec.rewrite import optimize, required
-from graphexec.rewrite.legalize.expand_add_n import pairwise
-from graphexec.rewrite.legalize.inline_composites import expand
-from graphexec.rewrite.legalize.move_axis_last import last_axis
-from graphexec.rewrite.legalize.unify_dtypes import same_types
-from graphexec.rewrite.simplify.dce import prune
-from graphexec.rewrite.simplify.gemm_accumulate import accumulate, slices_to_concat
-from graphexec.rewrite.simplify.hoist_shape_operands import early_likes
-from graphexec.rewrite.simplify.rank1_matmul import outer_products
+from graphexec.rewrite.legalize.expand_add_n import expand_add_n
+from graphexec.rewrite.legalize.inline_composites import inline_composites
+from graphexec.rewrite.legalize.move_axis_last import move_axis_last
+from graphexec.rewrite.legalize.unify_dtypes import unify_dtypes
+from graphexec.rewrite.simplify.dce import dce
+from graphexec.rewrite.simplify.gemm_accumulate import concat_of_slices, gemm_accumulate
+from graphexec.rewrite.simplify.hoist_shape_operands import hoist_shape_operands
+from graphexec.rewrite.simplify.rank1_matmul import rank1_matmul
 
 ops = gx.ops
 
@@ -41,7 +41,7 @@ def test_expand_leaves_no_composite(prepared, agrees, rng):
     assert names_of(fn) == ["transpose", "matmul", "add"]
     assert fn.nodes[-1].name == "z"
     agrees(g, fn, {"a": rng.standard_normal((3, 2)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal(4)})
-    assert expand(fn) is fn
+    assert inline_composites(fn) is fn
 
 
 # -- prune
@@ -51,7 +51,7 @@ def test_prune_drops_what_nothing_wants(prepared, agrees, rng):
     g, (x,) = graph_of((3,))
     ops.exp(ops.tanh(x) + 2.0)
     g.output(ops.sin(x, name="y"))
-    fn = prune(prepared(g))
+    fn = dce(prepared(g))
     assert names_of(fn) == ["sin"]
     assert [leaf.kind for leaf in fn.leaves] == ["input"]  # the constant is gone, the input stays
     agrees(g, fn, {"a": rng.standard_normal(3)})
@@ -63,14 +63,14 @@ def test_prune_keeps_what_it_is_told_to(prepared):
     ops.exp(t)
     g.output(ops.sin(x))
     fn = prepared(g)
-    assert names_of(prune(fn, [fn.value_id("t")])) == ["tanh", "sin"]
+    assert names_of(dce(fn, [fn.value_id("t")])) == ["tanh", "sin"]
 
 
 def test_prune_keeps_updates(prepared):
     g = gx.Graph("update")
     p, d = g.parameter("p", (3,)), g.input("d", (3,))
     ops.sgd(p, ops.negate(d), lr=0.5)
-    assert names_of(prune(prepared(g))) == ["negate", "sgd"]
+    assert names_of(dce(prepared(g))) == ["negate", "sgd"]
 
 
 # -- pairwise
@@ -79,7 +79,7 @@ def test_prune_keeps_updates(prepared):
 def test_pairwise_adds_first_to_last(prepared, execute, rng):
     g, values = graph_of((5,), (5,), (5,), (5,))
     g.output(ops.add_n(*values, name="total"))
-    fn = pairwise(prepared(g))
+    fn = expand_add_n(prepared(g))
     assert names_of(fn) == ["add", "add", "add"]
     arrays = {name: rng.standard_normal(5) for name in "abcd"}
     a, b, c, d = arrays.values()
@@ -91,7 +91,7 @@ def test_a_term_is_added_as_soon_as_it_is_there(prepared, agrees, rng):
     terms = [ops.sin(x), ops.exp(x), ops.tanh(x)]
     total = ops.add_n(*terms)
     g.output(ops.add_n(x, x, total, ops.cos(x), name="y"))
-    fn = pairwise(prepared(g))
+    fn = expand_add_n(prepared(g))
     assert names_of(fn) == ["sin", "exp", "add", "tanh", "add", "cos", "add", "add", "add"]
     agrees(g, fn, {"a": rng.standard_normal(5)})
 
@@ -100,7 +100,7 @@ def test_pairwise_leaves_others_alone(prepared):
     g, (x,) = graph_of((5,))
     g.output(ops.tanh(x))
     fn = prepared(g)
-    assert pairwise(fn) is fn
+    assert expand_add_n(fn) is fn
 
 
 # -- outer_products
@@ -109,7 +109,7 @@ def test_pairwise_leaves_others_alone(prepared):
 def test_an_inner_axis_of_size_1_becomes_a_multiplication(prepared, agrees, rng):
     g, (x, y) = graph_of((3, 1), (1, 4))
     g.output(ops.matmul(x, y, name="z"))
-    fn = outer_products(prepared(g))
+    fn = rank1_matmul(prepared(g))
     assert names_of(fn) == ["multiply"]
     agrees(g, fn, {"a": rng.standard_normal((3, 1)), "b": rng.standard_normal((1, 4))})
 
@@ -117,8 +117,8 @@ def test_an_inner_axis_of_size_1_becomes_a_multiplication(prepared, agrees, rng)
 def test_an_inner_axis_whose_size_is_not_known_stays_a_product(prepared):
     g, (x, y) = graph_of((3, "k"), ("k", 4))
     g.output(ops.matmul(x, y))
-    assert names_of(outer_products(prepared(g))) == ["matmul"]
-    assert names_of(outer_products(prepared(g, k=2))) == ["matmul"]
+    assert names_of(rank1_matmul(prepared(g))) == ["matmul"]
+    assert names_of(rank1_matmul(prepared(g, k=2))) == ["matmul"]
 
 
 # -- accumulate
@@ -127,7 +127,7 @@ def test_an_inner_axis_whose_size_is_not_known_stays_a_product(prepared):
 def test_products_that_meet_in_a_sum_are_added_in_place(prepared, agrees, rng):
     g, (a, b, c) = graph_of((3, 4), (4, 2), (4, 2))
     g.output(ops.add_n(a @ b, a @ c, a @ (b * c), name="z"))
-    fn = accumulate(pairwise(prepared(g)))
+    fn = gemm_accumulate(expand_add_n(prepared(g)))
     assert sorted(names_of(fn)) == ["matmul", "matmul_add", "matmul_add", "multiply"]
     agrees(g, fn, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal((4, 2))})
 
@@ -136,7 +136,7 @@ def test_a_product_that_others_read_is_not_lost(prepared, agrees, rng):
     g, (a, b) = graph_of((3, 4), (4, 2))
     z = ops.matmul(a, b, name="z")
     g.output(ops.add(ops.matmul(ops.sin(a), b), z, name="y"), ops.exp(z, name="e"))
-    fn = accumulate(prepared(g))
+    fn = gemm_accumulate(prepared(g))
     assert "matmul_add" not in names_of(fn)
     agrees(g, fn, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2))})
 
@@ -144,7 +144,7 @@ def test_a_product_that_others_read_is_not_lost(prepared, agrees, rng):
 def test_an_operand_of_the_graph_is_not_added_to(prepared, agrees, rng):
     g, (a, b, c) = graph_of((3, 4), (4, 2), (3, 2))
     g.output(ops.add(c, a @ b, name="y"))
-    fn = accumulate(prepared(g))
+    fn = gemm_accumulate(prepared(g))
     assert names_of(fn) == ["matmul", "add"]
     agrees(g, fn, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal((3, 2))})
 
@@ -158,7 +158,7 @@ def test_deltas_of_slices_that_tile_a_value_are_laid_side_by_side(prepared, exec
     fn = prepared(g)
     fn = differentiate_function(fn, fn.value_id("loss"), [fn.value_id("a")])
     fn = fn.with_nodes(fn.nodes, outputs={**fn.outputs, "d_a": fn.gradients["a"]})
-    tiled = slices_to_concat(fn)
+    tiled = concat_of_slices(fn)
     covered = cuts[0] == 0 and cuts[-1] == 5 and len(cuts) > 2
     assert ("concat" in names_of(tiled)) == covered
     a = rng.standard_normal((3, 5))
@@ -176,7 +176,7 @@ def test_deltas_of_slices_that_tile_a_value_are_laid_side_by_side(prepared, exec
 def test_the_axis_of_a_kernel_moves_to_the_end(prepared, agrees, rng, axis):
     g, (x,) = graph_of((2, 3, 4))
     g.output(ops.softmax(x, axis=axis, name="y"))
-    fn = last_axis(prepared(g))
+    fn = move_axis_last(prepared(g))
     assert names_of(fn) == ["swap_axes", "softmax", "swap_axes"]
     assert fn.nodes[1].attributes["axis"] == -1
     agrees(g, fn, {"a": rng.standard_normal((2, 3, 4))})
@@ -186,7 +186,7 @@ def test_a_last_axis_stays(prepared):
     g, (x,) = graph_of((2, 3))
     g.output(ops.softmax(x, axis=1))
     fn = prepared(g)
-    assert last_axis(fn) is fn
+    assert move_axis_last(fn) is fn
 
 
 # -- same_types
@@ -196,7 +196,7 @@ def test_operands_of_two_types_are_converted(prepared, agrees, rng):
     g = gx.Graph("types")
     a, b = g.input("a", (2, 3), "float32"), g.input("b", (3, 2), "float64")
     g.output(ops.matmul(a, b, name="z"))
-    fn = same_types(prepared(g))
+    fn = unify_dtypes(prepared(g))
     assert names_of(fn) == ["cast", "matmul"]
     assert {fn.specs[v].dtype for v in fn.nodes[-1].inputs} == {"float64"}
     agrees(g, fn, {"a": rng.standard_normal((2, 3)).astype("float32"), "b": rng.standard_normal((3, 2))})
@@ -207,7 +207,7 @@ def test_elementwise_operands_are_converted_as_they_load(prepared, agrees, rng):
     a, b = g.input("a", (3,), "float32"), g.input("b", (3,), "float64")
     g.output(ops.add(a, b, name="z"))
     fn = prepared(g)
-    assert same_types(fn) is fn
+    assert unify_dtypes(fn) is fn
     agrees(g, fn, {"a": rng.standard_normal(3).astype("float32"), "b": rng.standard_normal(3)})
 
 
@@ -218,7 +218,7 @@ def test_a_shape_is_lent_by_the_first_value_that_has_it(prepared, agrees, rng):
     g, (x, row) = graph_of((3, 4), (4,))
     late = ops.exp(ops.tanh(x))
     g.output(ops.broadcast_like(row, late, name="y"), late)
-    fn = early_likes(prepared(g))
+    fn = hoist_shape_operands(prepared(g))
     node = next(n for n in fn.nodes if n.op.name == "broadcast_like")
     assert fn.names[node.inputs[1]] == "a"
     assert fn.names[node.inputs[0]] == "b"

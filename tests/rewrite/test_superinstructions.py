@@ -15,7 +15,7 @@ from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.op import ElementwiseOp
 from graphexec.ir.registry import registry
 from graphexec.rewrite import required
-from graphexec.rewrite.fusion.superinstructions import pairs
+from graphexec.rewrite.fusion.superinstructions import superinstructions
 
 ops = gx.ops
 module = sys.modules["graphexec.rewrite.fusion.superinstructions"]
@@ -50,7 +50,7 @@ def test_random_graphs_give_the_same(seed, prepared, execute, monkeypatch):
     g = random_dag(seed, 400)
     wanted = np.random.default_rng(seed).integers(10, 300, 40)  # values in the middle, which must be stored
     fn = backward(g, prepared, [f"p{k}" for k in range(6)], map(int, wanted))
-    merged = pairs(fn)
+    merged = superinstructions(fn)
     assert len(merged.nodes) < 0.75 * len(fn.nodes)
     assert max(len(n.op.calls) for n in merged.nodes if isinstance(n.op, FusedOp)) > 2
     plain, found = execute(fn, values_of(g)), execute(merged, values_of(g))
@@ -71,7 +71,7 @@ def test_what_others_read_is_stored(near, prepared, agrees, eager):
     column = y @ ops.expand_dims(s, axis=1)
     c = ops.cos(t, name="c") if c is None else c
     g.output(ops.add(ops.sum(column), ops.sum(c), name="z"))
-    fn = pairs(prepared(g))
+    fn = superinstructions(prepared(g))
     (node,) = [n for n in fn.nodes if isinstance(n.op, FusedOp)]
     assert [c.op.name for c in node.op.calls] == (["tanh", "sin", "cos"] if near else ["tanh", "sin"])
     assert [fn.names[v] for v in node.outputs] == (["s", "c"] if near else ["t", "s"])
@@ -82,9 +82,9 @@ def test_a_value_that_is_kept_is_stored(prepared, eager):
     g = gx.Graph("kept")
     g.output(ops.sin(ops.tanh(g.input("x", (3,)), name="t"), name="y"))
     fn = prepared(g)
-    (node,) = pairs(fn, [fn.value_id("t")]).nodes
+    (node,) = superinstructions(fn, [fn.value_id("t")]).nodes
     assert [fn.names[v] for v in node.outputs] == ["t", "y"]
-    (node,) = pairs(fn).nodes
+    (node,) = superinstructions(fn).nodes
     assert [fn.names[v] for v in node.outputs] == ["y"]
 
 
@@ -106,7 +106,7 @@ def with_update(prepared, gradient, after, through_view=False):
 
 
 def test_nothing_moves_over_an_update_of_what_it_reads(prepared, execute, eager):
-    fn = pairs(with_update(prepared, "x", after="t"))
+    fn = superinstructions(with_update(prepared, "x", after="t"))
     assert calls_of(fn) == ["tanh", "sgd", "sin"]
     found = execute(fn, {"p": P, "x": X})
     np.testing.assert_allclose(found["y"], np.sin(np.tanh(P)))
@@ -116,7 +116,7 @@ def test_nothing_moves_over_an_update_of_what_it_reads(prepared, execute, eager)
 @pytest.mark.parametrize("through_view", [False, True])
 def test_an_update_takes_in_what_makes_its_gradient(through_view, prepared, execute, eager):
     """Element by element it reads before it writes; a view of what it writes might be read in another order."""
-    fn = pairs(with_update(prepared, "y", after="y", through_view=through_view))
+    fn = superinstructions(with_update(prepared, "y", after="y", through_view=through_view))
     assert calls_of(fn)[-1] == (["tanh", "sin", "sgd"] if not through_view else "sgd")
     found = execute(fn, {"p": P, "x": X})
     np.testing.assert_allclose(found["y"], np.sin(np.tanh(P)))
@@ -124,7 +124,7 @@ def test_an_update_takes_in_what_makes_its_gradient(through_view, prepared, exec
 
 
 def test_equal_patterns_are_one_op_however_they_came_about(prepared):
-    fn = pairs(backward(random_dag(7, 900), prepared, ["p0"]))
+    fn = superinstructions(backward(random_dag(7, 900), prepared, ["p0"]))
     found = {id(n.op): n.op for n in fn.nodes if isinstance(n.op, FusedOp)}.values()
     kinds = [(tuple((c.op.name, c.arguments) for c in op.calls), op.results, op.updates) for op in found]
     assert len(kinds) == len(set(kinds)) >= 2
@@ -133,7 +133,7 @@ def test_equal_patterns_are_one_op_however_they_came_about(prepared):
 
 def test_there_is_a_budget(prepared, monkeypatch):
     fn = backward(random_dag(1, 600), prepared, ["p0"])
-    fused = lambda: {id(n.op) for n in pairs(fn).nodes if isinstance(n.op, FusedOp)}  # noqa: E731 - asked twice
+    fused = lambda: {id(n.op) for n in superinstructions(fn).nodes if isinstance(n.op, FusedOp)}  # noqa: E731 - asked twice
     monkeypatch.setattr(module, "KERNELS", 1)
     assert len(fused()) == 1
     monkeypatch.setattr(module, "SHARE", 1)
@@ -147,7 +147,7 @@ def test_other_graphs_stay_as_they_are(prepared):
         x = ops.sin(ops.tanh(x))
     named.output(x)
     for fn in (prepared(few), prepared(large), prepared(named, n=4)):
-        assert pairs(fn) is fn
+        assert superinstructions(fn) is fn
 
 
 def test_a_value_with_many_readers_and_long_chains_cost_no_more(prepared, monkeypatch):
@@ -164,7 +164,7 @@ def test_a_value_with_many_readers_and_long_chains_cost_no_more(prepared, monkey
             x = ops.multiply(ops.sin(x), hub)
         g.output(x)
         looks.clear()
-        merged = pairs(prepared(g))
+        merged = superinstructions(prepared(g))
         assert len(merged.nodes) < size
         counts.append(len(looks))
     assert counts[1] < 5 * counts[0]
@@ -187,7 +187,7 @@ def test_any_number_of_threads_gives_the_same_bits():
 
 def test_a_step_is_what_it_is_without_the_pass():
     found = []
-    for skip in ((), ("pairs",), ("pairs", "alike", "fuse")):
+    for skip in ((), ("superinstructions",), ("superinstructions", "cluster_kernels", "fuse")):
         exe = gx.compile(random_dag(5, 600), loss="loss", optimizer=gx.SGD(lr=0.01), skip_passes=skip)
         for _ in range(4):
             exe.step()

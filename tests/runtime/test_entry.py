@@ -14,7 +14,7 @@ import graphexec as gx
 from graphexec.codegen import linker as library
 from graphexec.llvm import toolchain
 from graphexec.runtime import entry
-from graphexec.runtime import thread_pool_ir as crew
+from graphexec.runtime import thread_pool_ir as thread_pool
 
 ops = gx.ops
 CPYTHON = sys.implementation.name == "cpython"
@@ -318,7 +318,8 @@ def test_the_code_is_right_for_arm_too(machine, system, monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: machine)
     monkeypatch.setattr(sys, "platform", system)
     target = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine()
-    for text in ("\n".join([*entry._running("run", "internal"), entry._METHOD.format(name="method")]), crew.serving("member")):
+    running = "\n".join([*entry._running("run", "internal"), entry._METHOD.format(name="method")])
+    for text in (running, thread_pool.serving("member")):
         module = llvm.parse_assembly(text)
         module.triple = "aarch64-unknown-linux-gnu"
         module.verify()

@@ -8,7 +8,7 @@ from graphexec.codegen import linker as library
 from graphexec.llvm import toolchain
 from graphexec.lower.kernel_args import MOST_PIECES
 from graphexec.runtime import thread_pool_ir as native
-from graphexec.runtime.call import FLAGS, MEET, Call, crew
+from graphexec.runtime.call import BARRIER, FLAGS, Call, thread_pool
 
 ops = gx.ops
 
@@ -74,7 +74,10 @@ class Counted:
             [(c.ctypes.data, self.done.ctypes.data, p if t else threads, slow, failing, awaited) for c, p, t in rows], np.int64
         )
         self.table = np.array(
-            [(kernel, r.ctypes.data, p << FLAGS | (MEET if m else 0)) for r, p, m in zip(self.records, pieces, meets, strict=True)],
+            [
+                (kernel, r.ctypes.data, p << FLAGS | (BARRIER if m else 0))
+                for r, p, m in zip(self.records, pieces, meets, strict=True)
+            ],
             np.int64,
         )
         sizes = [p if t else threads for p, t in zip(pieces, taken, strict=True)]
@@ -123,7 +126,7 @@ def test_a_piece_that_fails_stops_the_loop_after_the_table(counting):
     assert counted.call.progress[2] in (1, 2)
     for count, once in zip(counted.counts, counted.expected, strict=True):
         np.testing.assert_array_equal(count, once)
-    assert crew()._words[native.LOCK] == 0
+    assert thread_pool()._words[native.LOCK] == 0
 
 
 def shared(name):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec.runtime.thread_tuner import MOST_RUNS, RAREST, SOONEST, Pace
+from graphexec.runtime.thread_tuner import MOST_RUNS, RAREST, SOONEST, ThreadTuner
 
 
 def play(pace, seconds, runs):
@@ -20,7 +20,7 @@ def play(pace, seconds, runs):
 
 @pytest.mark.parametrize(("several", "one", "better"), [(1.0, 1.7, 4), (1.7, 1.0, 1), (1.0, 1.0, 4)])
 def test_what_is_faster_is_used(several, one, better):
-    used = play(Pace(4), {4: several, 1: one}, 8 * SOONEST)
+    used = play(ThreadTuner(4), {4: several, 1: one}, 8 * SOONEST)
     assert used[:8] == [4, 4, 1, 1, 4, 4, 1, 1]  # the first run of each trial does not count
     assert used[8 : 8 + SOONEST] == [better] * SOONEST
     assert used[8 + SOONEST : 10 + SOONEST] == [5 - better] * 2  # it is tried again
@@ -28,12 +28,12 @@ def test_what_is_faster_is_used(several, one, better):
 
 
 def test_short_runs_are_tried_several_times():
-    used = play(Pace(2), {2: 1e-5, 1: 1e-5}, 4 * MOST_RUNS)
+    used = play(ThreadTuner(2), {2: 1e-5, 1: 1e-5}, 4 * MOST_RUNS)
     assert used == ([2] * MOST_RUNS + [1] * MOST_RUNS) * 2
 
 
 def test_a_change_of_the_machine_is_noticed():
-    pace, seconds = Pace(2), {2: 1.0, 1: 1.8}
+    pace, seconds = ThreadTuner(2), {2: 1.0, 1: 1.8}
     play(pace, seconds, 10 * RAREST)
     assert pace.best == 2
     seconds[2] = 5.0  # somebody else keeps the other processor busy
@@ -43,7 +43,7 @@ def test_a_change_of_the_machine_is_noticed():
 
 
 def test_a_single_disturbed_run_changes_nothing():
-    pace = Pace(2)
+    pace = ThreadTuner(2)
     play(pace, {2: 1.0, 1: 1.5}, 8 + SOONEST // 2)
     pace.pick()
     pace.tell(2.5, 1)

@@ -19,7 +19,7 @@ from typing import Any
 import graphexec.math
 from graphexec.autodiff.scalar import rules
 from graphexec.autodiff.scalar.statements import DualWriter
-from graphexec.autodiff.scalar.variables import MATH, Dual, Helper, Refused
+from graphexec.autodiff.scalar.variables import MATH, Dual, Helper, NotDifferentiable
 from graphexec.codegen.specialize import parse
 from graphexec.errors import DifferentiationError
 from graphexec.ir.op import ElementwiseOp
@@ -52,7 +52,7 @@ class _Derivation:
 
         def give(duals: Sequence[Dual], parts: Sequence[Sequence[str]]) -> ast.expr:
             if len(duals) != len(given):
-                raise Refused(f"{len(duals)} values for {len(given)} outputs", tree.lineno)
+                raise NotDifferentiable(f"{len(duals)} values for {len(given)} outputs", tree.lineno)
             return _deltas(given, duals, op.differentiable_inputs)
 
         body = self._write(op.function, DualWriter(tree, namespace, op.differentiable_inputs, give, self._helper))
@@ -97,7 +97,7 @@ class _Derivation:
         self.open.append(function)
         try:
             return prune(writer.run())
-        except Refused as refused:
+        except NotDifferentiable as refused:
             raise self._error(function, refused.what, refused.line) from None
         finally:
             self.open.pop()
@@ -107,7 +107,7 @@ class _Derivation:
         if (called, wrt) not in self.helpers:
             plain = getattr(called, "py_func", called)
             if plain in self.open:
-                raise Refused(f"`{plain.__name__}` calls itself, which", plain.__code__.co_firstlineno)
+                raise NotDifferentiable(f"`{plain.__name__}` calls itself, which", plain.__code__.co_firstlineno)
             tree, namespace = self._source(plain)
             writer = DualWriter(tree, namespace, wrt, _with_slopes, self._helper)
             body = self._write(plain, writer)

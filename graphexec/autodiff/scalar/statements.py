@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from graphexec.autodiff.scalar import rules
 from graphexec.autodiff.scalar.expressions import DualExpressions
 from graphexec.autodiff.scalar.rules import assign, load, number
-from graphexec.autodiff.scalar.variables import Dual, Refused
+from graphexec.autodiff.scalar.variables import Dual, NotDifferentiable
 
 _FORBIDDEN: dict[type[ast.AST], str] = {
     ast.Try: "try", ast.With: "with", ast.Lambda: "lambda", ast.ListComp: "a comprehension", ast.SetComp: "a comprehension",
@@ -41,7 +41,7 @@ class DualWriter(DualExpressions):
             pairs = [(p, x) for p in reassigned for x in self.wrt if x in self.active.get(p, ())]
             body[:0] = [assign([self._tangent(p, x)], [number(float(p == x))]) for p, x in pairs]
         if not self.results:
-            raise Refused("a function that returns nothing", self.function.lineno)
+            raise NotDifferentiable("a function that returns nothing", self.function.lineno)
         return body
 
     @property
@@ -52,7 +52,7 @@ class DualWriter(DualExpressions):
         for statement in self.function.body:
             for node in ast.walk(statement):
                 if type(node) in _FORBIDDEN:
-                    raise Refused(_FORBIDDEN[type(node)], getattr(node, "lineno", self.line))
+                    raise NotDifferentiable(_FORBIDDEN[type(node)], getattr(node, "lineno", self.line))
 
     # -- statements
 

@@ -32,7 +32,7 @@ class Helper(NamedTuple):
     single: bool
 
 
-class Refused(Exception):
+class NotDifferentiable(Exception):
     """A construct without a derivative, and its line."""
 
     def __init__(self, what: str, line: int) -> None:
@@ -65,7 +65,7 @@ class DualNames:
         self.count = 0
 
     def _refuse(self, what: str, node: ast.AST) -> NoReturn:
-        raise Refused(what, getattr(node, "lineno", self.line))
+        raise NotDifferentiable(what, getattr(node, "lineno", self.line))
 
     # -- names
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from graphexec import math
 from graphexec.codegen.elementwise import Ref
-from graphexec.ir.fused.row_schedule import RowPlan, Task, plan_rows
+from graphexec.ir.fused.row_schedule import RowSchedule, Task, schedule_rows
 from graphexec.ir.op import Attributes, ElementwiseOp, Op, ReductionOp, Specs
 from graphexec.ir.spec import TensorSpec, broadcast
 
@@ -83,7 +83,7 @@ class FusedOp(ElementwiseOp):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class RowsOp(Op):
+class RowwiseOp(Op):
     """Made by the pass `rows`, never declared: elementwise ops over rows, with reductions along each row between them.
 
     A row runs along the last axis of the shape to which the operands broadcast. A reduction gives a column, one element a row.
@@ -136,12 +136,13 @@ class RowsOp(Op):
         return [np.broadcast_to(a, s.shape) for a, s in zip(found, outputs, strict=True)]
 
     @functools.cache  # noqa: B019 - ops are constants, and few
-    def plan(self, fixed: tuple[bool, ...]) -> RowPlan:
+    def plan(self, fixed: tuple[bool, ...]) -> RowSchedule:
         """The phases of its kernel, for operands some of which do not move along a row."""
         tasks = [
-            Task(tuple(ref_of(a) for a in c.arguments), isinstance(c.op, ReductionOp), is_dear(c.op.function)) for c in self.calls
+            Task(tuple(ref_of(a) for a in c.arguments), isinstance(c.op, ReductionOp), is_expensive(c.op.function))
+            for c in self.calls
         ]
-        return plan_rows(tasks, fixed, [(ref_of(r.source), r.form != "full") for r in self.results])
+        return schedule_rows(tasks, fixed, [(ref_of(r.source), r.form != "full") for r in self.results])
 
 
 class RowCall(NamedTuple):
@@ -165,7 +166,7 @@ def ref_of(source: Source) -> Ref:
 
 
 @functools.cache
-def is_dear(function: Callable[..., Any]) -> bool:
+def is_expensive(function: Callable[..., Any]) -> bool:
     """Whether a scalar function takes more than arithmetic: whether it reaches one of `graphexec.math` that is no instruction."""
     code = getattr(function, "__code__", None)
     if code is None:
@@ -182,4 +183,4 @@ _CHEAP = ("sqrt", "like")
 def _calls_dear(function: Callable[..., Any]) -> bool:
     if getattr(function, "__module__", "") == math.__name__:
         return function.__name__ not in _CHEAP
-    return isinstance(function, types.FunctionType) and is_dear(function)
+    return isinstance(function, types.FunctionType) and is_expensive(function)

@@ -17,7 +17,7 @@ from graphexec.plugin import gemm
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ProductOp(Op):
+class GemmEpilogueOp(Op):
     """Made by the pass `epilogue`, never declared. Operands: the product's two, then those of ``then`` without the product.
 
     Outputs: those of ``then``, and the product itself, whose memory may be that of one of them.
@@ -45,11 +45,11 @@ class ProductOp(Op):
         return [*self.then.evaluate(self.then_inputs(arrays, made), self.then_attributes), made]
 
 
-def product_op(product: KernelOp, then: ElementwiseOp, slot: int, attributes: Mapping[str, Any]) -> ProductOp:
+def gemm_epilogue_op(product: KernelOp, then: ElementwiseOp, slot: int, attributes: Mapping[str, Any]) -> GemmEpilogueOp:
     """``then`` after ``product``, which is its operand number ``slot``."""
     others = [f"x{k}" for k, _ in enumerate(then.inputs) if k != slot]
     updates = tuple(f"x{then.inputs.index(name)}" for name in then.updates)
-    return ProductOp(
+    return GemmEpilogueOp(
         name=f"{product.name}+{then.name}", function=product.function, inputs=(*product.inputs, *others),
         outputs=(*(f"out{k}" for k, _ in enumerate(then.outputs)), "product"), updates=updates, differentiable=False,
         product=product, then=then, slot=slot, then_attributes=dict(attributes), doc=f"{product.name} {then.doc or then.name}",

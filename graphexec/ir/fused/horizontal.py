@@ -21,7 +21,7 @@ SHARED = "step"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MultiTensorOp(Op):
+class HorizontalOp(Op):
     """Made by the pass `multi_tensor`, never declared. Operands: the first member's, the second's, ..., then what all share.
 
     Outputs: the first member's, the second's, ... Each writes over an operand.
@@ -50,11 +50,11 @@ class MultiTensorOp(Op):
 
 
 @cache
-def multi_tensor_op(rule: ElementwiseOp, members: int) -> MultiTensorOp:
+def horizontal_op(rule: ElementwiseOp, members: int) -> HorizontalOp:
     """The rule on so many parameters."""
     own = [name for name in rule.inputs if name != SHARED]
     shared = [SHARED] if SHARED in rule.inputs else []
-    return MultiTensorOp(
+    return HorizontalOp(
         name=f"{rule.name} x {members}", function=rule.function,
         inputs=(*(f"{name}{m}" for m in range(members) for name in own), *shared),
         outputs=tuple(f"{name}{m}" for m in range(members) for name in rule.outputs),

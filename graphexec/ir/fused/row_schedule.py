@@ -39,7 +39,7 @@ class Phase(NamedTuple):
     """Results that the loop writes, by number."""
 
 
-class RowPlan(NamedTuple):
+class RowSchedule(NamedTuple):
     """Phases in order; ``once`` is done after them, with the results of which a row has one."""
 
     phases: tuple[Phase, ...]
@@ -50,7 +50,7 @@ class RowPlan(NamedTuple):
     """Which steps give one value a row."""
 
 
-def plan_rows(tasks: Sequence[Task], fixed_loads: Sequence[bool], results: Sequence[tuple[Ref, bool]]) -> RowPlan:
+def schedule_rows(tasks: Sequence[Task], fixed_loads: Sequence[bool], results: Sequence[tuple[Ref, bool]]) -> RowSchedule:
     """The plan for steps over operands, some of which do not move along the row.
 
     ``results`` says for each where it comes from, and whether a row has one of it rather than one an element.
@@ -76,12 +76,12 @@ class _Planner:
     def _level(self, ref: Ref) -> int:
         return self.level[ref.index] if ref.kind == "step" else 0
 
-    def plan(self) -> RowPlan:
+    def plan(self) -> RowSchedule:
         full = [k for k, (_, once) in enumerate(self.results) if not once]
         closing = [self.level[k] - 1 for k, t in enumerate(self.tasks) if t.reduces]
         count = max([*closing, *(self._level(self.results[k][0]) for k in full)], default=-1) + 1
         phases = [self._phase(p, p == count - 1, full) for p in range(count)]
-        return RowPlan(tuple(phases), self._once(count), tuple(self.kept), tuple(self.fixed))
+        return RowSchedule(tuple(phases), self._once(count), tuple(self.kept), tuple(self.fixed))
 
     def _once(self, p: int) -> tuple[int, ...]:
         return tuple(k for k, t in enumerate(self.tasks) if self.fixed[k] and not t.reduces and self.level[k] == p)

@@ -9,13 +9,13 @@ from graphexec.ir.builder import FunctionBuilder, Traced
 from graphexec.ir.function import Function, Node
 
 
-def unfold(fn: Function) -> Function:
+def decompose(fn: Function) -> Function:
     """The order with such nodes replaced. Their results keep their numbers and names."""
-    if not any("made_of" in op.rules for op in fn.ops):
+    if not any("decomposition" in op.rules for op in fn.ops):
         return fn
     builder = FunctionBuilder(fn)
     for node in fn.nodes:
-        if "made_of" in node.op.rules:
+        if "decomposition" in node.op.rules:
             _replace(builder, node)
         else:
             builder.nodes.append(node)
@@ -26,14 +26,15 @@ def _replace(builder: FunctionBuilder, node: Node) -> None:
     first = len(builder.nodes)
     builder.prefix, builder.source = node.name, node.source
     operands = dict(zip(node.op.inputs, builder.values(node.inputs), strict=True))
-    made = node.op.rules["made_of"](**operands, **node.attributes)
+    made = node.op.rules["decomposition"](**operands, **node.attributes)
     builder.prefix, builder.source = "", None
     results = made if isinstance(made, tuple) else (made,)
     numbers: dict[int, int] = {}
     for value, result in zip(node.outputs, results, strict=True):
-        assert isinstance(result, Traced), f"{node.op.name}: made_of returns graph values"
+        assert isinstance(result, Traced), f"{node.op.name}: the decomposition returns graph values"
         numbers[result.index] = value
     for part in builder.nodes[first:]:
         part.inputs = tuple(numbers.get(v, v) for v in part.inputs)
         part.outputs = tuple(numbers.get(v, v) for v in part.outputs)
-    assert {v for part in builder.nodes[first:] for v in part.outputs} >= set(node.outputs), f"{node.op.name}: made_of made nothing"
+    made = {v for part in builder.nodes[first:] for v in part.outputs}
+    assert made >= set(node.outputs), f"{node.op.name}: the decomposition made nothing"

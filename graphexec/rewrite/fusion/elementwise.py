@@ -155,7 +155,7 @@ def _wait_for_readers(fn: Function, waiting: list[int], followers: list[list[int
 def _shapes(fn: Function) -> list[Any]:
     """For each node the key of its iteration shape; None where it cannot be fused."""
     keys = shape_keys(fn.specs)
-    fit = {op for op in fn.ops if isinstance(op, ElementwiseOp) and not (op.variadic or op.optional or op.like)}
+    fit = {op for op in fn.ops if isinstance(op, ElementwiseOp) and not (op.variadic or op.optional or op.shape_only)}
     return [keys[node.outputs[0]] if node.op in fit else None for node in fn.nodes]
 
 
@@ -227,7 +227,7 @@ def _in_order(groups: list[Part], waits_for: Sequence[Iterable[int]]) -> list[Pa
 
 def _closings(fn: Function, parts: Sequence[Part], shapes: Sequence[Any]) -> dict[int, list[int]]:
     """Full reductions by the position of the node that makes what they reduce."""
-    ops = {op for op in fn.ops if isinstance(op, ReductionOp) and not op.like}
+    ops = {op for op in fn.ops if isinstance(op, ReductionOp) and not op.shape_only}
     full = [p for p, node in enumerate(fn.nodes) if node.op in ops and fn.specs[node.outputs[0]].shape == ()]
     closings: dict[int, list[int]] = {}
     if not full:

@@ -12,7 +12,7 @@ from typing import Any
 
 from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
-from graphexec.ir.fused.gemm_epilogue import ProductOp, product_op
+from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp, gemm_epilogue_op
 from graphexec.ir.keys import freeze
 from graphexec.ir.op import ElementwiseOp, KernelOp, ShapeOp, ViewOp
 from graphexec.ir.spec import Size
@@ -24,7 +24,7 @@ LITTLE = 4
 """How many times what is computed while a product's operands are kept for it must go into the product."""
 
 
-def epilogue(fn: Function, keep: Iterable[int] = ()) -> Function:
+def gemm_epilogue(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with such pairs as one node."""
     if not fn.has("matmul"):
         return fn
@@ -32,7 +32,7 @@ def epilogue(fn: Function, keep: Iterable[int] = ()) -> Function:
     pairs = enumerate(fn.nodes)
     products = {n.outputs[0]: (p, n) for p, n in pairs if _is_matrix_product(fn, n) and readers.count[n.outputs[0]] == 1}
     history = _History(fn)
-    made: dict[Any, ProductOp] = {}
+    made: dict[Any, GemmEpilogueOp] = {}
     gone: set[int] = set()
     nodes = []
     for position, node in enumerate(fn.nodes):
@@ -58,7 +58,7 @@ def _is_matrix_product(fn: Function, node: Node) -> bool:
 def _slot(fn: Function, node: Node, products: dict[int, tuple[int, Node]]) -> int | None:
     """The operand of an elementwise node that is a product of the shape that the node walks, the last made of them."""
     op = node.op
-    if op.variadic or op.like or ABSENT in node.inputs or (isinstance(op, FusedOp) and op.closings):
+    if op.variadic or op.shape_only or ABSENT in node.inputs or (isinstance(op, FusedOp) and op.closings):
         return None
     found = [
         k for k, v in enumerate(node.inputs)
@@ -67,12 +67,12 @@ def _slot(fn: Function, node: Node, products: dict[int, tuple[int, Node]]) -> in
     return max(found, key=lambda k: products[node.inputs[k]][0], default=None)
 
 
-def _pair(product: Node, node: Node, slot: int, made: dict[Any, ProductOp]) -> Node:
+def _pair(product: Node, node: Node, slot: int, made: dict[Any, GemmEpilogueOp]) -> Node:
     assert isinstance(product.op, KernelOp)
     assert isinstance(node.op, ElementwiseOp)
     key = (product.op, node.op, slot, freeze(node.attributes))
     if key not in made:
-        made[key] = product_op(product.op, node.op, slot, node.attributes)
+        made[key] = gemm_epilogue_op(product.op, node.op, slot, node.attributes)
     others = (*node.inputs[:slot], *node.inputs[slot + 1 :])
     inputs, outputs = (*product.inputs, *others), (*node.outputs, *product.outputs)
     return Node(node.name, made[key], inputs, outputs, {}, node.source or product.source)

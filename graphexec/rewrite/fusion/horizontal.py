@@ -12,7 +12,7 @@ from typing import Any
 from graphexec.ir.aliases import Updates
 from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
-from graphexec.ir.fused.horizontal import SHARED, multi_tensor_op
+from graphexec.ir.fused.horizontal import SHARED, horizontal_op
 from graphexec.ir.keys import freeze
 from graphexec.ir.op import ElementwiseOp, ViewOp
 from graphexec.ir.spec import Size
@@ -27,7 +27,7 @@ TOTAL = 8_192
 """Elements of an instruction, at most, which one thread does."""
 
 
-def multi_tensor(fn: Function, keep: Iterable[int] = ()) -> Function:
+def horizontal_fusion(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with such updates as one node."""
     found = [p for p, node in enumerate(fn.nodes) if _is_rule(node)]
     if len(found) < LEAST:
@@ -83,7 +83,7 @@ def _joined(nodes: list[Node]) -> Node:
     shared = [v for v, name in zip(nodes[0].inputs, op.inputs, strict=True) if name == SHARED]
     inputs = (*(v for node in nodes for v in _own(node)), *shared)
     outputs = tuple(v for node in nodes for v in node.outputs)
-    return Node("optimizer.updates", multi_tensor_op(op, len(nodes)), inputs, outputs, nodes[0].attributes, nodes[0].source)
+    return Node("optimizer.updates", horizontal_op(op, len(nodes)), inputs, outputs, nodes[0].attributes, nodes[0].source)
 
 
 class _Movable:

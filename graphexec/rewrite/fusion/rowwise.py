@@ -15,7 +15,7 @@ from typing import Any
 from graphexec.codegen.elementwise import SHORT_ROW
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import ABSENT, Function, Node
-from graphexec.ir.fused.elementwise import RowCall, RowResult, RowsOp, Source, is_dear
+from graphexec.ir.fused.elementwise import RowCall, RowResult, RowwiseOp, Source, is_expensive
 from graphexec.ir.keys import freeze, shape_keys, spec_key
 from graphexec.ir.op import ElementwiseOp, Op, ReductionOp, ViewOp
 from graphexec.ir.spec import Size, TensorSpec, broadcast, is_one
@@ -46,7 +46,7 @@ def fuse_rows(fn: Function, keep: Iterable[int] = ()) -> Function:
 
 def _is_plain(node: Node) -> bool:
     op = node.op
-    return isinstance(op, ElementwiseOp) and not (op.variadic or op.optional or op.like or op.updates)
+    return isinstance(op, ElementwiseOp) and not (op.variadic or op.optional or op.shape_only or op.updates)
 
 
 def _reduces_rows(fn: Function, node: Node, op: ReductionOp) -> bool:
@@ -117,7 +117,7 @@ class _Group:
     def _seen(self, node: Node, out: str) -> str | None:
         """A view that lays one element a row beside its row, or gives or takes the last axis."""
         form = self.forms.get(node.inputs[0])
-        if form not in (COLUMN, FLAT) or not isinstance(node.op, ViewOp) or node.op.waits:
+        if form not in (COLUMN, FLAT) or not isinstance(node.op, ViewOp) or node.op.ordered_after:
             return None
         rows = View.contiguous(self.shape[:-1])
         source = rows.insert(rows.ndim) if form == COLUMN else rows
@@ -194,7 +194,7 @@ def _pays(ops: Sequence[Op], n: int) -> bool:
     """
     if len(ops) < 2:
         return False
-    return isinstance(n, Size) or n > SHORT_ROW or len(ops) > LITTLE or any(is_dear(op.function) for op in ops)
+    return isinstance(n, Size) or n > SHORT_ROW or len(ops) > LITTLE or any(is_expensive(op.function) for op in ops)
 
 
 class _Made:
@@ -202,7 +202,7 @@ class _Made:
 
     __slots__ = ("inputs", "key", "op", "outputs", "views")
 
-    def __init__(self, key: Any, op: RowsOp, inputs: list[int], outputs: list[int], views: list[int]) -> None:
+    def __init__(self, key: Any, op: RowwiseOp, inputs: list[int], outputs: list[int], views: list[int]) -> None:
         self.key, self.op, self.inputs, self.outputs, self.views = key, op, inputs, outputs, views
 
 
@@ -213,7 +213,7 @@ class _Fusion:
         for position, node in enumerate(fn.nodes):
             for value in node.inputs:
                 self.consumers.setdefault(value, []).append(position)
-        self.ops: dict[Any, RowsOp] = {}
+        self.ops: dict[Any, RowwiseOp] = {}
 
     def build(self, part: Part) -> _Made | None:
         """The node for a part; none where it has no reduction, or is cut so that it makes no sense alone."""
@@ -273,7 +273,7 @@ class _Fusion:
         flat = frozenset(k for (_, is_flat), k in slots.items() if is_flat)
         key = (tuple((c.op, freeze(c.attributes), c.arguments) for c in calls), len(slots), flat, results)
         if key not in self.ops:
-            self.ops[key] = RowsOp(
+            self.ops[key] = RowwiseOp(
                 name="rows", function=_no_function, inputs=tuple(f"x{k}" for k in range(len(slots))),
                 outputs=tuple(f"out{k}" for k in range(len(results))), kinds="fib", calls=tuple(calls), results=results, flat=flat,
                 differentiable=False, doc=" ".join(c.op.name for c in calls),

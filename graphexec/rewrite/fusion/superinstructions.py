@@ -42,7 +42,7 @@ FAR = 100
 """Nodes beyond which a node does not move to its reader: its operands would keep their memory for too long."""
 
 
-def pairs(fn: Function, keep: Iterable[int] = ()) -> Function:
+def superinstructions(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with frequent pairs of small elementwise nodes as one node each."""
     kinds = _Kinds(fn, are_small(fn))
     if len(kinds.of) - kinds.of.count(-1) < MANY:
@@ -310,7 +310,7 @@ def _overwritten(fn: Function) -> dict[int, list[tuple[int, bool]]]:
 
 
 def _can_be_merged(op: Op) -> bool:
-    return not (op.variadic or op.optional or op.like or (isinstance(op, FusedOp) and op.closings))
+    return not (op.variadic or op.optional or op.shape_only or (isinstance(op, FusedOp) and op.closings))
 
 
 def _pattern(node: Node) -> _Pattern:

@@ -11,7 +11,7 @@ from graphexec.ir.registry import registry
 from graphexec.ir.spec import TensorSpec
 
 
-def pairwise(fn: Function) -> Function:
+def expand_add_n(fn: Function) -> Function:
     """The order without `add_n` nodes."""
     if not fn.has("add_n"):
         return fn

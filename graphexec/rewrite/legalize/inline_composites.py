@@ -8,7 +8,7 @@ from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.op import CompositeOp
 
 
-def expand(fn: Function) -> Function:
+def inline_composites(fn: Function) -> Function:
     """The order without composite nodes. The last node of an expansion takes the composite's name."""
     if not any(isinstance(op, CompositeOp) for op in fn.ops):
         return fn
@@ -21,7 +21,7 @@ def expand(fn: Function) -> Function:
         else:
             builder.nodes.append(Node(node.name, node.op, inputs, node.outputs, node.attributes, node.source))
     outputs = {name: renamed.get(v, v) for name, v in fn.outputs.items()}
-    return expand(builder.build(fn, outputs=outputs))
+    return inline_composites(builder.build(fn, outputs=outputs))
 
 
 def _expand_node(builder: FunctionBuilder, node: Node, inputs: tuple[int, ...], renamed: dict[int, int]) -> None:

@@ -7,7 +7,7 @@ from graphexec.ir.function import Function, Node
 from graphexec.ir.op import KernelOp
 
 
-def last_axis(fn: Function) -> Function:
+def move_axis_last(fn: Function) -> Function:
     """The order in which every such node has axis -1, between two transpositions, which cost nothing or a copy."""
     kernels = {op for op in fn.ops if isinstance(op, KernelOp) and op.core is not None}
     if not any(_off_axis(fn, node) for node in fn.nodes if node.op in kernels):

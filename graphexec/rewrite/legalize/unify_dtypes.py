@@ -11,7 +11,7 @@ from graphexec.ir.op import KernelOp, ReductionOp
 from graphexec.ir.registry import registry
 
 
-def same_types(fn: Function) -> Function:
+def unify_dtypes(fn: Function) -> Function:
     """The order with `cast` nodes before kernels whose operands differ."""
     kernels = {op for op in fn.ops if isinstance(op, (KernelOp, ReductionOp))}
     if not any(_mixed(fn, node) for node in fn.nodes if node.op in kernels):
@@ -35,7 +35,9 @@ def _free(node: Node) -> list[int]:
     op = node.op
     names = [op.inputs[0 if op.variadic else slot] for slot in range(len(node.inputs))]
     return [
-        s for s, (n, v) in enumerate(zip(names, node.inputs, strict=True)) if v != ABSENT and n not in op.types and n not in op.like
+        s
+        for s, (n, v) in enumerate(zip(names, node.inputs, strict=True))
+        if v != ABSENT and n not in op.types and n not in op.shape_only
     ]
 
 

@@ -20,7 +20,7 @@ WINDOW = 100
 """Nodes by which one may move ahead."""
 
 
-def alike(fn: Function, keep: Iterable[int] = ()) -> Function:
+def cluster_kernels(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with runs of small nodes of one kind: one op with its attributes."""
     kinds = [_kind(node) if small else None for node, small in zip(fn.nodes, are_small(fn), strict=True)]
     if len(kinds) - kinds.count(None) < MANY:  # fewer are remembered in any order

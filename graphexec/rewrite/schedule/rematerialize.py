@@ -19,16 +19,16 @@ from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.op import ShapeOp, ViewOp
 from graphexec.ir.registry import registry
 from graphexec.rewrite.schedule.checkpoint_segments import Forward, Request, fixed, kept
-from graphexec.rewrite.simplify.dce import prune
+from graphexec.rewrite.simplify.dce import dce
 
 
-def recompute(fn: Function, nodes: Iterable[Node], request: Request, keep: Sequence[int]) -> Function:
+def rematerialize(fn: Function, nodes: Iterable[Node], request: Request, keep: Sequence[int]) -> Function:
     """A differentiated order in which its forward pass, ``nodes``, is computed again segment by segment.
 
     Values in ``keep`` can be read after a run, and stay. Costs time in proportion to the number of nodes.
     """
     own = set(map(id, nodes))
-    fn = prune(fn, keep)
+    fn = dce(fn, keep)
     forward = Forward(fn, sum(id(node) in own for node in fn.nodes))
     cuts = forward.cuts(request)
     return _Recompute(forward, cuts, keep).run() if cuts else fn
@@ -114,7 +114,7 @@ class _Recompute:
                 self._repeat(self.forward.nodes[position], token)
 
     def _repeat(self, node: Node, token: int) -> None:
-        like = {slot for slot, name in enumerate(node.op.inputs) if name in node.op.like}
+        like = {slot for slot, name in enumerate(node.op.inputs) if name in node.op.shape_only}
         read = [slot for slot, v in enumerate(node.inputs) if v != ABSENT and slot not in like]
         inputs = list(node.inputs)
         for slot in read:
@@ -133,5 +133,5 @@ class _Recompute:
     def _after(self, value: int, token: int) -> int:
         if value not in self.waiting:
             name = f"{self.builder.names[value]}.after"
-            self.waiting[value] = self.builder.add(registry.get("after"), (value, token), {}, name).outputs[0]
+            self.waiting[value] = self.builder.add(registry.get("control_dependency"), (value, token), {}, name).outputs[0]
         return self.waiting[value]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import ABSENT, Function, Node
-from graphexec.ir.fused.elementwise import is_dear
+from graphexec.ir.fused.elementwise import is_expensive
 from graphexec.ir.op import ElementwiseOp, ViewOp
 from graphexec.ir.registry import registry
 
@@ -22,7 +22,7 @@ MOST_NODES = 4
 """Nodes that may be done again for one value."""
 
 
-def recompute_cheap(fn: Function, keep: Iterable[int] = ()) -> Function:
+def rematerialize_cheap(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order in which such an operand ends with its first product, and stands once more before the second."""
     lives = _Lives(fn, {*fn.kept, *keep})
     wanted = {p: found for p, node in enumerate(fn.nodes) if node.op.name == "matmul" and (found := lives.again(p, node))}
@@ -38,7 +38,7 @@ def recompute_cheap(fn: Function, keep: Iterable[int] = ()) -> Function:
 
 def _with_operand(builder: FunctionBuilder, reader: Node, slot: int, path: list[Node], nodes: list[Node]) -> Node:
     """The product with an operand made by ``nodes``, and by the views of ``path``, after its other operand is there."""
-    token, after = reader.inputs[1 - slot], registry.get("after")
+    token, after = reader.inputs[1 - slot], registry.get("control_dependency")
     renamed: dict[int, int] = {}
     for node in [*nodes, *path]:
         builder.source = node.source
@@ -98,7 +98,7 @@ class _Lives:
         if value not in self.maker:  # a leaf is there
             return None
         node = self.fn.nodes[self.maker[value]]
-        if not isinstance(node.op, ElementwiseOp) or node.op.updates or is_dear(node.op.function) or ABSENT in node.inputs:
+        if not isinstance(node.op, ElementwiseOp) or node.op.updates or is_expensive(node.op.function) or ABSENT in node.inputs:
             return None
         nodes = {self.maker[value]}
         for v in node.inputs:

@@ -30,7 +30,7 @@ NEUTRAL = {"multiply": (1.0, (0, 1)), "divide": (1.0, (1,)), "add": (-0.0, (0, 1
 """Ops that give one operand as it is where the other is this number everywhere, and the slots that this may be."""
 
 
-def fold(fn: Function, keep: Iterable[int] = ()) -> Function:
+def constant_folding(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with results of constants as constants, and without nodes that give an operand unchanged."""
     return _Fold(fn, keep).run()
 
@@ -98,7 +98,7 @@ class _Fold:
         x, out = node.inputs[0], node.outputs[0]
         if x in self.numbers:
             self.numbers[out] = self.numbers[x]
-        if node.op.waits:  # type: ignore[attr-defined]
+        if node.op.ordered_after:  # type: ignore[attr-defined]
             return None
         base, view = self.seen.get(x, (x, None))
         specs = self._specs(node)

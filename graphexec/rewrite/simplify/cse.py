@@ -21,7 +21,7 @@ COMMUTATIVE = ("add", "multiply")
 """Ops that give the same for operands the other way round; only which NaN a NaN is may differ."""
 
 
-def merge(fn: Function, keep: Iterable[int] = ()) -> Function:
+def cse(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order without nodes, and small constants, that repeat earlier ones; those in ``keep`` stay."""
     updates, kept = Updates(fn), set(keep)
     first: dict[Any, tuple[int, ...]] = {}

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from graphexec.ir.function import Function
 
 
-def prune(fn: Function, keep: Iterable[int] = ()) -> Function:
+def dce(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with only what its outputs, gradients and deltas, ``keep`` and the updates of leaves need."""
     needed = {*fn.kept, *keep}
     kept = []

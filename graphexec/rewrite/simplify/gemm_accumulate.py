@@ -25,7 +25,7 @@ def readers_of(fn: Function, keep: Iterable[int]) -> list[int]:
     return count
 
 
-def slices_to_concat(fn: Function) -> Function:
+def concat_of_slices(fn: Function) -> Function:
     """The order with sums of slices that tile a value as concatenations."""
     if not fn.has("unslice"):
         return fn
@@ -50,7 +50,7 @@ def slices_to_concat(fn: Function) -> Function:
     return fn.with_nodes([rewritten(node) for node in fn.nodes])
 
 
-def accumulate(fn: Function, keep: Iterable[int] = ()) -> Function:
+def gemm_accumulate(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with `matmul_add` where a sum's second term is a product that only the sum reads."""
     if not fn.has("matmul"):
         return fn

@@ -16,9 +16,9 @@ from graphexec.ir.op import ReductionOp, ViewOp
 from graphexec.ir.spec import TensorSpec
 
 
-def early_likes(fn: Function) -> Function:
+def hoist_shape_operands(fn: Function) -> Function:
     """The order with each such operand replaced by the first value of the same shape, and dtype where that may count."""
-    if not any(op.like for op in fn.ops):
+    if not any(op.shape_only for op in fn.ops):
         return fn
     specs = fn.specs
     earliest: dict[Any, int] = {}
@@ -34,10 +34,10 @@ def early_likes(fn: Function) -> Function:
         note(leaf.value_id)
     nodes = []
     for node in fn.nodes:
-        if node.op.like and not node.op.variadic and not (isinstance(node.op, ViewOp) and node.op.waits):
+        if node.op.shape_only and not node.op.variadic and not (isinstance(node.op, ViewOp) and node.op.ordered_after):
             which = 0 if isinstance(node.op, (ViewOp, ReductionOp)) else 1
             inputs = tuple(
-                earliest[_keys(specs[v])[which]] if v != ABSENT and p in node.op.like else v
+                earliest[_keys(specs[v])[which]] if v != ABSENT and p in node.op.shape_only else v
                 for p, v in zip(node.op.inputs, node.inputs, strict=False)
             )
             node = node.with_inputs(inputs)

@@ -10,7 +10,7 @@ from graphexec.ir.registry import registry
 from graphexec.ir.spec import is_one
 
 
-def outer_products(fn: Function) -> Function:
+def rank1_matmul(fn: Function) -> Function:
     """The order with such products as `multiply` nodes."""
     if not fn.has("matmul"):
         return fn

@@ -14,7 +14,7 @@ from graphexec.ir.registry import registry
 from graphexec.rewrite.simplify.gemm_accumulate import readers_of
 
 
-def turned_products(fn: Function, keep: Iterable[int] = ()) -> Function:
+def transpose_folding(fn: Function, keep: Iterable[int] = ()) -> Function:
     """The order with such products computed the other way round, where nothing else reads them."""
     if not fn.has("matmul"):
         return fn

@@ -2,6 +2,6 @@ import numpy as np
 from graphexec.plugin import composite, elementwise, kernel, ops, reduction, shape_value, view
 
 
-@kernel("(n)->()", shared=True, reference=np.sum)
+@kernel("(n)->()", parallel=True, reference=np.sum)
 def broken(x, out):
     pass

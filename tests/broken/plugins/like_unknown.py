@@ -2,6 +2,6 @@ import numpy as np
 from graphexec.plugin import composite, elementwise, kernel, ops, reduction, shape_value, view
 
 
-@view(like=('z',))
+@view(shape_only=('z',))
 def broken(x):
     return x

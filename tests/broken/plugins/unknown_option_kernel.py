@@ -2,6 +2,6 @@ import numpy as np
 from graphexec.plugin import composite, elementwise, kernel, ops, reduction, shape_value, view
 
 
-@kernel("(n)->()", reference=np.sum, parallel=True)
+@kernel("(n)->()", reference=np.sum, vectorize=True)
 def broken(x, out):
     out[()] = x.sum()

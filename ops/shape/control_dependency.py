@@ -11,11 +11,11 @@ memory of token is free meanwhile. What reads out waits for token, wherever the 
 from graphexec.plugin import view
 
 
-@view(reference=lambda x, token: x, domain=(-4.0, 4.0), like=("token",), waits=True)
-def after(x, token):
+@view(reference=lambda x, token: x, domain=(-4.0, 4.0), shape_only=("token",), ordered_after=True)
+def control_dependency(x, token):
     return x
 
 
-@after.gradient
+@control_dependency.gradient
 def _(d_out):
     return d_out
