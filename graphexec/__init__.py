@@ -9,6 +9,7 @@ from os import PathLike
 from typing import Any
 
 from graphexec.autodiff.reverse import differentiate
+from graphexec.eager import install as _install_eager_mode
 from graphexec.errors import (
     CycleError,
     DataError,
@@ -25,13 +26,9 @@ from graphexec.errors import (
 )
 from graphexec.executable import Executable, compile  # noqa: A004
 from graphexec.graph.graph import Graph, Value
-from graphexec.interpret import evaluate_composite as _evaluate_composite
-from graphexec.ir.builder import trace_composite as _trace_composite
-from graphexec.ir.op import EAGER_HOOKS as _HOST
+from graphexec.ir.namespace import ops
 from graphexec.ir.registry import registry as _registry
 from graphexec.optim.optimizers import SGD, Adam, AdamW, Optimizer
-from graphexec.pipeline import compute as _compute
-from graphexec.plugin import ops
 
 __version__ = "0.1.0"
 
@@ -45,8 +42,8 @@ load_plugin = _registry.load_file
 
 
 def load(path: str | PathLike[str]) -> Graph:
-    """Reads a graph file, .yaml, .yml or .json; see `graphexec.graph.file.load`."""
-    from graphexec.graph.file import load  # YAML is imported by those who read it
+    """Reads a graph file, .yaml, .yml or .json; see `graphexec.graph.file.read.load`."""
+    from graphexec.graph.file.read import load  # YAML is imported by those who read it
 
     return load(path)
 
@@ -58,7 +55,4 @@ def check_gradient(graph_or_op: Any, *arguments: Any, **options: Any) -> Any:
     return check_gradient(graph_or_op, *arguments, **options)
 
 
-ops.connect(_registry.get, _registry.names)
-_HOST.compute = _compute
-_HOST.infer_composite = _trace_composite
-_HOST.evaluate_composite = _evaluate_composite
+_install_eager_mode()

@@ -19,11 +19,12 @@ import numpy as np
 
 from graphexec.autodiff.scalar import derive_backward
 from graphexec.errors import DataError, DifferentiationError, GraphExecError, ShapeError, did_you_mean
-from graphexec.graph.graph import Graph, _number_dtype
+from graphexec.graph.graph import Graph
 from graphexec.ir.builder import call_composite
 from graphexec.ir.function import ABSENT, Function, Leaf, Node
 from graphexec.ir.infer import infer
-from graphexec.ir.op import Attributes, CompositeOp, ElementwiseOp, Op, array_spec
+from graphexec.ir.op import Attributes, Op, array_spec
+from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp
 from graphexec.ir.operators import Arithmetic
 from graphexec.ir.spec import DTYPES, Size, Sizes, TensorSpec, shape_text
 from graphexec.rewrite.legalize.inline_composites import inline_composites
@@ -52,8 +53,7 @@ class Plain(Arithmetic):
             if operand is None or isinstance(operand, Plain):
                 arrays.append(None if operand is None else operand.array)
             else:
-                fixed = op.types.get(op.input_name(slot).partition("[")[0])
-                dtype = fixed or _number_dtype(operand, dtypes)
+                dtype = op.literal_dtype(slot, operand, dtypes)
                 arrays.append(np.asarray(operand, dtype=dtype or ("float32" if isinstance(operand, float) else None)))
         results = tuple(Plain(a) for a in evaluate(op, arrays, attributes))
         return results if len(results) > 1 else results[0]

@@ -68,8 +68,8 @@ def execute():
 
     from helpers import poison
 
-    from graphexec.executable import Runner
     from graphexec.lower.program import aligned_array, lower
+    from graphexec.runtime.runner import Runner
 
     def run(fn, arrays, threads=1, reuse=True):
         buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in fn.leaves if leaf.kind != "constant"}

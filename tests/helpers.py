@@ -9,7 +9,6 @@ import numpy as np
 
 import graphexec as gx
 from graphexec.autodiff.reverse import differentiate_function
-from graphexec.executable import Runner
 from graphexec.ir.function import Function, Leaf, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.registry import registry
@@ -17,6 +16,7 @@ from graphexec.ir.spec import DTYPES
 from graphexec.lower.program import aligned_array, lower
 from graphexec.rewrite import optimize
 from graphexec.rewrite.legalize.inline_composites import inline_composites
+from graphexec.runtime.runner import Runner
 
 TOLERANCES = {  # dtype: (relative, absolute against values of the order of 1)
     "float32": (2e-5, 4e-6),  # references round in float32 as well, and sums differ in their order

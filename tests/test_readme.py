@@ -11,7 +11,7 @@ import pytest
 from graphexec.cli.commands import cli
 from graphexec.errors import GraphExecError
 from graphexec.gradcheck import check_gradient
-from graphexec.graph.file import loads
+from graphexec.graph.file.read import loads
 from graphexec.ir.registry import registry
 
 ROOT = Path(__file__).parents[1]

@@ -19,7 +19,8 @@ from graphexec.graph.graph import Graph
 from graphexec.ir.builder import FunctionBuilder, Traced
 from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.infer import infer
-from graphexec.ir.op import ElementwiseOp, Op
+from graphexec.ir.op import Op
+from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES, Sizes
 from graphexec.rewrite.legalize.inline_composites import inline_composites
@@ -40,7 +41,7 @@ def differentiate(graph: Graph, of: str, wrt: Iterable[str] | None = None) -> Gr
     names = [leaf.name for leaf in fn.of_kind("parameter") if leaf.trainable] if wrt is None else list(wrt)
     result = differentiate_function(fn, index, [fn.value_id(name) for name in names])
     outputs = {of: result.value_id(of)} | {result.names[v]: v for v in result.gradients.values()}
-    return to_graph(result.with_nodes(result.nodes, outputs=outputs))
+    return Graph.from_function(result.with_nodes(result.nodes, outputs=outputs))
 
 
 def differentiate_function(fn: Function, of: int, wrt: Sequence[int]) -> Function:
@@ -271,30 +272,3 @@ def _depends_on(fn: Function, wrt: Sequence[int]) -> set[int]:
         if not active.isdisjoint(node.reads):
             active.update([v for v in node.outputs if DTYPES[fn.specs[v].dtype] == "f"])
     return active
-
-
-def to_graph(fn: Function) -> Graph:
-    """An order as a graph again."""
-    graph = Graph(fn.name)
-    place: dict[int, tuple[str, int]] = {}
-    for leaf in fn.leaves:
-        place[leaf.value_id] = (leaf.name, 0)
-        extra: dict[str, Any] = {} if leaf.value is None else {"value": leaf.value}
-        if leaf.init is not None:
-            extra["init"] = leaf.init
-        if not leaf.trainable:
-            extra["trainable"] = False
-        graph.dag.add_node(leaf.name, op=leaf.kind, shape=leaf.shape, dtype=leaf.dtype, **extra)
-    for node in fn.nodes:
-        for k, v in enumerate(node.outputs):
-            place[v] = (node.name, k)
-        operands = [None if v == ABSENT else place[v] for v in node.inputs]
-        extra = {"source": node.source} if node.source else {}
-        graph.add_node(node.name, node.op.name, operands, node.attributes, **extra)
-    graph.dag.graph["outputs"] = list(fn.outputs)
-    for key in ("gradients", "deltas"):
-        named = getattr(fn, key)
-        if named:
-            graph.dag.graph[key] = {name: fn.names[v] for name, v in named.items()}
-    return graph
-

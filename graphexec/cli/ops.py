@@ -12,7 +12,8 @@ import numpy as np
 from graphexec.cli import format as out
 from graphexec.cli.session import Result, Settings, load_plugins
 from graphexec.errors import DifferentiationError, GradientMismatch, GraphExecError, OpError, PluginError
-from graphexec.ir.op import REQUIRED, CompositeOp, ElementwiseOp, KernelOp, Op
+from graphexec.ir.op import REQUIRED, Op
+from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp, KernelOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES
 
@@ -141,10 +142,10 @@ def _check_op(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] | Non
 
 def _check_values(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] | None, dtype: str, seed: int) -> list[Row]:
     """Native and un-jitted results against the reference."""
+    from graphexec.eager import compute
     from graphexec.gradcheck import draw_operands
     from graphexec.interpret import evaluate
     from graphexec.ir.op import array_spec
-    from graphexec.pipeline import compute
 
     integer = "int32" if dtype == "float32" else "int64"
     drawn = dtype if "f" in op.kinds else integer if "i" in op.kinds else "bool"

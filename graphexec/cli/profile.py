@@ -15,8 +15,8 @@ from graphexec.profile.roofline import Machine, machine
 from graphexec.profile.timer import instruction_times, run_times
 
 if TYPE_CHECKING:
-    from graphexec.executable import Runner
     from graphexec.lower.program import Instruction
+    from graphexec.runtime.runner import Runner
 
 FIGURES = ("time", "share", "GFLOP/s", "GB/s", "of limit")
 
@@ -82,7 +82,7 @@ def bound_runner(session: Session, kind: str, sizes: Mapping[str, int], specs: S
     """A program with its inputs in place, that has run once."""
     session.sizes(sizes, 1)
     inputs = session.some_inputs(session.train.get("batch_size"), sizes, specs)
-    runner = session.compile_kind(kind)._bound(kind, inputs)
+    runner = session.compile_kind(kind).compiled.bound(kind, inputs)
     runner.run()
     return runner
 

@@ -216,7 +216,7 @@ def show(path: str, settings: Settings, program: bool, kind: str | None, sizes: 
     kind = session.kind(kind)
     exe = session.compile_kind(kind)
     bound = session.sizes(sizes, session.train.get("batch_size", 1))
-    lowered = exe._runner(kind, tuple(bound.items())).program
+    lowered = exe.compiled.runner(kind, tuple(bound.items())).program
     head = f"{kind} of {session.graph.name}" + (f" with {', '.join(f'{n}={v}' for n, v in bound.items())}" if bound else "")
     return Result(
         f"{head}\n\n{lowered.listing()}", {"kind": kind, "sizes": bound, "listing": lowered.listing().splitlines()}, session.notes

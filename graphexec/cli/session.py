@@ -61,7 +61,7 @@ class Session:
     """A graph file that is open: its graph, its train section, and arrays for its inputs."""
 
     def __init__(self, path: str, settings: Settings) -> None:
-        from graphexec.graph.file import load
+        from graphexec.graph.file.read import load
         from graphexec.rewrite import skipped
 
         skipped(**settings.passes)  # finds a wrong name before any work

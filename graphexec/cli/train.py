@@ -48,7 +48,7 @@ def train(
     path: str, settings: Settings, options: Options, say: Callable[[str], None], note: Callable[[str], None], bar: bool
 ) -> Result:
     """Trains as the train section says. ``say`` prints lines while it goes on, ``note`` to standard error."""
-    from graphexec.graph.file import metric_values
+    from graphexec.graph.file.train_section import metric_values
 
     check_target(options.output, [".safetensors"])
     session = Session(path, settings)
@@ -122,7 +122,7 @@ def _start(exe: Executable, options: Options, note: Callable[[str], None]) -> li
             source=options.checkpoint,
             todo="Go on from it with --resume, or give another folder.",
         )
-    epoch, history = load_checkpoint(options.checkpoint, exe)
+    epoch, history = load_checkpoint(options.checkpoint, exe.compiled)
     note(f"going on after epoch {epoch} of {options.checkpoint}")
     return history
 
@@ -159,7 +159,7 @@ class Reporter:
         """Writes what is not yet written."""
         if self.pending is not None and self.checkpoint is not None:
             epoch, arrays = self.pending
-            save_checkpoint(self.checkpoint, self.exe, epoch, self.history[:epoch], arrays)
+            save_checkpoint(self.checkpoint, self.exe.compiled, epoch, self.history[:epoch], arrays)
             self.pending, self.saved, self.kept = None, time.monotonic(), epoch
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from graphexec.codegen.elementwise import (
-    BLOCK,
+from graphexec.abi import BLOCK
+from graphexec.codegen.elementwise import (  # fmt: skip
     LLVM_TYPES,
     SAME,
     Body,
@@ -24,7 +24,7 @@ from graphexec.codegen.elementwise import (
     _Scalars,
     _share,
     words_of,
-)  # fmt: skip
+)
 from graphexec.codegen.loop_distribution import LEAST, Instruction, Stage, Straight, plan_stages
 
 SPAN = 128

@@ -15,25 +15,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from graphexec.abi import BLOCK, CHUNK
+from graphexec.ir.fused.scalar import ScalarRef
+
 LLVM_TYPES = {"float32": "float", "float64": "double", "int32": "i32", "int64": "i64", "bool": "i8"}
 ITEM = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "bool": 1}
 
 UNIT, SAME, STRIDED = "u", "s", "g"
 """How an operand moves along the innermost axis: by one element, not at all, or by a stride of its own."""
 
-BLOCK = 64
-"""Lanes of a reduction: elements that are combined side by side, and cuts between threads are multiples of it."""
-
 BLOCK_VECTORS = 8
 """Vectors at a time in a loop over BLOCK elements: nothing is left over, and more chains of operations hide their latency."""
-
-CHUNK = 16_384
-"""Elements of a full reduction that one partial result stands for; fixed, so that any number of threads gives the same bits."""
-
-
-SHORT_ROW = 32
-"""Elements of a row up to which a reduction along it works on many rows side by side, where the size is declared."""
-
 
 class Operand(NamedTuple):
     """An array that an elementwise loop reads or writes."""
@@ -43,19 +35,11 @@ class Operand(NamedTuple):
     """UNIT, SAME or STRIDED."""
 
 
-class Ref(NamedTuple):
-    """Where a scalar comes from: a loaded operand ("load", i), a result ("step", i, output), an attribute ("word", i)."""
-
-    kind: str
-    index: int  # type: ignore[assignment]  # the name of a method of tuples that nobody calls
-    output: int = 0
-
-
 class Step(NamedTuple):
     """A call of a scalar function inside the loop."""
 
     symbol: str
-    arguments: tuple[Ref, ...]
+    arguments: tuple[ScalarRef, ...]
     types: tuple[str, ...]
     """Element types that the function takes."""
     results: tuple[str, ...]
@@ -67,7 +51,7 @@ class Body(NamedTuple):
 
     loads: tuple[Operand, ...]
     steps: tuple[Step, ...]
-    stores: tuple[tuple[Operand, Ref], ...]
+    stores: tuple[tuple[Operand, ScalarRef], ...]
     words: tuple[str, ...]
     """Element types of the attributes in the record."""
 
@@ -191,10 +175,10 @@ class _Scalars:
         lines.put("store i32 0, ptr %status")
         self.slots = [lines.let(f"alloca {_struct(s.results)}", "slot") for s in body.steps]
 
-    def value(self, ref: Ref, loaded: Sequence[str], results: Sequence[Sequence[str]], dtype: str) -> str:
-        if ref.kind == "load":
+    def value(self, ref: ScalarRef, loaded: Sequence[str], results: Sequence[Sequence[str]], dtype: str) -> str:
+        if ref.kind == "operand":
             return self.lines.convert(loaded[ref.index], self.body.loads[ref.index].dtype, dtype)
-        if ref.kind == "word":
+        if ref.kind == "attribute":
             return self.lines.convert(self.words[ref.index], "float64" if self.body.words[ref.index][0] == "f" else "int64", dtype)
         return self.lines.convert(results[ref.index][ref.output], self.body.steps[ref.index].results[ref.output], dtype)
 
@@ -296,7 +280,7 @@ class Closing(NamedTuple):
 
     combine: Step
     """``(accumulated, x) -> accumulated``."""
-    value: Ref
+    value: ScalarRef
     dtype: str
     identity: str
     """The neutral element, as IR text."""

@@ -16,14 +16,16 @@ from typing import Any, NamedTuple
 
 from graphexec.codegen import distributed_loops, elementwise, horizontal, linker, rowwise
 from graphexec.codegen.distributed_loops import Staged
-from graphexec.codegen.elementwise import Array, Body, Closing, Operand, Reduction, Ref, Step
+from graphexec.codegen.elementwise import Array, Body, Closing, Operand, Reduction, Step
 from graphexec.codegen.loop_distribution import LEAST
 from graphexec.codegen.rowwise import Form, RowStep, RowwiseBody
 from graphexec.codegen.specialize import specialize
 from graphexec.codegen.straight_line import straighten
 from graphexec.errors import GraphExecError, PluginError
 from graphexec.ir.fused.row_schedule import RowSchedule
-from graphexec.ir.op import REQUIRED, KernelOp, Op, ReductionOp
+from graphexec.ir.fused.scalar import BodyCall, ScalarRef
+from graphexec.ir.op import REQUIRED, Op
+from graphexec.ir.op_kinds import KernelOp, ReductionOp
 from graphexec.ir.spec import DTYPES
 from graphexec.llvm import cache, fingerprint, toolchain
 
@@ -33,19 +35,6 @@ class Kernel(NamedTuple):
 
     name: str
     address: int
-
-
-class Call(NamedTuple):
-    """A scalar function applied to an element: an op, what its attributes are, and where its operands come from."""
-
-    op: Op
-    constants: tuple[tuple[str, Any], ...]
-    dtype: str
-    """The element type in which it works."""
-    arguments: tuple[Ref, ...]
-    """Operands, then the attributes that are numbers."""
-    words: tuple[str, ...] = ()
-    """Element types of those attributes."""
 
 
 _LOCK = threading.RLock()
@@ -102,17 +91,17 @@ class Close(NamedTuple):
     """A reduction of everything that an elementwise loop makes at ``value``."""
 
     op: ReductionOp
-    value: Ref
+    value: ScalarRef
     dtype: str
 
 
 def elementwise_kernel(
-    calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...], ndim: int,
-    closes: tuple[Close, ...] = (), vectors: int = elementwise.VECTORS, few: int = 0,
+    calls: tuple[BodyCall, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, ScalarRef], ...], words: tuple[str, ...],
+    ndim: int, closes: tuple[Close, ...] = (), vectors: int = elementwise.VECTORS, few: int = 0,
 ) -> Kernel:  # fmt: skip
     """A loop nest of ``ndim`` axes that does ``calls`` to every element, ``vectors`` at a time; see `codegen.elementwise_ir`."""
     parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes), vectors, few)
-    combines = [Call(c.op, (), c.dtype, ()) for c in closes]
+    combines = [BodyCall(c.op, {}, (), c.dtype) for c in closes]
 
     def make(name: str) -> list[str]:
         steps = tuple(_step(c) for c in calls)
@@ -139,7 +128,7 @@ def _staged(body: Body, closings: Sequence[Closing], texts: Sequence[str]) -> St
 
 
 def horizontal_kernel(
-    calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref], ...], words: tuple[str, ...]
+    calls: tuple[BodyCall, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, ScalarRef], ...], words: tuple[str, ...]
 ) -> Kernel:
     """``calls`` on every element of several arrays; see `horizontal.multi_tensor_ir`."""
 
@@ -151,11 +140,11 @@ def horizontal_kernel(
 
 
 def reduction_kernel(
-    op: ReductionOp, calls: tuple[Call, ...], loads: tuple[Operand, ...], value: Ref, words: tuple[str, ...], out: Operand,
-    dtype: str, kept: int, reduced: int, along: bool, row: int = 0,
+    op: ReductionOp, calls: tuple[BodyCall, ...], loads: tuple[Operand, ...], value: ScalarRef, words: tuple[str, ...],
+    out: Operand, dtype: str, kept: int, reduced: int, along: bool, row: int = 0,
 ) -> Kernel:  # fmt: skip
     """A reduction over what ``calls`` make of an element, ``value``; see `codegen.reduction_ir`."""
-    combine = Call(op, (), dtype, ())
+    combine = BodyCall(op, {}, (), dtype)
     parts = ("reduction", calls, loads, value, words, out, dtype, kept, reduced, along, op.identity, row)
 
     def make(name: str) -> list[str]:
@@ -169,8 +158,8 @@ def reduction_kernel(
 
 
 def rowwise_kernel(
-    calls: tuple[Call, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, Ref, bool], ...], words: tuple[str, ...],
-    plan: RowSchedule, ndim: int, form: Form,
+    calls: tuple[BodyCall, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, ScalarRef, bool], ...],
+    words: tuple[str, ...], plan: RowSchedule, ndim: int, form: Form,
 ) -> Kernel:  # fmt: skip
     """A loop nest over rows that does ``calls`` in the phases of a plan; see `rowwise.rows_ir`."""
     identities = tuple(c.op.identity if isinstance(c.op, ReductionOp) else None for c in calls)
@@ -184,7 +173,7 @@ def rowwise_kernel(
     return _kernel("rows", parts, calls, make)
 
 
-def _row_step(call: Call) -> RowStep:
+def _row_step(call: BodyCall) -> RowStep:
     if not isinstance(call.op, ReductionOp):
         return RowStep(_step(call))
     return RowStep(_step(call), call.dtype, _constant(call.op.identity_of(call.dtype), call.dtype))
@@ -196,15 +185,17 @@ def array_kernel(
 ) -> Kernel:  # fmt: skip
     """An array kernel in loops over ``batch`` leading axes."""
     parts = ("array", constants, dtype, arrays, strided, words, lengths, batch, op.scratch, op.parallel)
-    call = Call(op, constants, dtype, ())
+    call = BodyCall(op, dict(constants), (), dtype)
 
     def make(name: str) -> list[str]:
         symbol = toolchain.symbol_name(
             op.name, "body", fingerprint.environment(), fingerprint.of_function(op.function), repr(parts)
         )
-        text, results = _compiled(
-            op, symbol, lambda frontend: _array_types(op, frontend, arrays, strided, words, lengths), constants, dtype, scalar=False
-        )
+
+        def types(frontend: Any) -> list[Any]:
+            return _array_types(op, frontend, arrays, strided, words, lengths)
+
+        text, results = _compiled(op, symbol, types, call.attributes, dtype, scalar=False)
         returns = results[0] if results else None
         loops = elementwise.array_kernel_ir(
             name, symbol, arrays, words, batch, scratch=op.scratch, shared=op.parallel, returns=returns
@@ -214,7 +205,7 @@ def array_kernel(
     return _kernel(op.name, parts, (call,), make)
 
 
-def _kernel(label: str, parts: tuple[Any, ...], calls: Sequence[Call], make: Callable[[str], list[str]]) -> Kernel:
+def _kernel(label: str, parts: tuple[Any, ...], calls: Sequence[BodyCall], make: Callable[[str], list[str]]) -> Kernel:
     text = repr(_plain(parts))  # tells 0.0 from -0.0 and 1 from True, which are equal as keys
     key = (text, tuple(_function_key(c.op) for c in calls))
     found = _kernels.get(key)
@@ -250,21 +241,21 @@ def _texts(steps: Sequence[Step]) -> list[str]:
     return [_scalars[s][0] for s in dict.fromkeys(step.symbol for step in steps)]
 
 
-def _step(call: Call) -> Step:
+def _step(call: BodyCall) -> Step:
     """The scalar function of a call, compiled or read from the disk."""
     op, types = call.op, scalar_types(call)
     symbol = toolchain.symbol_name(
-        op.name, "scalar", fingerprint.environment(), _function_key(op), repr((call.constants, call.dtype, types))
+        op.name, "scalar", fingerprint.environment(), _function_key(op), repr((call.attributes, call.dtype, types))
     )  # fmt: skip
 
     def arguments(frontend: Any) -> list[Any]:
         return _scalar_arguments(op, frontend, types, len(call.words))
 
-    _, results = _compiled(op, symbol, arguments, call.constants, call.dtype, scalar=True)
+    _, results = _compiled(op, symbol, arguments, call.attributes, call.dtype, scalar=True)
     return Step(symbol, call.arguments, types, results)
 
 
-def scalar_types(call: Call) -> tuple[str, ...]:
+def scalar_types(call: BodyCall) -> tuple[str, ...]:
     """Element types that a call's scalar function takes."""
     op = call.op
     if isinstance(op, ReductionOp):
@@ -295,7 +286,7 @@ def _array_types(
 
 
 def _compiled(
-    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Sequence[tuple[str, Any]], dtype: str, *, scalar: bool
+    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Mapping[str, Any], dtype: str, *, scalar: bool
 ) -> tuple[str, tuple[str, ...]]:
     """IR of an op's function and what it returns; from memory, from the disk, or from Numba."""
     if symbol not in _scalars:
@@ -311,7 +302,7 @@ def _compiled(
 
 
 def _compile(
-    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Sequence[tuple[str, Any]], dtype: str, scalar: bool
+    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Mapping[str, Any], dtype: str, scalar: bool
 ) -> Any:
     from numba.core.errors import NumbaError
 
@@ -319,7 +310,7 @@ def _compile(
 
     try:
         element = frontend.element_type(dtype)
-        function = specialize(op.function, dict(constants), element, scalar=scalar)
+        function = specialize(op.function, constants, element, scalar=scalar)
         frontend.compile_helpers(function, lambda helper: specialize(helper, {}, element, scalar=scalar))
         return frontend.compile_function(function, arguments(frontend), symbol)
     except (NumbaError, ValueError, NotImplementedError) as error:

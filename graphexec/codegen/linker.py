@@ -10,11 +10,11 @@ import re
 import threading
 from collections.abc import Callable, Iterable
 
+from graphexec.gemm.shared import PREFIX, compile_shared
 from graphexec.llvm import cache, fingerprint, toolchain
 from graphexec.llvm import numba_runtime as runtime
 from graphexec.llvm.interrupt import held_back
 
-PREFIX = "graphexec_native_"
 _NAMES = re.compile(rf"@({PREFIX}\w+|{'|'.join(runtime.SYMBOLS)})\b")
 _NUMBA = re.compile(rb"\b(?:NRT_|numba_|Py)\w+")
 _INSIDE = {"NRT_incref", "NRT_decref"}  # defined in every module that calls them
@@ -73,9 +73,7 @@ def require(name: str) -> None:
 def _compile(name: str, unique: str) -> list[str]:
     if name in runtime.SYMBOLS:
         return [runtime.source(name, unique)]
-    from graphexec.gemm import numba_intrinsics as product
-
-    return [product.compile_shared(name.removeprefix(PREFIX), unique)]
+    return [compile_shared(name.removeprefix(PREFIX), unique)]
 
 
 def _numba_runtime() -> None:

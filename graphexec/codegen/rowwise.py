@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from graphexec.codegen.elementwise import (
-    BLOCK,
+from graphexec.abi import BLOCK
+from graphexec.codegen.elementwise import (  # fmt: skip
     LLVM_TYPES,
     SAME,
     Body,
     Operand,
-    Ref,
     Step,
     _Access,
     _declare,
@@ -25,8 +24,9 @@ from graphexec.codegen.elementwise import (
     _Scalars,
     _share,
     words_of,
-)  # fmt: skip
+)
 from graphexec.ir.fused.row_schedule import Phase, RowSchedule, Value
+from graphexec.ir.fused.scalar import ScalarRef  # fmt: skip
 
 LANES = 32
 """Elements of a row that are combined side by side; fewer than in a reduction alone, because each row ends with combining them."""
@@ -52,7 +52,7 @@ class RowwiseBody(NamedTuple):
 
     loads: tuple[Operand, ...]
     steps: tuple[RowStep, ...]
-    stores: tuple[tuple[Operand, Ref, bool], ...]
+    stores: tuple[tuple[Operand, ScalarRef, bool], ...]
     words: tuple[str, ...]
 
 
@@ -98,7 +98,7 @@ def _room(lines: _Lines, plan: RowSchedule, at: int) -> dict[Value, str]:
     return {v: lines.let(f"getelementptr i8, ptr {start}, i64 {o}") for v, o in zip(plan.kept, offsets, strict=True)}
 
 
-Read = Callable[[Ref], str]
+Read = Callable[[ScalarRef], str]
 """Gives a value at the element that is being done."""
 
 
@@ -120,10 +120,10 @@ class _Rows:
         """Element of a reduction: into lane ``lane`` of this form."""
         raise NotImplementedError
 
-    def type_of(self, ref: Ref) -> str:
-        if ref.kind == "load":
+    def type_of(self, ref: ScalarRef) -> str:
+        if ref.kind == "operand":
             return self.body.loads[ref.index].dtype
-        if ref.kind == "word":
+        if ref.kind == "attribute":
             return "float64" if self.body.words[ref.index][0] == "f" else "int64"
         return self.body.steps[ref.index].type_of(ref.output)
 
@@ -137,8 +137,8 @@ class _Rows:
         lines, access = self.lines, self.access
         known: dict[Value, str] = {}
 
-        def value(ref: Ref) -> str:
-            if ref.kind == "step" and (ref.index, ref.output) in known:
+        def value(ref: ScalarRef) -> str:
+            if ref.kind == "call" and (ref.index, ref.output) in known:
                 return known[ref.index, ref.output]
             return read(ref)
 
@@ -227,7 +227,7 @@ class _Along(_Rows):
         loops = [lines.begin(*_share(lines, sizes[0], 1)), *(lines.begin("0", n) for n in sizes[1:-1])]
         self.rows = [self.access.row(k, [loop[0] for loop in loops]) for k in range(len(self.access.operands))]
         loads = enumerate(self.body.loads)
-        self.fixed = {Ref("load", k): self.access.load(k, self.rows[k], group=False) for k, o in loads if o.inner == SAME}
+        self.fixed = {ScalarRef("operand", k): self.access.load(k, self.rows[k], group=False) for k, o in loads if o.inner == SAME}
         for phase in self.plan.phases:
             self.once(phase.once)
             for k in phase.closes:
@@ -237,7 +237,7 @@ class _Along(_Rows):
             else:
                 self.loop(phase, "0", sizes[-1], None)
             for k in phase.closes:
-                self.fixed[Ref("step", k)] = self.lanes[k].total()
+                self.fixed[ScalarRef("call", k)] = self.lanes[k].total()
         self.once(self.plan.once)
         for k, (operand, ref, once) in enumerate(self.body.stores, len(self.body.loads)):
             if once:
@@ -245,12 +245,12 @@ class _Along(_Rows):
         for loop in reversed(loops):
             lines.end(loop)
 
-    def read(self, ref: Ref) -> str:
-        return self.scalars.words[ref.index] if ref.kind == "word" else self.fixed[ref]
+    def read(self, ref: ScalarRef) -> str:
+        return self.scalars.words[ref.index] if ref.kind == "attribute" else self.fixed[ref]
 
     def once(self, steps: Sequence[int]) -> None:
         for k in steps:
-            self.fixed.update({Ref("step", k, o): result for o, result in enumerate(self.call(k, self.read))})
+            self.fixed.update({ScalarRef("call", k, o): result for o, result in enumerate(self.call(k, self.read))})
 
     def combine(self, k: int, lane: str, value: str) -> None:
         self.lanes[k].combine(lane, value)
@@ -258,10 +258,10 @@ class _Along(_Rows):
     def loop(self, phase: Phase, low: str, high: str, first: str | None) -> None:
         loop = self.lines.begin(low, high)
         index = loop[0] if first is None else self.lines.let(f"add i64 {first}, {loop[0]}")
-        loaded: dict[Ref, str] = {}
+        loaded: dict[ScalarRef, str] = {}
 
-        def read(ref: Ref) -> str:
-            if ref.kind != "load" or ref in self.fixed:
+        def read(ref: ScalarRef) -> str:
+            if ref.kind != "operand" or ref in self.fixed:
                 return self.read(ref)
             if ref not in loaded:
                 at = self.access.element(ref.index, self.rows[ref.index], index)
@@ -293,7 +293,7 @@ class _Across(_Rows):
     def emit(self, sizes: Sequence[str]) -> None:
         lines, (*outer, n, count) = self.lines, sizes
         self.arrays = {
-            Ref("step", k, o): lines.let(f"alloca [{BLOCK} x {LLVM_TYPES[s.type_of(o)]}], align 64", "rows")
+            ScalarRef("call", k, o): lines.let(f"alloca [{BLOCK} x {LLVM_TYPES[s.type_of(o)]}], align 64", "rows")
             for k, s in enumerate(self.body.steps) if self.plan.fixed[k] for o in range(len(s.step.results))
         }  # fmt: skip
         bounds = [("0", size) for size in outer]
@@ -315,14 +315,14 @@ class _Across(_Rows):
         for loop in reversed(loops):
             lines.end(loop)
 
-    def at(self, ref: Ref, lane: str) -> str:
+    def at(self, ref: ScalarRef, lane: str) -> str:
         return self.lines.let(f"getelementptr {LLVM_TYPES[self.type_of(ref)]}, ptr {self.arrays[ref]}, i64 {lane}")
 
-    def put(self, ref: Ref, lane: str, value: str) -> None:
+    def put(self, ref: ScalarRef, lane: str, value: str) -> None:
         self.lines.put(f"store {LLVM_TYPES[self.type_of(ref)]} {value}, ptr {self.at(ref, lane)}{_MARK}")
 
     def combine(self, k: int, lane: str, value: str) -> None:
-        step, ref = self.body.steps[k], Ref("step", k)
+        step, ref = self.body.steps[k], ScalarRef("call", k)
         old = self.lines.let(f"load {LLVM_TYPES[step.dtype]}, ptr {self.at(ref, lane)}{_MARK}")
         new = self.scalars.call(step.step, self.scalars.slots[k], [old, value])[0]
         self.put(ref, lane, self.lines.convert(new, step.step.results[0], step.dtype))
@@ -331,16 +331,16 @@ class _Across(_Rows):
         """Addresses of the first row at a position along the rows."""
         return [self.access.row(k, [*self.outer, position]) for k in range(len(self.access.operands))]
 
-    def reader(self, rows: Sequence[str], fixed: Mapping[Ref, str], lane: str) -> tuple[str, Read]:
+    def reader(self, rows: Sequence[str], fixed: Mapping[ScalarRef, str], lane: str) -> tuple[str, Read]:
         """The index of a lane's row, and how values are read there."""
         index = self.lines.let(f"add i64 {self.block}, {lane}")
         loaded = dict(fixed)
 
-        def read(ref: Ref) -> str:
-            if ref.kind == "word":
+        def read(ref: ScalarRef) -> str:
+            if ref.kind == "attribute":
                 return self.scalars.words[ref.index]
             if ref not in loaded:
-                if ref.kind == "load":
+                if ref.kind == "operand":
                     loaded[ref] = self.access.load(ref.index, self.access.element(ref.index, rows[ref.index], index))
                 else:
                     loaded[ref] = self.lines.let(f"load {LLVM_TYPES[self.type_of(ref)]}, ptr {self.at(ref, lane)}{_MARK}")
@@ -348,17 +348,19 @@ class _Across(_Rows):
 
         return index, read
 
-    def standing(self, rows: Sequence[str]) -> dict[Ref, str]:
+    def standing(self, rows: Sequence[str]) -> dict[ScalarRef, str]:
         """Operands that are the same for all rows, loaded once."""
         return {
-            Ref("load", k): self.access.load(k, rows[k], group=False) for k, o in enumerate(self.body.loads) if o.inner == SAME
+            ScalarRef("operand", k): self.access.load(k, rows[k], group=False)
+            for k, o in enumerate(self.body.loads)
+            if o.inner == SAME
         }
 
     def fill(self) -> None:
         for k, step in enumerate(self.body.steps):
             if step.dtype:
                 loop = self.lines.begin("0", str(BLOCK))
-                self.put(Ref("step", k), loop[0], step.identity)
+                self.put(ScalarRef("call", k), loop[0], step.identity)
                 self.lines.end(loop, independent=True)
 
     def once(self, steps: Sequence[int]) -> None:
@@ -367,11 +369,11 @@ class _Across(_Rows):
         rows = self.rows("0")
         loop = self.lines.begin("0", self.width)
         _, read = self.reader(rows, {}, loop[0])
-        known: dict[Ref, str] = {}
+        known: dict[ScalarRef, str] = {}
         for k in steps:
             for o, result in enumerate(self.call(k, lambda ref: known[ref] if ref in known else read(ref))):
-                known[Ref("step", k, o)] = result
-                self.put(Ref("step", k, o), loop[0], result)
+                known[ScalarRef("call", k, o)] = result
+                self.put(ScalarRef("call", k, o), loop[0], result)
         self.lines.end(loop, independent=True)
 
     def phase(self, phase: Phase, n: str) -> None:

@@ -7,15 +7,15 @@ the kernels. Arguments of every function are int64; addresses are plain integers
 from collections.abc import Callable
 from typing import Any
 
+from graphexec import abi
 from graphexec.gemm.emitter import ADD_BIAS, ADD_C, I64, Int
 from graphexec.gemm.special_shapes import Small
-from graphexec.runtime import thread_pool_ir as thread_pool
 
 PAGE = 4096  #: rows this many bytes apart fall on the same lines of a first-level cache
 
 ONE = 1 << 16  #: of fixed-point numbers: a division by the number of tiles is a multiplication by its inverse
 
-STRIPS = 1 << thread_pool.STRIPS  #: times BY_ROWS or BY_COLUMNS, added to the number of pieces: each is a strip of whole tiles
+STRIPS = 1 << abi.STRIPS  #: times BY_ROWS or BY_COLUMNS, added to the number of pieces: each is a strip of whole tiles
 
 BY_ROWS, BY_COLUMNS = 1, 2  #: strips one below the other, or one beside the other
 

@@ -16,55 +16,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, overload, type_callable
 from numba.np.arrayobj import make_array
 
-from graphexec import plugin
-from graphexec.codegen.linker import PREFIX
-from graphexec.gemm.driver import Driver
-from graphexec.gemm.im2col import ARGUMENTS, Patches
-from graphexec.gemm.loops import THEN_STATUS
-from graphexec.gemm.target import target_for
+from graphexec.gemm.shared import PREFIX, SHARED
+from graphexec.ir import intrinsics
 from graphexec.llvm import toolchain
-
-SHARED = {"gemm": 17, "im2col": ARGUMENTS, "col2im": ARGUMENTS}
-"""The shared functions, each in both element types, and how many arguments they take."""
 
 LINE, BEGINNING = 64, 1024
 """Bytes of a cache line, and of what `plugin.prefetch` fetches of a row at most."""
-
-
-def compile_shared(name: str, symbol: str) -> str:
-    """IR of a shared function, such as "gemm_float32", under ``symbol`` in Numba's calling convention.
-
-    It is IR already, and goes to LLVM without Numba, which would optimise it once more.
-    """
-    kind, _, dtype = name.partition("_")
-    module = ir.Module(name)
-    module.triple = toolchain.triple()
-    i64, i32 = ir.IntType(64), ir.IntType(32)
-    target = target_for(dtype)
-    made = Driver(module, target).gemm() if kind == "gemm" else getattr(Patches(module, target), kind)()
-    arguments = [i64] * SHARED[kind]
-    entry = ir.Function(module, ir.FunctionType(i32, [ir.PointerType(), ir.PointerType(), *arguments]), symbol)
-    builder = ir.IRBuilder(entry.append_basic_block("entry"))
-    builder.call(made, entry.args[2:])
-    status = _status(builder, entry.args[-1]) if kind == "gemm" else i64(0)
-    builder.store(status, builder.bitcast(entry.args[0], i64.as_pointer()))
-    builder.ret(i32(0))
-    return str(module)
-
-
-def _status(builder: Any, after: Any) -> Any:
-    """What went wrong in what followed the product: 0, or a status, which is taken out of its word."""
-    i64, before = ir.IntType(64), builder.block
-    with builder.if_then(builder.icmp_signed("!=", after, i64(0))):
-        word = builder.inttoptr(builder.add(after, i64(8 * THEN_STATUS)), i64.as_pointer())
-        noted = builder.load(word)
-        with builder.if_then(builder.icmp_signed("!=", noted, i64(0))):
-            builder.store(i64(0), word)
-        inside = builder.block
-    status = builder.phi(i64)
-    status.add_incoming(i64(0), before)
-    status.add_incoming(noted, inside)
-    return status
 
 
 def _call(builder: Any, kind: str, dtype: str, values: Sequence[Any]) -> Any:
@@ -125,14 +82,14 @@ def register() -> None:
 
     _teach_gemm()
 
-    @overload(plugin.array_at)
+    @overload(intrinsics.array_at)
     def array_at(address, size, like):  # type: ignore[no-untyped-def]
         def array(address, size, like):  # type: ignore[no-untyped-def]
             return carray(_pointer(address), size, like.dtype)  # type: ignore[call-arg]
 
         return array
 
-    @overload(plugin.prefetch)
+    @overload(intrinsics.prefetch)
     def prefetch(rows, row):  # type: ignore[no-untyped-def]
         def fetch(rows, row):  # type: ignore[no-untyped-def]
             first = rows.ctypes.data + row * rows.strides[0]
@@ -141,8 +98,8 @@ def register() -> None:
 
         return fetch
 
-    overload(plugin.im2col)(_between("im2col"))
-    overload(plugin.col2im)(_between("col2im"))
+    overload(intrinsics.im2col)(_between("im2col"))
+    overload(intrinsics.col2im)(_between("col2im"))
 
 
 def _teach_gemm() -> None:
@@ -151,7 +108,7 @@ def _teach_gemm() -> None:
     Written to IR: as a Python function it would be typed and compiled anew for each kernel.
     """
 
-    @type_callable(plugin.gemm)
+    @type_callable(intrinsics.gemm)
     def type_gemm(context):  # type: ignore[no-untyped-def]
         def typer(a, b, out, scratch, piece, pieces, accumulate=None, after=None):  # type: ignore[no-untyped-def]
             arrays = all(isinstance(x, types.Array) and x.ndim == 2 and x.dtype == out.dtype for x in (a, b, out))
@@ -159,7 +116,7 @@ def _teach_gemm() -> None:
 
         return typer
 
-    @lower_builtin(plugin.gemm, types.Array, types.Array, types.Array, types.VarArg(types.Any))  # type: ignore[no-untyped-call]
+    @lower_builtin(intrinsics.gemm, types.Array, types.Array, types.Array, types.VarArg(types.Any))  # type: ignore[no-untyped-call]
     def lower_gemm(context, builder, signature, values):  # type: ignore[no-untyped-def]
         i64, dtype = ir.IntType(64), signature.args[2].dtype
         item = context.get_abi_sizeof(context.get_data_type(dtype))

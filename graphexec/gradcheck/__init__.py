@@ -22,18 +22,18 @@ from tabulate import tabulate
 
 from graphexec.autodiff.reverse import differentiate_function
 from graphexec.errors import GradientMismatch, GraphExecError
-from graphexec.executable import Runner
 from graphexec.gradcheck.problem import Problem, draw, draw_operands, higher, pose_graph, pose_op
 from graphexec.graph.graph import Graph
 from graphexec.interpret import forward, reverse
+from graphexec.ir.declare import Declaration
 from graphexec.ir.function import ABSENT, Function
 from graphexec.ir.infer import infer
 from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
 from graphexec.lower.program import aligned_array, lower
-from graphexec.plugin import Declaration
 from graphexec.rewrite import REUSE, skipped
 from graphexec.rewrite import optimize as rewrite
+from graphexec.runtime.runner import Runner
 
 __all__ = ["Check", "GradientReport", "check_gradient", "draw", "draw_operands"]
 

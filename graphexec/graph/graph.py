@@ -15,15 +15,16 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from graphexec.errors import GraphError, GraphExecError, did_you_mean
+from graphexec.errors import GraphError, GraphExecError
+from graphexec.graph.dag import to_function
+from graphexec.graph.file.write import save
+from graphexec.ir.function import ABSENT, Function, value_name
+from graphexec.ir.infer import infer
 from graphexec.ir.keys import freeze
 from graphexec.ir.op import Op
 from graphexec.ir.operators import Arithmetic
 from graphexec.ir.registry import registry
-from graphexec.ir.spec import DTYPES, Size, Sizes, TensorSpec, check_dtype, check_shape
-
-LEAVES = ("input", "parameter", "constant")
-"""Nodes that no op computes."""
+from graphexec.ir.spec import Size, Sizes, TensorSpec, check_dtype, check_shape
 
 
 class Value(Arithmetic):
@@ -46,10 +47,6 @@ class Value(Arithmetic):
     def apply_op(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any], name: str | None) -> Any:
         graph = next(o.graph for o in operands if isinstance(o, Value))
         return graph.apply(op, operands, attributes, name)
-
-
-def value_name(node: str, output: int) -> str:
-    return node if output == 0 else f"{node}:{output}"
 
 
 class Graph:
@@ -87,8 +84,6 @@ class Graph:
 
     def __getitem__(self, name: str) -> Value:
         """The value of that name, with its shape inferred. *Raises* GraphError for an unknown name."""
-        from graphexec.ir.infer import infer
-
         fn = infer(self.function(), Sizes())
         index = fn.value_id(name)
         node, _, output = name.rpartition(":") if name not in self.dag else (name, "", "0")
@@ -178,7 +173,7 @@ class Graph:
             try:
                 found = op.infer(specs, attributes)
             except GraphExecError as error:
-                raise describe_operands(error, op, specs, [None] * len(specs)).at(node=node, op=op.name) from None
+                raise op.describe_operands(error, specs, [None] * len(specs)).at(node=node, op=op.name) from None
             if not any(isinstance(n, Size) for s in (*specs, *found) if s is not None for n in s.shape):
                 self._inferred[key] = found
         return found
@@ -193,9 +188,8 @@ class Graph:
                     )
                 values.append(operand)
             else:
-                fixed = op.types.get(op.input_name(slot).partition("[")[0])
                 dtypes = [o.dtype for o in operands if isinstance(o, Value)]
-                values.append(self.constant(operand, dtype=fixed or _number_dtype(operand, dtypes)))
+                values.append(self.constant(operand, dtype=op.literal_dtype(slot, operand, dtypes)))
         return values
 
     def _leaf(self, name: str, kind: str, shape: Any, dtype: Any, **extra: Any) -> Value:
@@ -248,11 +242,38 @@ class Graph:
         graph.function()
         return graph
 
-    def function(self) -> Any:
-        """The nodes in deterministic topological order, as the compiler reads them; see `graphexec.ir.function`."""
-        from graphexec.ir.function import function_of
+    def function(self) -> Function:
+        """The nodes in deterministic topological order, as the compiler reads them; see `graphexec.graph.dag`.
 
-        return function_of(self)
+        *Raises* CycleError, GraphError, OpError when the dag is not well formed.
+        """
+        return to_function(self.dag, self.name)
+
+    @classmethod
+    def from_function(cls, fn: Function) -> Graph:
+        """A function as a graph again."""
+        graph = cls(fn.name)
+        place: dict[int, tuple[str, int]] = {}
+        for leaf in fn.leaves:
+            place[leaf.value_id] = (leaf.name, 0)
+            extra: dict[str, Any] = {} if leaf.value is None else {"value": leaf.value}
+            if leaf.init is not None:
+                extra["init"] = leaf.init
+            if not leaf.trainable:
+                extra["trainable"] = False
+            graph.dag.add_node(leaf.name, op=leaf.kind, shape=leaf.shape, dtype=leaf.dtype, **extra)
+        for node in fn.nodes:
+            for k, v in enumerate(node.outputs):
+                place[v] = (node.name, k)
+            operands = [None if v == ABSENT else place[v] for v in node.inputs]
+            extra = {"source": node.source} if node.source else {}
+            graph.add_node(node.name, node.op.name, operands, node.attributes, **extra)
+        graph.dag.graph["outputs"] = list(fn.outputs)
+        for key in ("gradients", "deltas"):
+            named = getattr(fn, key)
+            if named:
+                graph.dag.graph[key] = {name: fn.names[v] for name, v in named.items()}
+        return graph
 
     def copy(self) -> Graph:
         """The same graph, to be changed on its own."""
@@ -263,28 +284,11 @@ class Graph:
 
     def check(self) -> None:
         """Finds what is wrong before anything runs. *Raises* GraphError, CycleError, OpError, ShapeError, DtypeError."""
-        from graphexec.ir.infer import infer
-
         infer(self.function(), Sizes())
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the graph as a file, by extension: .yaml, .yml or .json."""
-        from graphexec.graph.file import save
-
-        save(self, path)
-
-
-def describe_operands(
-    error: GraphExecError, op: Op, specs: Iterable[TensorSpec | None], names: Iterable[str | None]
-) -> GraphExecError:
-    """Adds a line for each operand, unless the error brought its own facts about them."""
-    lines = []
-    for slot, (spec, name) in enumerate(zip(specs, names, strict=True)):
-        if spec is not None:
-            label = f"{op.input_name(slot)} = {name!r}" if name else op.input_name(slot)
-            lines.append(f"{label}   {spec}")
-    error.facts = lines + error.facts
-    return error
+        save(self.dag, self.function(), path)
 
 
 def _with_slots(dag: nx.DiGraph[Any]) -> nx.MultiDiGraph[Any]:
@@ -309,17 +313,4 @@ def _dtype_of(value: Any) -> str:
         return dtype.name
     return {"f": "float32", "i": "int64", "b": "bool"}.get(dtype.kind, dtype.name)
 
-
-def _number_dtype(operand: Any, dtypes: list[str]) -> str | None:
-    """A Python number takes the type of the values it meets, as NumPy's do."""
-    if isinstance(operand, (bool, np.ndarray, np.generic)) or not isinstance(operand, (int, float)):
-        return None
-    kinds = "f" if isinstance(operand, float) else "fi"
-    fitting = [d for d in dtypes if DTYPES[d] in kinds]
-    return max(fitting, key=lambda d: int(d[-2:]), default=None)
-
-
-def unknown_name(name: str, known: Iterable[str]) -> GraphError:
-    hint = did_you_mean(name, known)
-    return GraphError(f"there is no value named {name!r}" + (f"; {hint}" if hint else ""), todo="See `graphexec show`.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphexec.ir.function import Function, Node
-from graphexec.ir.op import ViewOp
+from graphexec.ir.op_kinds import ViewOp
 
 
 class Updates:

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from graphexec.errors import GraphExecError
-from graphexec.graph.graph import _number_dtype, describe_operands, value_name
-from graphexec.ir.function import ABSENT, Function, Leaf, Node
+from graphexec.errors import GraphExecError, OpError
+from graphexec.ir.function import ABSENT, Function, Leaf, Node, value_name
 from graphexec.ir.keys import Interner, freeze
 from graphexec.ir.op import Op
 from graphexec.ir.operators import Arithmetic
@@ -72,9 +71,8 @@ class FunctionBuilder:
             elif operand is None:
                 inputs.append(ABSENT)
             else:
-                fixed = op.types.get(op.input_name(slot).partition("[")[0])
                 dtypes = [o.dtype for o in operands if isinstance(o, Traced)]
-                inputs.append(self.constant(operand, fixed or _number_dtype(operand, dtypes)))
+                inputs.append(self.constant(operand, op.literal_dtype(slot, operand, dtypes)))
         node = self.add(op, tuple(inputs), dict(attributes), name)
         results = tuple([Traced(self, v) for v in node.outputs])
         return results if len(results) > 1 else results[0]
@@ -100,7 +98,7 @@ class FunctionBuilder:
             return self._interner.all(op.infer(specs, attributes))
         except GraphExecError as error:
             names = [None if v == ABSENT else self.names[v] for v in inputs]
-            raise describe_operands(error, op, specs, names).at(node=name, op=op.name, source=self.source) from None
+            raise op.describe_operands(error, specs, names).at(node=name, op=op.name, source=self.source) from None
 
     def constant(self, value: Any, dtype: str | None = None, name: str | None = None) -> int:
         """The number of a constant value; the same constant is made once."""
@@ -150,8 +148,6 @@ def trace_composite(op: Op, specs: Sequence[TensorSpec | None], attributes: Mapp
 
 def call_composite(op: Op, values: Sequence[Any], attributes: Mapping[str, Any]) -> tuple[Any, ...]:
     """A composite's function on values; always a tuple. *Raises* OpError when it returns something else."""
-    from graphexec.errors import OpError
-
     padded = list(values) + [None] * (0 if op.variadic else len(op.inputs) - len(values))
     result = op.function(*padded, **attributes)
     results = tuple(result) if isinstance(result, (tuple, list)) else (result,)

@@ -1,28 +1,23 @@
-"""Order: a graph as the compiler reads it, nodes in deterministic topological order, values as numbers.
-
-The stages after `Graph` work on an Order, because walking NetworkX costs microseconds a step. It is made anew from
-``Graph.dag`` whenever a graph is compiled, so there is no second truth to keep in step.
-"""
+"""Function: a graph as the compiler reads it, nodes in topological order, values as numbers; `graph.dag` makes one of a dag."""
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
-from graphexec.errors import CycleError, GraphError, GraphExecError
-from graphexec.graph.graph import LEAVES, Graph, unknown_name, value_name
+from graphexec.errors import GraphError, did_you_mean
 from graphexec.ir.op import Op
-from graphexec.ir.registry import registry
-from graphexec.ir.spec import TensorSpec, check_dtype, check_shape
+from graphexec.ir.spec import TensorSpec
 
 ABSENT = -1
 """The value number of an optional operand that is not given."""
+
+LEAVES = ("input", "parameter", "constant")
+"""Nodes that no op computes."""
 
 
 class Node:
@@ -130,152 +125,10 @@ class Function:
         return {kind: {name: numbers.get(v, v) for name, v in values.items()} for kind, values in named.items()}
 
 
-def function_of(graph: Graph) -> Function:
-    """Reads a graph's dag. *Raises* CycleError, GraphError, OpError when it is not well formed."""
-    dag = graph.dag
-    leaves: list[Leaf] = []
-    nodes: list[Node] = []
-    names: list[str] = []
-    first: dict[str, int] = {}
-    sequence = topological(dag)
-    data = dag._node
-    computed = []
-    for name in sequence:
-        if data[name].get("op") not in LEAVES:
-            computed.append(name)
-            continue
-        first[name] = len(names)
-        leaves.append(_leaf(name, data[name], len(names), dag))
-        names.append(name)
-    for name in computed:
-        attributes = data[name]
-        op = _op(name, attributes)
-        inputs = _operands(name, op, dag, first, data, attributes.get("source"))
-        first[name] = begin = len(names)
-        names.append(name)
-        if len(op.outputs) > 1:
-            names.extend(value_name(name, k) for k in range(1, len(op.outputs)))
-        given = attributes.get("attributes")
-        try:
-            checked = op.check_attributes(given or {}) if given or op.attributes else {}
-        except GraphExecError as error:
-            raise error.at(node=name, op=op.name, source=attributes.get("source")) from None
-        nodes.append(Node(name, op, inputs, tuple(range(begin, len(names))), checked, attributes.get("source")))
-    outputs = {str(o): _output(str(o), first, names) for o in dag.graph.get("outputs", ())}
-    return Function(graph.name, leaves, nodes, names, outputs)
+def value_name(node: str, output: int) -> str:
+    return node if output == 0 else f"{node}:{output}"
 
 
-def topological(dag: nx.MultiDiGraph[Any]) -> list[str]:
-    """Nodes after what they read; among those that are ready, in the order in which they were added.
-
-    Insertion order is kept where it is topological already. *Raises* CycleError with the nodes of a cycle.
-    """
-    pred = dag._pred
-    seen: set[str] = set()
-    for name, sources in pred.items():
-        if not seen.issuperset(sources):
-            break
-        seen.add(name)
-    else:
-        return list(pred)
-    rank = {name: k for k, name in enumerate(pred)}
-    waiting = {name: len(sources) for name, sources in pred.items()}
-    ready = [rank[name] for name, n in waiting.items() if n == 0]
-    by_rank, succ, out = list(pred), dag._succ, []
-    heapq.heapify(ready)
-    while ready:
-        name = by_rank[heapq.heappop(ready)]
-        out.append(name)
-        for reader in succ[name]:
-            waiting[reader] -= 1
-            if waiting[reader] == 0:
-                heapq.heappush(ready, rank[reader])
-    if len(out) < len(rank):
-        cycle = [str(edge[0]) for edge in nx.find_cycle(dag)]
-        raise CycleError(
-            "the graph has a cycle", node=cycle[0], source=dag.nodes[cycle[0]].get("source"),
-            facts=[" -> ".join([*cycle, cycle[0]])], todo="Remove one of these edges.",
-        )
-    return out
-
-
-def _leaf(name: str, data: Mapping[str, Any], value_id: int, dag: nx.MultiDiGraph[Any]) -> Leaf:
-    source = data.get("source")
-    if dag._pred[name]:
-        raise GraphError(f"{data['op']} {name!r} has an operand", node=name, source=source, todo="Remove the edge into it.")
-    value = data.get("value")
-    if value is not None:
-        value = np.asarray(value, dtype=data.get("dtype"))
-    if value is None and ("shape" not in data or data["op"] == "constant"):
-        need = "value" if data["op"] == "constant" else "shape"
-        raise GraphError(f"{data['op']} {name!r} has no {need}", node=name, source=source, todo=f"Give the node {need}=...")
-    try:
-        shape = check_shape(data["shape"]) if value is None else value.shape
-        dtype = check_dtype(data.get("dtype", "float32") if value is None else value.dtype)
-    except GraphExecError as error:
-        raise error.at(node=name, source=source) from None
-    return Leaf(name, data["op"], value_id, shape, dtype, value, data.get("init"), data.get("trainable", True), source)
-
-
-def _op(name: str, data: Mapping[str, Any]) -> Op:
-    op = data.get("op")
-    if op is None:
-        raise GraphError(f"node {name!r} says no op", node=name, source=data.get("source"), todo="Give it op='...', or remove it.")
-    try:
-        return registry.get(op)
-    except GraphExecError as error:
-        raise error.at(node=name, op=op, source=data.get("source")) from None
-
-
-def _output_count(data: Mapping[str, Any]) -> int:
-    return 1 if data["op"] in LEAVES else len(registry.get(data["op"]).outputs)
-
-
-def _operands(
-    name: str, op: Op, dag: nx.MultiDiGraph[Any], first: Mapping[str, int], data: Mapping[str, Any], source: str | None
-) -> tuple[int, ...]:
-    slots: dict[int, int] = {}
-    for reads, edges in dag._pred[name].items():
-        for key, edge in edges.items():
-            slot = key if isinstance(key, int) else op.inputs.index(key) if key in op.inputs else None
-            if slot is None or slot < 0 or slot in slots:
-                what = "feeds operand twice:" if slot in slots else "feeds an unknown operand:"
-                raise GraphError(
-                    f"edge {reads!r} -> {name!r} {what} {key!r}", node=name, op=op.name, source=source,
-                    facts=[f"{op.name} takes {op.signature}"],
-                    todo="Key each edge by the operand slot it feeds: add_edge(source, node, key=0), key=1, ...",
-                )
-            output = edge.get("output", 0) if edge else 0
-            if output and not 0 <= output < (count := _output_count(data[reads])):
-                raise GraphError(
-                    f"edge {reads!r} -> {name!r} takes output {output}, and {reads!r} has {count}", node=name, op=op.name,
-                    source=source, todo="Outputs count from 0.",
-                )
-            slots[slot] = first[reads] + output
-    operands = tuple([slots.get(k, ABSENT) for k in range(max(slots, default=-1) + 1)])
-    try:
-        op.check_operands([v != ABSENT for v in operands])
-        if op.variadic and ABSENT in operands:
-            op.check_operands([])
-    except GraphExecError as error:
-        raise error.at(node=name, op=op.name, source=source) from None
-    return operands
-
-
-def _output(name: str, first: Mapping[str, int], names: Sequence[str]) -> int:
-    node, _, output = name.rpartition(":")
-    if name in first:
-        return first[name]
-    if node in first and output.isdigit() and first[node] + int(output) < len(names) and names[first[node] + int(output)] == name:
-        return first[node] + int(output)
-    raise unknown_name(name, names)
-
-
-def consumers(fn: Function, values: Iterable[int] | None = None) -> list[list[int]]:
-    """For each value, the positions of the nodes that read it, ascending, once for each operand slot."""
-    readers: list[list[int]] = [[] for _ in fn.names]
-    for position, node in enumerate(fn.nodes):
-        for value in node.inputs:
-            if value != ABSENT:
-                readers[value].append(position)
-    return readers
+def unknown_name(name: str, known: Iterable[str]) -> GraphError:
+    hint = did_you_mean(name, known)
+    return GraphError(f"there is no value named {name!r}" + (f"; {hint}" if hint else ""), todo="See `graphexec show`.")

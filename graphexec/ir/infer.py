@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from graphexec.errors import GraphExecError
-from graphexec.graph.graph import describe_operands
 from graphexec.ir.function import ABSENT, Function
 from graphexec.ir.keys import Interner, freeze
 from graphexec.ir.op import Op
@@ -45,4 +44,4 @@ def _infer_node(
     except GraphExecError as error:
         names = [fn.names[v] if v != ABSENT else None for v in node.inputs]
         error.node = None
-        raise describe_operands(error, op, operands, names).at(node=node.name, op=op.name, source=node.source) from None
+        raise op.describe_operands(error, operands, names).at(node=node.name, op=op.name, source=node.source) from None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from graphexec.errors import OpError
+from graphexec.ir.namespace import ops
 from graphexec.ir.spec import Size, TensorSpec
-from graphexec.plugin import ops
 
 
 class Arithmetic:

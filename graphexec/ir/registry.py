@@ -21,8 +21,9 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from graphexec.errors import GraphExecError, OpError, PluginError, did_you_mean
-from graphexec.ir.op import ElementwiseOp, KernelOp, Op
-from graphexec.plugin import Declaration
+from graphexec.ir.declare import Declaration
+from graphexec.ir.op import Op
+from graphexec.ir.op_kinds import ElementwiseOp, KernelOp
 
 ENTRY_POINTS = "graphexec.ops"
 

@@ -191,3 +191,12 @@ class Sizes(dict[str, int]):
 
     def bind(self, shape: Iterable[int | str]) -> tuple[int, ...]:
         return tuple(Size(self[n], n) if isinstance(n, str) else n for n in shape)
+
+
+def weak_dtype(value: Any, dtypes: Iterable[str]) -> str | None:
+    """The type that a Python number takes among values of these types, as NumPy's do; None where none of them fits."""
+    if isinstance(value, (bool, np.ndarray, np.generic)) or not isinstance(value, (int, float)):
+        return None
+    kinds = "f" if isinstance(value, float) else "fi"
+    fitting = [d for d in dtypes if DTYPES[d] in kinds]
+    return max(fitting, key=itemsize, default=None)

@@ -20,7 +20,7 @@ from graphexec.llvm import toolchain
 _FOREIGN = ("numba", "numpy", "llvmlite", "math", "builtins", "operator")
 
 
-SOURCES = ("errors.py", "math.py", "plugin.py", "ir", "llvm", "gemm", "vecmath", "codegen", "runtime")
+SOURCES = ("errors.py", "abi.py", "math.py", "ir", "llvm", "gemm", "vecmath", "codegen", "runtime")
 """Files and packages of the engine that can change a kernel's code: all that `codegen` and `runtime` import."""
 
 

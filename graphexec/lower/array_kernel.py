@@ -9,7 +9,7 @@ from graphexec.codegen.elementwise import Array
 from graphexec.gemm.partition import most_pieces_by_rows, strips
 from graphexec.ir.function import ABSENT, Node
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
-from graphexec.ir.op import KernelOp
+from graphexec.ir.op_kinds import KernelOp
 from graphexec.ir.spec import is_one, itemsize
 from graphexec.ir.view import View, collapse
 from graphexec.lower.kernel_args import MOST_THREADS, ArgumentBlock, Cut, KernelSpec, cut_along, product

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from graphexec.abi import BARRIER, ENOUGH, FLAGS, SERIAL
 from graphexec.ir.spec import itemsize
 from graphexec.lower.kernel_args import Cut, KernelSpec
 from graphexec.lower.layout_assignment import Layout
-from graphexec.runtime.call import BARRIER, ENOUGH, FLAGS, SERIAL
 
 MANY = 1_024
 """Accesses since the last meeting beyond which threads meet without a closer look."""

@@ -13,15 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graphexec.abi import ALIGNMENT
 from graphexec.ir.function import Node
 from graphexec.ir.fused.elementwise import FusedOp, RowwiseOp
-from graphexec.ir.op import ElementwiseOp
+from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.spec import broadcast
 from graphexec.lower.layout_assignment import Layout
 from graphexec.lower.rowwise import row_schedule, row_views
-
-ALIGNMENT = 64
-"""Bytes: a cache line, and the widest vector register."""
 
 MOST_BLOCKS = 1_000
 """Blocks up to which they are placed largest first, where that may save memory: it costs time in the square of their number."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from graphexec.codegen import kernels
-from graphexec.codegen.elementwise import SAME, UNIT, Operand, Ref
+from graphexec.codegen.elementwise import SAME, UNIT, Operand
 from graphexec.codegen.kernels import Kernel
 from graphexec.ir.function import Node
-from graphexec.ir.fused.elementwise import FusedOp, ref_of
+from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp, followed
+from graphexec.ir.fused.scalar import ScalarRef
 from graphexec.ir.spec import itemsize
 from graphexec.lower.array_kernel import array_kernel_spec
 from graphexec.lower.kernel_args import ArgumentBlock, Cut, KernelSpec, calls_of, cut_along, movement, vectors_for
@@ -56,7 +57,7 @@ def _then(
     views = [layout.views[v].broadcast(shape) for v in values]
     operands = [Operand(layout.specs[v].dtype, movement(w.strides[-1])) for v, w in zip(values, views, strict=True)]
     calls, numbers, words = calls_of(layout, Node(node.name, then, tuple(inputs), outputs, dict(op.then_attributes)), then)
-    sources = [ref_of(then.results[k]) if isinstance(then, FusedOp) else Ref("step", 0, k) for k in kept]
+    sources = [then.results[k] if isinstance(then, FusedOp) else ScalarRef("call", 0, k) for k in kept]
     loads, stores = operands[: len(inputs)], operands[len(inputs) :]
     kernel = kernels.elementwise_kernel(
         calls, tuple(loads), tuple(zip(stores, sources, strict=True)), words, 2, (),

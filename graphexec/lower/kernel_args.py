@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from graphexec.codegen import kernels
-from graphexec.codegen.elementwise import SAME, STRIDED, UNIT, VECTORS, Operand, Ref
-from graphexec.codegen.kernels import Call, Kernel
+from graphexec.codegen.elementwise import SAME, STRIDED, UNIT, VECTORS, Operand
+from graphexec.codegen.kernels import Kernel
 from graphexec.ir.function import Node
-from graphexec.ir.fused.elementwise import FusedOp, ref_of
-from graphexec.ir.op import ElementwiseOp
+from graphexec.ir.fused.elementwise import FusedOp
+from graphexec.ir.fused.scalar import BodyCall, ScalarRef
+from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.spec import Size
 from graphexec.llvm import toolchain
 from graphexec.lower.layout_assignment import Layout
@@ -68,22 +69,23 @@ class KernelSpec(NamedTuple):
     """What the kernel is told of such pieces: of a product, in which direction it is cut (`native.gemm_cut.strips`)."""
 
 
-def calls_of(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[Call, ...], list[float], tuple[str, ...]]:
+def calls_of(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[BodyCall, ...], list[float], tuple[str, ...]]:
     """What is done to an element, and the attributes that are numbers with their types."""
     specs = [layout.specs[v] for v in node.inputs]
     if not isinstance(op, FusedOp):
         dtype = op.promoted(specs)
         constants, numbers, words, _ = kernels.split_attributes(op, node.attributes, dtype)
-        arguments = [Ref("load", k) for k in range(len(specs))] + [Ref("word", k) for k in range(len(numbers))]
-        return (Call(op, constants, dtype, tuple(arguments), words),), list(numbers), words
+        operands = [ScalarRef("operand", k) for k in range(len(specs))]
+        arguments = (*operands, *(ScalarRef("attribute", k) for k in range(len(numbers))))
+        return (BodyCall(op, dict(constants), arguments, dtype, words),), list(numbers), words
     known = op.trace(specs)
-    calls, all_numbers, all_words = [], [], []  # type: tuple[list[Call], list[float], list[str]]
+    calls, all_numbers, all_words = [], [], []  # type: tuple[list[BodyCall], list[float], list[str]]
     for call in op.calls:
         dtype = call.op.promoted([op.spec_of(a, specs, known) for a in call.arguments])
         constants, numbers, words, _ = kernels.split_attributes(call.op, call.attributes, dtype)
         first = len(all_numbers)
-        arguments = [ref_of(a) for a in call.arguments] + [Ref("word", first + k) for k in range(len(numbers))]
-        calls.append(Call(call.op, constants, dtype, tuple(arguments), words))
+        arguments = (*call.arguments, *(ScalarRef("attribute", first + k) for k in range(len(numbers))))
+        calls.append(BodyCall(call.op, dict(constants), arguments, dtype, words))
         all_numbers += numbers
         all_words += words
     return tuple(calls), all_numbers, tuple(all_words)

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from graphexec.codegen.elementwise import CHUNK
+from graphexec.abi import CHUNK
 from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
-from graphexec.ir.op import ElementwiseOp, KernelOp, Op, ShapeOp, ViewOp
+from graphexec.ir.op import Op
+from graphexec.ir.op_kinds import ElementwiseOp, KernelOp, ShapeOp, ViewOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import TensorSpec, broadcast
 from graphexec.ir.view import NotAView, View, collapse

@@ -12,28 +12,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphexec.abi import ALIGNMENT, BLOCK, CHUNK, FLAGS, SERIAL, SHORT_ROW, SPLIT
 from graphexec.codegen import kernels
-from graphexec.codegen.elementwise import BLOCK, CHUNK, SHORT_ROW, Operand, Ref
+from graphexec.codegen.elementwise import Operand
 from graphexec.codegen.kernels import Close, Kernel
 from graphexec.errors import GraphExecError
 from graphexec.ir.function import ABSENT, Function, Node
-from graphexec.ir.fused.elementwise import FusedOp, RowwiseOp, ref_of
+from graphexec.ir.fused.elementwise import FusedOp, RowwiseOp
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
 from graphexec.ir.fused.horizontal import HorizontalOp
+from graphexec.ir.fused.scalar import ScalarRef
 from graphexec.ir.keys import freeze
-from graphexec.ir.op import ElementwiseOp, KernelOp, ReductionOp
+from graphexec.ir.op_kinds import ElementwiseOp, KernelOp, ReductionOp
 from graphexec.ir.spec import Size, is_one, itemsize, shape_text
 from graphexec.ir.view import View, collapse
 from graphexec.llvm import toolchain
 from graphexec.lower.array_kernel import array_kernel_spec
 from graphexec.lower.barriers import place_barriers
-from graphexec.lower.buffer_assignment import ALIGNMENT, BufferAssignment, assign_buffers
+from graphexec.lower.buffer_assignment import BufferAssignment, assign_buffers
 from graphexec.lower.gemm_epilogue import gemm_epilogue_spec
 from graphexec.lower.horizontal import horizontal_spec
 from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, calls_of, few_of, movement, product, vectors_for
 from graphexec.lower.layout_assignment import Layout, assign_layout, iteration
 from graphexec.lower.rowwise import rowwise_spec
-from graphexec.runtime.call import FLAGS, KIND, SERIAL
 
 BARRIER_NANOSECONDS = 1_000
 """Nanoseconds that a meeting of all threads costs, with what the others lose while they wait."""
@@ -212,7 +213,7 @@ def _fill(program: Program, threads: int) -> None:
     items = np.array([1 if s is None else itemsize(s.dtype) for s in layout.specs] or [1], np.int64)  # None: pruned
     by_value = program.addresses[storage] + offsets * items
     for template in templates.values():
-        flags = SERIAL if template.serial else template.pieces << FLAGS | template.kind * KIND
+        flags = SERIAL if template.serial else template.pieces << FLAGS | template.kind * SPLIT
         table[members[id(template)]] = template.kernel.address, 0, flags
     program.parallel = _gains_by_threads(program, chosen, table, threads)
     program.scratch, rooms = _scratch(templates.values(), threads if program.parallel else 1)
@@ -334,9 +335,9 @@ def _elementwise_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     operands = [Operand(layout.specs[v].dtype, movement(s[-1])) for v, s in zip(values, strides, strict=True)]
     calls, numbers, words = calls_of(layout, node, op)
     loads, stores = operands[: len(node.inputs)], operands[len(node.inputs) :]
-    sources = [ref_of(op.results[k]) if isinstance(op, FusedOp) else Ref("step", 0, k) for k in kept]
+    sources = [op.results[k] if isinstance(op, FusedOp) else ScalarRef("call", 0, k) for k in kept]
     endings = tuple(
-        Close(c.op, ref_of(c.source), layout.specs[v].dtype) for c, v in zip(closes, node.outputs[len(results) :], strict=True)
+        Close(c.op, c.source, layout.specs[v].dtype) for c, v in zip(closes, node.outputs[len(results) :], strict=True)
     )
     item = max(itemsize(o.dtype) for o in operands)
     few = 0 if endings else few_of(shape, sizes, item)
@@ -387,7 +388,8 @@ def _reduction_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     store = Operand(dtype, movement(nest[-1][2]))
     count_reduced = len(reduced) or int(along)
     count_kept = len(kept) - (not along)
-    kernel = kernels.reduction_kernel(op, (), (load,), Ref("load", 0), (), store, dtype, count_kept, count_reduced, along, row)
+    value = ScalarRef("operand", 0)
+    kernel = kernels.reduction_kernel(op, (), (load,), value, (), store, dtype, count_kept, count_reduced, along, row)
     record = ArgumentBlock(n for n, _, _ in nest)
     record.operand((False, 0), [s * itemsize(load.dtype) for _, s, _ in nest], load)
     record.operand((True, 0), [s * itemsize(dtype) for _, _, s in nest], store)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from graphexec.abi import BLOCK, SHORT_ROW
 from graphexec.codegen import kernels
-from graphexec.codegen.elementwise import BLOCK, SHORT_ROW, VECTORS, Operand, Ref
-from graphexec.codegen.kernels import Call
+from graphexec.codegen.elementwise import VECTORS, Operand
 from graphexec.codegen.rowwise import LANES, Form, room_of
 from graphexec.ir.function import Node
-from graphexec.ir.fused.elementwise import RowwiseOp, ref_of
+from graphexec.ir.fused.elementwise import RowwiseOp
 from graphexec.ir.fused.row_schedule import RowSchedule
-from graphexec.ir.op import ReductionOp
+from graphexec.ir.fused.scalar import BodyCall, ScalarRef
+from graphexec.ir.op_kinds import ReductionOp
 from graphexec.ir.spec import Size, is_one, itemsize
 from graphexec.ir.view import View, collapse
 from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, movement, product, vectors_for
@@ -55,7 +56,7 @@ def rowwise_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     operands = [Operand(layout.specs[v].dtype, movement(s[-1])) for v, s in zip(values, strides, strict=True)]
     calls, numbers, words = _calls(layout, node, op)
     results = zip(operands[len(node.inputs) :], op.results, strict=True)
-    stores = tuple((o, ref_of(r.source), r.form != "full") for o, r in results)
+    stores = tuple((o, r.source, r.form != "full") for o, r in results)
     form = Form(across=True) if across else _along(shape, max(itemsize(o.dtype) for o in operands))
     kernel = kernels.rowwise_kernel(calls, tuple(operands[: len(node.inputs)]), stores, words, plan, len(sizes), form)
     record = ArgumentBlock(sizes)
@@ -92,21 +93,21 @@ def _along(shape: tuple[int, ...], item: int) -> Form:
     return Form(whole=n > 2 * LANES, vectors=min(vectors_for(shape, [1, n], item), 2))
 
 
-def _calls(layout: Layout, node: Node, op: RowwiseOp) -> tuple[tuple[Call, ...], list[float], tuple[str, ...]]:
+def _calls(layout: Layout, node: Node, op: RowwiseOp) -> tuple[tuple[BodyCall, ...], list[float], tuple[str, ...]]:
     """What is done to an element or once a row, and the attributes that are numbers with their types."""
     specs = [layout.specs[v] for v in node.inputs]
     known = op.trace(specs)
-    calls, all_numbers, all_words = [], [], []  # type: tuple[list[Call], list[float], list[str]]
+    calls, all_numbers, all_words = [], [], []  # type: tuple[list[BodyCall], list[float], list[str]]
     for k, call in enumerate(op.calls):
-        arguments = [ref_of(a) for a in call.arguments]
+        arguments = list(call.arguments)
         if isinstance(call.op, ReductionOp):
-            calls.append(Call(call.op, (), known[k][0].dtype, tuple(arguments)))
+            calls.append(BodyCall(call.op, {}, tuple(arguments), known[k][0].dtype))
             continue
-        found = [specs[a.index] if a.kind == "in" else known[a.index][a.output] for a in call.arguments]
+        found = [specs[a.index] if a.kind == "operand" else known[a.index][a.output] for a in call.arguments]
         dtype = call.op.promoted(found)
         constants, numbers, words, _ = kernels.split_attributes(call.op, call.attributes, dtype)
-        arguments += [Ref("word", len(all_numbers) + j) for j in range(len(numbers))]
-        calls.append(Call(call.op, constants, dtype, tuple(arguments), words))
+        arguments += [ScalarRef("attribute", len(all_numbers) + j) for j in range(len(numbers))]
+        calls.append(BodyCall(call.op, dict(constants), tuple(arguments), dtype, words))
         all_numbers += numbers
         all_words += words
     return tuple(calls), all_numbers, tuple(all_words)

@@ -17,7 +17,7 @@ from graphexec.llvm import cache, fingerprint, toolchain
 from graphexec.profile import peak_flops as peak
 
 if TYPE_CHECKING:
-    from graphexec.executable import Runner
+    from graphexec.runtime.runner import Runner
 
 FOOTPRINTS = (24 << 10, 192 << 10, 3 << 20, 96 << 20)
 """Bytes for which bandwidth is measured: as much as the first, second and third cache hold, and more than any."""
@@ -77,4 +77,4 @@ def _sum(count: int, threads: int) -> Runner:
     x, y = graph.input("x", ("n",)), graph.input("y", ("n",))
     graph.output(x + y)
     data = np.ones(count, np.float32)
-    return compile_graph(graph, threads=threads)._bound("forward", {"x": data, "y": data})
+    return compile_graph(graph, threads=threads).compiled.bound("forward", {"x": data, "y": data})

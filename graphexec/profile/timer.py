@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphexec.lower.buffer_assignment import ALIGNMENT, rounded
+from graphexec.abi import ALIGNMENT
+from graphexec.lower.buffer_assignment import rounded
 from graphexec.runtime.call import loop
 
 if TYPE_CHECKING:
-    from graphexec.executable import Runner
     from graphexec.lower.program import Program
+    from graphexec.runtime.runner import Runner
 
 SAMPLE = 1e-3
 """Seconds that one sample takes at least, so that the clock's own cost does not show."""

@@ -15,17 +15,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from graphexec.codegen import linker as library
+from graphexec.abi import ASK, CALL_WORDS, CallWord, PoolWord
+from graphexec.codegen import linker
 from graphexec.llvm import fingerprint, toolchain
-from graphexec.runtime import thread_pool_ir as thread_pool
-
-DONE, STOP, FAILED, TABLE, COUNT, CREW, THREADS, CALLS, RUNS, NANOSECONDS, WORDS = range(11)
-"""Words of a block: times done, a flag that stops the loop before the next time, the instruction that failed; the table
-and how many instructions it has; the crew's state, or 0 for a program that is run by its caller alone and not timed;
-members to take; calls and runs left before somebody is asked again; and how long those took that are over."""
-
-ASK = -(2**63)
-"""Status: there are runs to do and none left to do them with. It is time to say on how many threads to go on."""
+from graphexec.runtime import thread_pool_ir
 
 _ALONE = """
 define {linkage} i64 @{name}(ptr %table, i64 %count, i64 %times, ptr %progress) nounwind {{
@@ -94,7 +87,7 @@ entry:
   %table = inttoptr i64 %table.word to ptr
   %count.at = getelementptr i64, ptr %block, i64 {count}
   %count = load i64, ptr %count.at
-  %crew.at = getelementptr i64, ptr %block, i64 {crew}
+  %crew.at = getelementptr i64, ptr %block, i64 {pool}
   %crew.word = load i64, ptr %crew.at
   %crew = inttoptr i64 %crew.word to ptr
   %plain = icmp eq i64 %crew.word, 0
@@ -213,18 +206,16 @@ class _MethodDef(ctypes.Structure):
 
 def _running(name: str, linkage: str) -> list[str]:
     """IR of ``run``, under a name."""
-    words = {
-        "stop": STOP, "table": TABLE, "count": COUNT, "crew": CREW, "threads": THREADS, "calls": CALLS, "runs": RUNS,
-        "nanoseconds": NANOSECONDS, "members": thread_pool.MEMBERS, "ask": ASK, "clock": 6 if sys.platform == "darwin" else 1,
-    }  # fmt: skip
+    words = {word.name.lower(): int(word) for word in CallWord}
+    words |= {"members": int(PoolWord.MEMBERS), "ask": ASK, "clock": 6 if sys.platform == "darwin" else 1}
     alone = _ALONE.format(name="alone", linkage="internal")
-    return [thread_pool.leading(), alone, _RUN.format(name=name, linkage=linkage, **words)]
+    return [thread_pool_ir.leading(), alone, _RUN.format(name=name, linkage=linkage, **words)]
 
 
 def _loaded(kind: str, make: Callable[[str], list[str]]) -> int:
     """The address of a function whose IR ``make`` gives for its name."""
     name = toolchain.symbol_name(kind, fingerprint.environment(), *make(kind))
-    return library.obtain(name, lambda: (["\n".join(make(name))], name), written=True)
+    return linker.obtain(name, lambda: (["\n".join(make(name))], name), written=True)
 
 
 @functools.cache
@@ -241,7 +232,7 @@ def alone() -> Callable[[int, int, int, int], int]:
 @functools.cache
 def serve() -> Callable[[int, int], int]:
     """``serve(state, ith)``: see `thread_pool_ir`."""
-    address = _loaded("serve", lambda name: [thread_pool.serving(name)])
+    address = _loaded("serve", lambda name: [thread_pool_ir.serving(name)])
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(address)
 
 
@@ -258,7 +249,7 @@ def _run() -> Callable[[Any, int], int]:
 
 
 def _by_ctypes(block: bytearray) -> Callable[[int], int]:
-    return functools.partial(_run(), (ctypes.c_int64 * WORDS).from_buffer(block))
+    return functools.partial(_run(), (ctypes.c_int64 * CALL_WORDS).from_buffer(block))
 
 
 @functools.cache

@@ -10,38 +10,14 @@ from __future__ import annotations
 import platform
 import sys
 
-GENERATION, TABLE, COUNT, TIMES, PROGRESS, BASE, NUMBER = range(7)
-"""The job, on one cache line: a count and the number of members; the table and how often; arrivals before it, and
-the number of the last instruction whose pieces were taken."""
-
-MOST, LINE = 1024, 8
-"""Members of a crew at most; words of a cache line."""
-
-ARRIVED, VERDICT, SLEEPERS, LOCK, MEMBERS, KNOWN = 8, 16, 24, 32, 40, 48
-"""Each on a cache line of its own: arrivals at meetings; whether to go on and what failed, for even and odd times; members
-that sleep; 1 while a program runs; members there are, with the caller; the last generation before each was hired."""
-
-SHARES = KNOWN + MOST
-"""For each member, on a cache line of its own, its share of an instruction's pieces: the instruction's number, the first piece
-that is left, and the one after the last."""
-
-WORDS = SHARES + MOST * LINE
+from graphexec.abi import ENOUGH, FLAGS, LINE, STRIPS, PoolWord
 
 SPINS = 300
 """Looks at a counter before a thread that waits for others lets them have the processor; 5 to 15 microseconds."""
 
-FLAGS = 8
-"""Bits of a row's third word that are not the number of its pieces."""
-
-STRIPS = 32
-"""Where in the number of pieces a kernel is told in which of its ways to cut, if it has several: two bits of its row's flags."""
-
 PIECE = 12
 """Bits for a piece, of which a share has two; above them stands the instruction's number, which grows as long as the process
 lives."""
-
-ENOUGH = 4
-"""Pieces for each member from which on they are taken one by one: with fewer, the last ones would leave the others waiting."""
 
 IDLE = 2_000
 """Looks before a thread without a program goes to sleep; 30 to 100 microseconds, for waking it takes about as long."""
@@ -440,11 +416,9 @@ def _system() -> dict[str, str]:
 
 
 def _filled(text: str, **names: str) -> str:
-    words = {
-        "table": TABLE, "count": COUNT, "times": TIMES, "progress": PROGRESS, "base": BASE, "arrived": ARRIVED, "verdict": VERDICT,
-        "sleepers": SLEEPERS, "lock": LOCK, "members": MEMBERS, "known": KNOWN, "spins": SPINS, "idle": IDLE,
-        "shares": SHARES, "line": LINE, "number": NUMBER, "bits": PIECE, "bits2": 2 * PIECE, "one": 1 << PIECE,
-        "mask": (1 << PIECE) - 1, "enough": ENOUGH, "flags": FLAGS, "strips": STRIPS,
+    words = {word.name.lower(): int(word) for word in PoolWord} | {
+        "spins": SPINS, "idle": IDLE, "line": LINE, "bits": PIECE, "bits2": 2 * PIECE, "one": 1 << PIECE, "mask": (1 << PIECE) - 1,
+        "enough": ENOUGH, "flags": FLAGS, "strips": STRIPS,
     }  # fmt: skip
     return text.format(**words, **_system(), **names)
 

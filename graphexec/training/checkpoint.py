@@ -16,14 +16,12 @@ import os
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from graphexec.compiled import Compiled
 from graphexec.errors import DataError
-
-if TYPE_CHECKING:
-    from graphexec.executable import Executable
 
 POINTER = "latest.json"
 VERSION = 1
@@ -69,11 +67,11 @@ def load_arrays(path: Path_) -> dict[str, np.ndarray]:
 
 
 def save_checkpoint(
-    directory: Path_, exe: Executable, epoch: int, history: list[dict[str, Any]], arrays: Mapping[str, np.ndarray] | None = None
+    directory: Path_, compiled: Compiled, epoch: int, history: list[dict[str, Any]], arrays: Mapping[str, np.ndarray] | None = None
 ) -> None:
     """Writes parameters and the optimizer's state after an epoch; the one before it is removed once this one is whole.
 
-    ``arrays`` is what ``exe.state()`` was at the end of that epoch, if it has changed since.
+    ``arrays`` is what ``compiled.state`` was at the end of that epoch, if it has changed since.
     """
     folder = Path(directory)
     try:
@@ -81,12 +79,12 @@ def save_checkpoint(
     except OSError as error:
         raise _unwritable(folder, error) from error
     name = f"epoch-{epoch:06d}.safetensors"
-    save_arrays(folder / name, exe.state() if arrays is None else arrays, note=f"checkpoint of epoch {epoch}")
+    save_arrays(folder / name, compiled.state if arrays is None else arrays, note=f"checkpoint of epoch {epoch}")
     record = {
         "graphexec": VERSION,
         "epoch": epoch,
-        "seed": exe.seed,
-        "optimizer": _optimizer(exe),
+        "seed": compiled.seed,
+        "optimizer": _optimizer(compiled),
         "arrays": name,
         "history": history,
     }
@@ -97,8 +95,8 @@ def save_checkpoint(
                 old.unlink()
 
 
-def load_checkpoint(directory: Path_, exe: Executable) -> tuple[int, list[dict[str, Any]]]:
-    """Puts the newest checkpoint's arrays into an executable; gives its epoch and the history up to it.
+def load_checkpoint(directory: Path_, compiled: Compiled) -> tuple[int, list[dict[str, Any]]]:
+    """Puts the newest checkpoint's arrays into the state; gives its epoch and the history up to it.
 
     *Raises* DataError when there is none, when it is broken, or when it was made with another seed, optimizer or graph.
     """
@@ -106,7 +104,7 @@ def load_checkpoint(directory: Path_, exe: Executable) -> tuple[int, list[dict[s
     if record is None:
         raise DataError("there is no checkpoint in this folder", source=str(directory), todo="Train with --checkpoint first.")
     place = str(Path(directory, POINTER))
-    for what, now in (("seed", exe.seed), ("optimizer", _optimizer(exe))):
+    for what, now in (("seed", compiled.seed), ("optimizer", _optimizer(compiled))):
         if record[what] != now:
             raise DataError(
                 f"the checkpoint was made with another {what}",
@@ -116,10 +114,10 @@ def load_checkpoint(directory: Path_, exe: Executable) -> tuple[int, list[dict[s
             )
     path = Path(directory, record["arrays"])
     arrays = load_arrays(path)
-    missing = [n for n in _state_names(exe) if n not in arrays]
+    missing = [n for n in compiled.state_leaves() if n not in arrays]
     if missing:
         raise DataError(f"the checkpoint has no array {missing[0]!r}", source=str(path), todo="Was it made from another graph?")
-    exe.load(path)
+    compiled.assign(arrays, str(path))
     return record["epoch"], record["history"]
 
 
@@ -153,14 +151,8 @@ def checkpoint_record(directory: Path_) -> dict[str, Any] | None:
     return found
 
 
-def _optimizer(exe: Executable) -> str | None:
-    return None if exe.optimizer is None else exe.optimizer.op.name
-
-
-def _state_names(exe: Executable) -> set[str]:
-    if exe.optimizer is not None:
-        exe._functions.of("step")  # makes the names of its state known
-    return exe._functions.state_names() | set(exe.parameters)
+def _optimizer(compiled: Compiled) -> str | None:
+    return None if compiled.optimizer is None else compiled.optimizer.op.name
 
 
 def strict(value: Any) -> Any:

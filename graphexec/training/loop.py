@@ -12,21 +12,19 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from graphexec import pipeline
+from graphexec.compiled import Compiled
 from graphexec.errors import DataError
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import Function, Leaf, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import Size, Sizes, TensorSpec, shape_text
-from graphexec.lower.program import aligned_array
-
-if TYPE_CHECKING:
-    from graphexec.executable import Executable, Runner
+from graphexec.runtime.runner import Runner
 
 SHORT = 0.02
 """Seconds: an epoch expected to be shorter runs in the calling thread, where Ctrl-C waits for it."""
@@ -35,7 +33,7 @@ Entry = dict[str, Any]
 
 
 def fit(
-    exe: Executable, data: Mapping[str, Any], *, epochs: int = 1, batch_size: int | None = None, shuffle: bool = True,
+    compiled: Compiled, data: Mapping[str, Any], *, epochs: int = 1, batch_size: int | None = None, shuffle: bool = True,
     validation: Mapping[str, Any] | None = None, metrics: Mapping[str, str] | None = None, progress: bool | None = None,
     on_epoch: Callable[[Entry], None] | None = None, start_epoch: int = 0,
 ) -> list[Entry]:  # fmt: skip
@@ -52,10 +50,10 @@ def fit(
     if epochs < 0 or (batch_size is not None and batch_size < 1):
         raise DataError(f"epochs={epochs} and batch_size={batch_size} must be positive")
     bar = sys.stderr.isatty() if progress is None else progress
-    passes = Passes(exe, data, "step", {} if exe.loss is None else {"loss": exe.loss}, batch_size, shuffle=shuffle)
-    held_out = None if validation is None else Passes(exe, validation, "evaluate", _wanted(exe, metrics), batch_size)
+    passes = Passes(compiled, data, "step", {} if compiled.loss is None else {"loss": compiled.loss}, batch_size, shuffle=shuffle)
+    held_out = None if validation is None else Passes(compiled, validation, "evaluate", _wanted(compiled, metrics), batch_size)
     history: list[Entry] = []
-    with _Watch(bar, epochs * passes.steps, exe.graph.name) as watch:
+    with _Watch(bar, epochs * passes.steps, compiled.graph.name) as watch:
         for epoch in range(start_epoch + 1, start_epoch + epochs + 1):
             begin = time.perf_counter()
             entry: Entry = {"epoch": epoch, **passes.run(epoch, watch)}
@@ -70,26 +68,26 @@ def fit(
 
 
 def evaluate(
-    exe: Executable, data: Mapping[str, Any], metrics: Mapping[str, str] | Iterable[str] = (), *, batch_size: int | None = None
+    compiled: Compiled, data: Mapping[str, Any], metrics: Mapping[str, str] | Iterable[str] = (), *, batch_size: int | None = None
 ) -> dict[str, float]:
     """The loss and metrics over a data set: means of the batches' values weighted by rows. Nothing is updated."""
-    return Passes(exe, data, "evaluate", _wanted(exe, metrics), batch_size).run()
+    return Passes(compiled, data, "evaluate", _wanted(compiled, metrics), batch_size).run()
 
 
-def _wanted(exe: Executable, metrics: Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
+def _wanted(compiled: Compiled, metrics: Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
     named = dict(metrics) if isinstance(metrics, Mapping) else {m: m for m in metrics or ()}
-    return ({"loss": exe.loss} if exe.loss is not None else {}) | named
+    return ({"loss": compiled.loss} if compiled.loss is not None else {}) | named
 
 
 class Passes:
     """Goes over a data set, as often as it is asked to: the programs for whole batches and for the rest."""
 
     def __init__(
-        self, exe: Executable, data: Mapping[str, Any], kind: str, wanted: Mapping[str, str], batch_size: int | None,
+        self, compiled: Compiled, data: Mapping[str, Any], mode: str, wanted: Mapping[str, str], batch_size: int | None,
         shuffle: bool = False,
     ) -> None:  # fmt: skip
-        self.exe, self.wanted = exe, dict(wanted)
-        self.dimension, self.rows, self.arrays = _rows(exe, data)
+        self.compiled, self.wanted = compiled, dict(wanted)
+        self.dimension, self.rows, self.arrays = _rows(compiled, data)
         batch = self.rows if batch_size is None else min(batch_size, self.rows)
         self.whole, rest = divmod(self.rows, batch) if batch else (0, 0)
         self.steps = self.whole + (rest > 0)
@@ -97,14 +95,14 @@ class Passes:
         self._shuffler = self._shuffling() if shuffle else None
         self.cursor = np.zeros((), np.int64)
         self.totals = {name: np.zeros((), np.float64) for name in self.wanted}
-        self.runners = [(self._runner(kind, batch), self.whole)] if self.whole else []
+        self.runners = [(self._runner(mode, batch), self.whole)] if self.whole else []
         if rest:
-            self.runners.append((self._runner(kind, rest), 1))
+            self.runners.append((self._runner(mode, rest), 1))
 
     def run(self, epoch: int = 0, watch: _Watch | None = None) -> dict[str, float]:
         """One pass over the data, which the seed and the number of the epoch shuffle; means by name."""
         if self._shuffler is not None:
-            self.key[...] = np.array([self.exe.seed % 2**64, epoch], np.uint64).view(np.int64)
+            self.key[...] = np.array([self.compiled.seed % 2**64, epoch], np.uint64).view(np.int64)
             self._shuffler.run()
         self.cursor[...] = 0
         for total in self.totals.values():
@@ -119,8 +117,6 @@ class Passes:
 
     def _shuffling(self) -> Runner:
         """The program that draws the order of rows; see the op `shuffle`."""
-        from graphexec.executable import Runner
-
         nothing = Function("shuffle", [], [], [], {})
         builder = FunctionBuilder(nothing)
         permutation = _leaf(builder, "epoch.order", self.permutation.shape, "int64")
@@ -129,21 +125,16 @@ class Passes:
         fn = infer(builder.build(nothing), Sizes({}))
         return Runner(pipeline.lowered(fn, {"epoch.order": self.permutation, "epoch.key": self.key}, 1), fn, {}, 1)
 
-    def _runner(self, kind: str, batch: int) -> Runner:
-        from graphexec.executable import Runner
-
-        fn = self._order(kind, batch)
+    def _runner(self, mode: str, batch: int) -> Runner:
+        fn = self._function(mode, batch)
         fixed: dict[str, np.ndarray] = {"epoch.order": self.permutation, "epoch.cursor": self.cursor}
         fixed |= {f"epoch.total.{n}": t for n, t in self.totals.items()}
-        for leaf in fn.of_kind("parameter"):
-            if not leaf.name.startswith("epoch.") and leaf.name not in self.exe._state:
-                self.exe._state[leaf.name] = aligned_array(np.zeros(tuple(int(n) for n in leaf.shape), leaf.dtype))
-        program = pipeline.lowered(fn, self.exe._state | self.arrays | fixed, self.exe.threads, self.exe._skip)
-        return Runner(program, fn, {}, self.exe.threads)
+        program = self.compiled.lower(fn, self.arrays | fixed)
+        return Runner(program, fn, {}, self.compiled.threads)
 
-    def _order(self, kind: str, batch: int) -> Function:
+    def _function(self, mode: str, batch: int) -> Function:
         """The order of a step or of an evaluation, with its inputs taken from the data and its values added up."""
-        base = _evaluation(self.exe, self.wanted) if kind == "evaluate" else self.exe._functions.of(kind)
+        base = _evaluation(self.compiled, self.wanted) if mode == "evaluate" else self.compiled.functions.of(mode)
         nodes, moved = _take_nodes(base, self.arrays, self.dimension, batch)
         builder = FunctionBuilder(moved)
         builder.nodes = nodes + list(base.nodes)
@@ -155,33 +146,33 @@ class Passes:
         if cursor is not None:
             builder.add(registry.get("advance"), (cursor,), {"by": batch}, "epoch.next")
         fn = builder.build(moved)
-        sizes = {n: int(s) for n, s in _sizes(self.exe, self.arrays).items()}
+        sizes = {n: int(s) for n, s in _sizes(self.compiled, self.arrays).items()}
         if self.dimension is not None:
             sizes[self.dimension] = batch
         return infer(fn, Sizes(sizes))
 
 
-def _evaluation(exe: Executable, wanted: Mapping[str, str]) -> Function:
-    forward = exe._functions.forward
+def _evaluation(compiled: Compiled, wanted: Mapping[str, str]) -> Function:
+    forward = compiled.functions.forward
     outputs = {name: forward.value_id(name) for name in wanted.values()}
     for name, value in outputs.items():
         if forward.specs[value].shape != ():
             raise DataError(f"metric {name!r} is {forward.specs[value]}, not a scalar", todo="Reduce it with mean().")
-    return exe._functions.finish(forward.with_nodes(forward.nodes, outputs=outputs))
+    return compiled.functions.finish(forward.with_nodes(forward.nodes, outputs=outputs))
 
 
-def _rows(exe: Executable, data: Mapping[str, Any]) -> tuple[str | None, int, dict[str, np.ndarray]]:
+def _rows(compiled: Compiled, data: Mapping[str, Any]) -> tuple[str | None, int, dict[str, np.ndarray]]:
     """The dimension that mini-batches cut, the number of rows, and the arrays as the program reads them."""
-    exe.bind(data)  # finds what is missing or does not fit
-    leading = {leaf.shape[0] for leaf in exe._inputs.values() if leaf.shape and isinstance(leaf.shape[0], str)}
+    compiled.bind(data)  # finds what is missing or does not fit
+    leading = {leaf.shape[0] for leaf in compiled.inputs.values() if leaf.shape and isinstance(leaf.shape[0], str)}
     if len(leading) > 1:
         raise DataError(
             f"inputs have different leading dimensions: {', '.join(map(repr, sorted(leading)))}",
-            facts=[f"{n}{shape_text(leaf.shape)}" for n, leaf in exe._inputs.items()],
+            facts=[f"{n}{shape_text(leaf.shape)}" for n, leaf in compiled.inputs.items()],
             todo="Name the axis of samples alike in every input.",
         )
     arrays, rows = {}, 1
-    for name, leaf in exe._inputs.items():
+    for name, leaf in compiled.inputs.items():
         array = np.asarray(data[name])
         if not (array.dtype == leaf.dtype and array.flags.c_contiguous and array.flags.aligned):
             array = np.ascontiguousarray(array, dtype=leaf.dtype)
@@ -191,9 +182,9 @@ def _rows(exe: Executable, data: Mapping[str, Any]) -> tuple[str | None, int, di
     return (next(iter(leading)) if leading else None), rows, arrays
 
 
-def _sizes(exe: Executable, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+def _sizes(compiled: Compiled, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
     sizes = {}
-    for name, leaf in exe._inputs.items():
+    for name, leaf in compiled.inputs.items():
         array = arrays.get(f"epoch.data.{name}", arrays.get(name))
         assert array is not None
         sizes.update({n: s for n, s in zip(leaf.shape, array.shape, strict=True) if isinstance(n, str)})

@@ -10,11 +10,13 @@ Source: Goto and van de Geijn, "Anatomy of high-performance matrix multiplicatio
 
 import numpy as np
 
-from graphexec.plugin import GEMM_SCRATCH, gemm, kernel, ops
+from graphexec.plugin import GEMM_SCRATCH, GemmTrait, gemm, kernel, ops
 
 
-@kernel("(m,k),(k,n)->(m,n)", reference=np.matmul, domain=(-2.0, 2.0), onnx="MatMul", strided=("a", "b"), parallel=True,
-        scratch=GEMM_SCRATCH)  # fmt: skip
+@kernel(
+    "(m,k),(k,n)->(m,n)", reference=np.matmul, domain=(-2.0, 2.0), onnx="MatMul", strided=("a", "b"), parallel=True,
+    scratch=GEMM_SCRATCH, gemm=GemmTrait(),
+)  # fmt: skip
 def matmul(a, b, out, scratch, piece, pieces):
     return gemm(a, b, out, scratch, piece, pieces)
 

@@ -8,12 +8,13 @@ place of a product and an addition, where nothing else reads either.
 
 import numpy as np
 
-from graphexec.plugin import GEMM_SCRATCH, gemm, kernel
+from graphexec.plugin import GEMM_SCRATCH, GemmTrait, gemm, kernel
 
 
 @kernel(
     "(m,n),(m,k),(k,n)->(m,n)", reference=lambda acc, a, b: acc + np.matmul(a, b), domain=(-2.0, 2.0), updates=("acc",),
     strided=("a", "b"), parallel=True, scratch=GEMM_SCRATCH, differentiable=False,
+    gemm=GemmTrait(a=1, b=2, accumulate=0),
 )  # fmt: skip
 def matmul_add(acc, a, b, out, scratch, piece, pieces):
     return gemm(a, b, out, scratch, piece, pieces, True)

@@ -25,7 +25,10 @@ def _shape(*parts, axis=0):
     return TensorSpec((*first.shape[:a], total, *first.shape[a + 1 :]), first.dtype)
 
 
-@kernel(shape=_shape, reference=lambda *parts, axis=0: np.concatenate(parts, axis), domain=(-4.0, 4.0), kinds="fib", onnx="Concat")
+@kernel(
+    shape=_shape, reference=lambda *parts, axis=0: np.concatenate(parts, axis), domain=(-4.0, 4.0), kinds="fib", onnx="Concat",
+    concat=True,
+)  # fmt: skip
 def concat(*parts, axis=0):
     out = parts[-1]
     axis = axis % out.ndim

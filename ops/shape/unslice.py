@@ -29,7 +29,7 @@ def _reference(d, like, *, axis, start, end, step):
     return out
 
 
-@kernel(shape=_shape, shape_only=("like",), reference=_reference, domain=(-4.0, 4.0), kinds="fib")
+@kernel(shape=_shape, shape_only=("like",), reference=_reference, domain=(-4.0, 4.0), kinds="fib", scatters_slice=True)
 def unslice(d, out, *, axis=0, start=0, end=sys.maxsize, step=1):
     axis = axis % out.ndim
     whole, part, inner = out.shape[axis], d.shape[axis], 1

@@ -28,6 +28,7 @@ def _reference(p, d, m, v, step, *, lr, beta1, beta2, eps, weight_decay):
 @elementwise(
     reference=_reference, outputs=("p", "m", "v"), updates=("p", "m", "v"), types={"step": "int64"}, differentiable=False,
     domain={"p": (-2.0, 2.0), "d": (-1.0, 1.0), "m": (-1.0, 1.0), "v": (0.1, 1.0), "step": (1, 100)},
+    shared_operand="step",
 )  # fmt: skip
 def adam(p, d, m, v, step, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
     g = d + weight_decay * p

@@ -17,7 +17,7 @@ from graphexec.autodiff.scalar import derive_backward
 from graphexec.autodiff.scalar import rules as derive_rules
 from graphexec.codegen import specialize as source
 from graphexec.errors import DifferentiationError
-from graphexec.ir.op import ElementwiseOp
+from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.llvm import fingerprint
 from graphexec.math import exp, tanh
 from graphexec.plugin import elementwise

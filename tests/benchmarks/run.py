@@ -67,11 +67,11 @@ def repeated(call: Callable[[], Any], times: int) -> None:
 def measure(name: str, threads: int, seconds: float) -> dict[str, Any]:
     exe, call, build = bound(name, threads)
     steps = sample(lambda k: repeated(call, k), seconds)
-    native = sample(exe._last.run, seconds)
+    native = sample(exe.compiled.last.run, seconds)
     p10, median, p90 = np.percentile(steps, [10, 50, 90])
     return {
         "median": median, "p10": p10, "p90": p90, "native": float(np.median(native)), "instructions": len(exe.program.instructions),
-        "threads": exe._last._pace.best if exe._last._pace else 1,
+        "threads": exe.compiled.last._pace.best if exe.compiled.last._pace else 1,
         "build": build, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }  # fmt: skip
 
@@ -96,7 +96,7 @@ def fit(name: str, threads: int, seconds: float, batches: int) -> dict[str, Any]
 def profile(name: str, threads: int, seconds: float) -> dict[str, Any]:
     """Microseconds of each instruction alone, in the order of the program; summed by kernel and shapes."""
     exe, _, _ = bound(name, threads)
-    runner, rows = exe._last, []
+    runner, rows = exe.compiled.last, []
     times = instruction_times(runner, seconds) * 1e6
     sums: dict[str, list[float]] = collections.defaultdict(lambda: [0, 0.0])
     for instruction, us in zip(runner.program.instructions, times.tolist(), strict=True):

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import graphexec as gx
 from graphexec.cli.commands import cli
 from graphexec.gradcheck import check_gradient
-from graphexec.graph.file import load
+from graphexec.graph.file.read import load
 from graphexec.ir.registry import registry
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -15,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import graphexec as gx
-from graphexec.graph import file as graphfile
+from graphexec.graph.file import read, write
 from graphexec.graph.file.calls import Call, Literal, Name, read_call
+from graphexec.graph.file.read import load, loads, schema
 from graphexec.graph.file.text import read_tree
+from graphexec.graph.file.train_section import metric_values
 from graphexec.graph.file.tree import Page, Scalar, plain
 from graphexec.ir.registry import registry
 
@@ -62,6 +64,11 @@ train:
 """
 
 
+def dumps(graph, form="yaml"):
+    """The text of a graph."""
+    return write.dumps(graph.dag, graph.function(), form)
+
+
 def meaning(graph):
     """All that a graph says, as data that compares; NaN equals NaN, 1 differs from 1.0 and True."""
     fn = graph.function()
@@ -79,15 +86,15 @@ def meaning(graph):
 
 def assert_survives(graph):
     for form in FORMATS:
-        text = graphfile.dumps(graph, form)
-        again = graphfile.loads(text, form)
+        text = dumps(graph, form)
+        again = loads(text, form)
         assert meaning(again) == meaning(graph)
-        assert graphfile.dumps(again, form) == text
+        assert dumps(again, form) == text
         validate(text, form)
 
 
 def validate(text, form="yaml"):
-    jsonschema.Draft202012Validator(graphfile.schema()).validate(tree(text, form))
+    jsonschema.Draft202012Validator(schema()).validate(tree(text, form))
 
 
 def tree(text, form="yaml"):
@@ -99,7 +106,7 @@ def tree(text, form="yaml"):
 
 
 def test_reads_calls_mappings_and_numbers():
-    graph = graphfile.loads(NET, name="net.yaml")
+    graph = loads(NET, name="net.yaml")
     dag = graph.dag
     assert graph.name == "net"
     assert list(dag) == [
@@ -116,7 +123,7 @@ def test_reads_calls_mappings_and_numbers():
 
 
 def test_train_section_is_kept_as_plain_data():
-    train = graphfile.loads(NET).dag.graph["train"]
+    train = loads(NET).dag.graph["train"]
     assert train == {
         "loss": "loss", "optimizer": "sgd(lr=0.1)", "data": {"file": "net.npz", "inputs": {"x": "x", "y": "y"}}, "hold_out": 0.2,
         "metrics": {"largest": "loss", "absolute": "abs(loss)"}, "epochs": 20, "batch_size": 32, "seed": 0, "shuffle": True,
@@ -136,35 +143,35 @@ def test_train_section_is_kept_as_plain_data():
 @pytest.mark.parametrize("key", ["data", "hold_out"])
 def test_data_forms(key, written, kept):
     text = NET.replace("data: {file: net.npz, inputs: {x: x, y: y}}\n  hold_out: 0.2", f"{key}: {written}")
-    graph = graphfile.loads(text)
+    graph = loads(text)
     assert graph.dag.graph["train"][key] == kept
     assert_survives(graph)
     validate(text)
 
 
 def test_metric_values_adds_the_nodes_of_calls():
-    graph = graphfile.loads(NET)
+    graph = loads(NET)
     train, copy = graph.dag.graph["train"], graph.copy()
-    assert graphfile.metric_values(copy, train) == {"largest": "loss", "absolute": "metrics.absolute"}
+    assert metric_values(copy, train) == {"largest": "loss", "absolute": "metrics.absolute"}
     assert copy["metrics.absolute"].shape == ()
     assert "metrics.absolute" not in graph
     with pytest.raises(gx.OpError, match="did you mean 'abs'"):
-        graphfile.metric_values(graph.copy(), {"metrics": {"a": "abss(loss)"}})
+        metric_values(graph.copy(), {"metrics": {"a": "abss(loss)"}})
 
 
 def test_without_outputs_the_nodes_that_nothing_reads():
-    graph = graphfile.loads("graphexec: 1\ninputs: {x: float32}\nnodes: {a: abs(x), b: exp(a), c: exp(a)}")
+    graph = loads("graphexec: 1\ninputs: {x: float32}\nnodes: {a: abs(x), b: exp(a), c: exp(a)}")
     assert graph.outputs == ["b", "c"]
 
 
 def test_nested_names_leave_out_those_of_the_file():
-    graph = graphfile.loads("graphexec: 1\ninputs: {x: float32}\nnodes:\n  a: abs(exp(exp(x)))\n  a.1: exp(x)\n")
+    graph = loads("graphexec: 1\ninputs: {x: float32}\nnodes:\n  a: abs(exp(exp(x)))\n  a.1: exp(x)\n")
     assert list(graph.dag) == ["x", "a.2", "a.3", "a", "a.1"]
     assert graph.dag.has_edge("a.2", "a.3")
 
 
 def test_optional_operands_and_operands_by_name(op_with_options):
-    graph = graphfile.loads(
+    graph = loads(
         "graphexec: 1\ninputs: {x: float32, y: float32}\nnodes:\n"
         "  a: graphfile_test(x, z=y)\n  b: graphfile_test(x, null, y)\n  c: {op: graphfile_test, inputs: [x, null, y]}\n"
         "  d: graphfile_test(x, y)\n"
@@ -181,7 +188,7 @@ def test_yaml_scalars_follow_version_1_2():
 
 
 def test_keys_are_texts():
-    graph = graphfile.loads(
+    graph = loads(
         "graphexec: 1\ninputs: {1: float32, no: float32, null: float32}\n"
         "nodes: {2: 'add(no, on)', on: {op: add, inputs: ['1', 'null']}}"
     )
@@ -189,7 +196,7 @@ def test_keys_are_texts():
 
 
 def test_json_and_yaml_of_json_agree():
-    text = graphfile.dumps(graphfile.loads(NET), "json")
+    text = dumps(loads(NET), "json")
     assert tree(text, "json") == json.loads(text)
     assert tree(text, "yaml") == json.loads(text)
 
@@ -199,13 +206,13 @@ def test_calls_in_braces_need_no_quotes():
     assert tree("{é: f(x, y), b: g(h(x,y), z, k='a,b'), c: init(a=1,\n  b=2), d: e}") == {
         "é": "f(x, y)", "b": "g(h(x,y), z, k='a,b')", "c": "init(a=1,\n  b=2)", "d": "e",
     }  # fmt: skip
-    graph = graphfile.loads(NET.replace("absolute: abs(loss)", "absolute: add(loss, loss), other: add(loss, 1)"))
+    graph = loads(NET.replace("absolute: abs(loss)", "absolute: add(loss, loss), other: add(loss, 1)"))
     assert graph.dag.graph["train"]["metrics"] == {"largest": "loss", "absolute": "add(loss, loss)", "other": "add(loss, 1)"}
     assert_survives(graph)
 
 
 def test_byte_order_mark_and_windows_line_ends():
-    graph = graphfile.loads(b"\xef\xbb\xbf" + NET.replace("\n", "\r\n").encode(), name="n")
+    graph = loads(b"\xef\xbb\xbf" + NET.replace("\n", "\r\n").encode(), name="n")
     assert graph.dag.nodes["z"]["source"] == "n:13"
 
 
@@ -222,14 +229,14 @@ def test_json_scanner_agrees_with_the_standard_one(data):
 @settings(max_examples=300)
 def test_any_text_is_refused_cleanly(text, form):
     with pytest.raises(gx.GraphExecError):
-        graphfile.loads(text, form)
+        loads(text, form)
 
 
 @given(st.integers(0, len(NET)), st.integers(0, 40), st.text(alphabet="{}[]()'\"&*!|>:,-#\n x1=\t", max_size=6))
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_any_damage_is_refused_cleanly_or_read(at, cut, new):
     try:
-        graphfile.loads(NET[:at] + new + NET[at + cut :], name="net.yaml")
+        loads(NET[:at] + new + NET[at + cut :], name="net.yaml")
     except gx.GraphExecError as error:
         if not str(error.source).startswith("net.yaml"):
             raise
@@ -282,11 +289,11 @@ def test_the_example_of_the_documentation_reads_back_as_it_was_written():
         '  w: {type: "float32[2, 2]", init: glorot_uniform}\n  b: float32[2]\nnodes:\n  z1: matmul(x, w)\n  z2: add(z1, b)\n'
         "  loss: subtract(z2, y)\noutputs: [z2, loss]\n"
     )
-    assert graphfile.dumps(graphfile.loads(text)) == text
+    assert dumps(loads(text)) == text
 
 
 def test_net_survives():
-    assert_survives(graphfile.loads(NET))
+    assert_survives(loads(NET))
     validate(NET)
 
 
@@ -316,7 +323,7 @@ def test_default_attributes_are_left_out_by_type_and_sign():
     for k, low in enumerate([0, 0.0, -0.0, False, float("nan"), float("-inf"), 5e-324, 1e300, -(2**63)]):
         g.output(gx.ops.clip(x, low=low, name=f"c{k}"))
     assert_survives(g)
-    assert "c5: clip(x)" in graphfile.dumps(g)
+    assert "c5: clip(x)" in dumps(g)
 
 
 NAMES = ["two words", "d(z1)", "z1.backward", "1", "-", "null", "true", "inf", "nan", "é", "日本", "a,b", "[x]", "{", "#", "a #b",
@@ -394,7 +401,7 @@ def test_a_large_value_with_init_is_written_as_init():
     g = gx.Graph()
     g.parameter("big", value=np.zeros(1001, "float32"))
     g.dag.nodes["big"]["init"] = "ones"
-    assert 'big: {type: "float32[1001]", init: ones}' in graphfile.dumps(g)
+    assert 'big: {type: "float32[1001]", init: ones}' in dumps(g)
 
 
 @st.composite
@@ -437,10 +444,10 @@ def test_drawn_graphs_survive(graph):
 
 
 def test_save_and_load(tmp_path):
-    graph = graphfile.loads(NET)
+    graph = loads(NET)
     for name in ("a.yaml", "a.yml", "a.json", "A.JSON", "ünicode.yaml"):
         graph.save(tmp_path / name)
-        again = graphfile.load(tmp_path / name)
+        again = load(tmp_path / name)
         assert meaning(again) == meaning(graph)
         assert again.dag.graph["directory"] == str(tmp_path)
         assert again.dag.nodes["z"]["source"].startswith(f"{tmp_path / name}:")
@@ -448,7 +455,7 @@ def test_save_and_load(tmp_path):
 
 
 def test_save_replaces_whole_files_only(tmp_path, monkeypatch):
-    graph, target = graphfile.loads(NET), tmp_path / "g.yaml"
+    graph, target = loads(NET), tmp_path / "g.yaml"
     target.write_text("before")
     target.chmod(0o640)
     graph.save(target)
@@ -468,7 +475,7 @@ def test_save_replaces_whole_files_only(tmp_path, monkeypatch):
 def test_save_through_a_link_keeps_the_link(tmp_path):
     (tmp_path / "real.yaml").write_text("before")
     (tmp_path / "link.yaml").symlink_to(tmp_path / "real.yaml")
-    graphfile.loads(NET).save(tmp_path / "link.yaml")
+    loads(NET).save(tmp_path / "link.yaml")
     assert (tmp_path / "link.yaml").is_symlink()
     assert (tmp_path / "real.yaml").read_text().startswith("graphexec: 1")
 
@@ -486,38 +493,38 @@ def test_save_through_a_link_keeps_the_link(tmp_path):
 def test_files_that_cannot_be_read(tmp_path, name, text):
     (tmp_path / "folder.yaml").mkdir()
     with pytest.raises(gx.GraphFileError, match=text) as caught:
-        graphfile.load(tmp_path / name)
+        load(tmp_path / name)
     assert caught.value.source == str(tmp_path / name)
 
 
 def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(graphfile, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(read, "MAX_BYTES", 2**20)
     (tmp_path / "large.yaml").write_text("graphexec: 1\n" + "#" * 2**20)
     with pytest.raises(gx.GraphFileError, match="larger than 1 MiB"):
-        graphfile.load(tmp_path / "large.yaml")
+        load(tmp_path / "large.yaml")
 
 
 def test_too_many_items_are_refused(monkeypatch):
     monkeypatch.setattr("graphexec.graph.file.tree.MAX_ITEMS", 100)
     for form, text in (("yaml", "- 1\n" * 200), ("json", "[" + "1,\n" * 200 + "1]")):
         with pytest.raises(gx.GraphFileError, match="more than 100 items"):
-            graphfile.loads(text, form)
+            loads(text, form)
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_ten_thousand_nodes_load(form):
     lines = ["  n0: add(x, b)"] + [f"  n{k}: {'add' if k % 2 else 'multiply'}(n{k - 1}, b)" for k in range(1, 10_000)]
     text = "graphexec: 1\ninputs: {x: 'float32[8, 8]'}\nparameters: {b: 'float32[8]'}\nnodes:\n" + "\n".join(lines)
-    graph = graphfile.loads(text)
-    written = graphfile.dumps(graph, form)
-    assert len(graphfile.loads(written, form)) == 10_002
+    graph = loads(text)
+    written = dumps(graph, form)
+    assert len(loads(written, form)) == 10_002
 
 
 # -- the schema
 
 
 def test_the_schema_is_sound():
-    jsonschema.Draft202012Validator.check_schema(graphfile.schema())
+    jsonschema.Draft202012Validator.check_schema(schema())
 
 
 @pytest.mark.parametrize(
@@ -569,7 +576,7 @@ def assert_refused(load, name, expected):
 @pytest.mark.parametrize("name", EXPECTED["graphs"])
 def test_broken_graph_files_are_refused(name, monkeypatch):
     monkeypatch.chdir(BROKEN / "graphs")
-    assert_refused(graphfile.load, name, EXPECTED["graphs"][name])
+    assert_refused(load, name, EXPECTED["graphs"][name])
 
 
 @pytest.mark.parametrize("name", EXPECTED["plugins"])

@@ -7,10 +7,10 @@ import pytest
 from helpers import random_dag
 
 import graphexec as gx
+from graphexec.abi import BARRIER, ENOUGH, FLAGS, SERIAL
 from graphexec.ir.spec import itemsize
 from graphexec.lower import barriers as meetings
 from graphexec.lower import kernel_args as template
-from graphexec.runtime.call import BARRIER, ENOUGH, FLAGS, SERIAL
 
 ops = gx.ops
 KERNEL = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)

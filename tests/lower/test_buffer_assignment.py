@@ -8,7 +8,8 @@ import pytest
 from helpers import RandomGraph
 
 import graphexec as gx
-from graphexec.lower.buffer_assignment import ALIGNMENT, _against_time, _Blocks, _in_time, _largest_first, _placed, assign_buffers
+from graphexec.abi import ALIGNMENT
+from graphexec.lower.buffer_assignment import _against_time, _Blocks, _in_time, _largest_first, _placed, assign_buffers
 from graphexec.lower.layout_assignment import assign_layout
 from graphexec.lower.program import aligned_array, lower
 from graphexec.rewrite import optimize
@@ -233,7 +234,7 @@ def test_against_time_a_block_that_comes_late_and_stays_fits():
 
 def step_of(graph, **options):
     """Layout and memory of a training step; no kernel is made."""
-    fn = gx.compile(graph, loss="loss", optimizer="sgd(lr=0.1)", **options)._functions.sized("step", {})
+    fn = gx.compile(graph, loss="loss", optimizer="sgd(lr=0.1)", **options).compiled.functions.sized("step", {})
     layout = assign_layout(fn)
     return layout, assign_buffers(layout, fn.outputs.values(), reuse=options.get("optimize", True))
 

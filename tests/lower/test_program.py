@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import graphexec as gx
+from graphexec.abi import SERIAL
 from graphexec.codegen import kernels
 from graphexec.llvm import toolchain
 from graphexec.lower import kernel_args as template
 from graphexec.lower import program
-from graphexec.runtime.call import SERIAL
 
 ops = gx.ops
 

@@ -32,7 +32,7 @@ def test_measuring_runs_the_program_and_nothing_else(monkeypatch, skip):
     walk = _Walk.seconds
     monkeypatch.setattr(_Walk, "seconds", lambda self, repeats: (walks.append(repeats.copy()), walk(self, repeats))[1])
     measured, plain = trained(skip), trained(skip)
-    runner = measured._last
+    runner = measured.compiled.last
     times = instruction_times(runner, 0)
     program = runner.program
     assert times.shape == (len(program.instructions),)
@@ -54,7 +54,7 @@ def test_a_program_without_instructions_takes_no_time():
     g.output(g.input("x", (2,)))
     exe = gx.compile(g)
     exe(x=np.zeros(2, "float32"))
-    assert instruction_times(exe._last, 0).shape == (0,)
+    assert instruction_times(exe.compiled.last, 0).shape == (0,)
 
 
 @pytest.mark.slow

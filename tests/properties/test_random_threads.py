@@ -59,7 +59,7 @@ def test_bits_in_every_run(seeds, piece, monkeypatch):
         for threads in (2, 3, 4):
             exe = gx.compile(g, loss="loss", threads=threads, seed=1)
             exe.gradients(x=x)
-            exe._last.fix(threads)
+            exe.compiled.last.fix(threads)
             for run in range(12):
                 again, found = exe.gradients(x=x)
                 assert again == loss, (seed, threads, run)

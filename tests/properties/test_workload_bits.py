@@ -29,7 +29,7 @@ def digest(name, threads):
     w = models.get(name)
     exe = models.build(w, threads=threads)
     exe.step(**w.data)
-    exe._last.run(STEPS - 1)
+    exe.compiled.last.run(STEPS - 1)
     found = hashlib.sha256()
     for parameter in sorted(exe.parameters):
         found.update(exe.parameters[parameter].tobytes())

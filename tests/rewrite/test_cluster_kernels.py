@@ -21,7 +21,7 @@ def runs(nodes):
 def step_order(seed, size):
     """The order of a step as the pass finds it."""
     exe = gx.compile(random_dag(seed, size), loss="loss", optimizer=gx.SGD(lr=0.1), skip_passes="cluster_kernels")
-    return exe._functions.of("step")
+    return exe.compiled.functions.of("step")
 
 
 @pytest.mark.parametrize("seed", range(3))

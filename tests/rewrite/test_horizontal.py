@@ -181,7 +181,7 @@ def test_a_rule_of_ones_own():
 @pytest.mark.usefixtures("patient")
 def test_an_update_that_is_read_is_not_put_off():
     exe, _ = trained(bowl([(4,), (5,), (6,), (7,)]), data([(4,), (5,), (6,), (7,)]), RULES["sgd"], skip_passes="horizontal_fusion")
-    fn = exe._functions.of("step")
+    fn = exe.compiled.functions.of("step")
     builder, read = FunctionBuilder(fn), fn.nodes[[n.op.name for n in fn.nodes].index("sgd")]
     builder.add(registry.get("negate"), read.outputs, {}, "reader")
     builder.nodes = [*fn.nodes, *builder.nodes]

@@ -53,7 +53,7 @@ def data(g, seed=0):
 def gradients(g, arrays, **options):
     """Gradients of a graph and the program that gave them, its memory filled with NaN before."""
     exe = gx.compile(g, loss="loss", **options)
-    runner = exe._bound("gradients", arrays)
+    runner = exe.compiled.bound("gradients", arrays)
     runner.program.check()
     poison(runner.program)
     loss, found = exe.gradients(**arrays)
@@ -219,7 +219,8 @@ def test_cuts_are_where_little_crosses():
 def test_memory_falls_to_the_square_root():
     layers, side = 144, 16
     g = chain(layers, side)
-    orders = [gx.compile(g, loss="loss", optimizer="sgd(lr=0.1)", recompute=n)._functions.sized("step", {}) for n in (None, 12)]
+    compiled = [gx.compile(g, loss="loss", optimizer="sgd(lr=0.1)", recompute=n).compiled for n in (None, 12)]
+    orders = [c.functions.sized("step", {}) for c in compiled]
     plain, again = map(assign_layout, orders)
     value = side * side * 8
     assert assign_buffers(plain, orders[0].outputs.values()).arena >= layers * value

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec.codegen.elementwise import SHORT_ROW, Ref
+from graphexec.abi import SHORT_ROW
 from graphexec.interpret import interpret
 from graphexec.ir.fused.elementwise import RowwiseOp
 from graphexec.ir.fused.row_schedule import Task, schedule_rows
+from graphexec.ir.fused.scalar import ScalarRef
 from graphexec.lower import kernel_args as template
 from graphexec.lower import program
 from graphexec.plugin import elementwise, kernel
@@ -318,28 +319,28 @@ def test_decomposition_is_for_array_kernels_and_asks_for_what_they_have():
 
 def test_softmax_takes_three_phases_and_keeps_its_exponentials():
     """max; exp and sum; quotient. What is cheap is computed again."""
-    load, one, two, three, four = Ref("load", 0), *(Ref("step", k) for k in range(4))
+    load, one, two, three, four = ScalarRef("operand", 0), *(ScalarRef("call", k) for k in range(4))
     tasks = [
         Task((load,), False, False),  # 0: a scale
         Task((one,), True, False),  # 1: max
         Task((one, two), False, False),  # 2: difference
         Task((three,), False, True),  # 3: exp
         Task((four,), True, False),  # 4: sum
-        Task((four, Ref("step", 4)), False, False),  # 5: quotient
+        Task((four, ScalarRef("call", 4)), False, False),  # 5: quotient
     ]
-    plan = schedule_rows(tasks, [False], [(Ref("step", 5), False)])
+    plan = schedule_rows(tasks, [False], [(ScalarRef("call", 5), False)])
     assert [(p.steps, p.closes, p.loads, p.stores) for p in plan.phases] == [
         ((0,), (1,), (), ()), ((0, 2, 3), (4,), (), ()), ((5,), (), ((3, 0),), (0,)),
     ]  # fmt: skip
     assert plan.kept == ((3, 0),)
-    stored = schedule_rows(tasks, [False], [(Ref("step", 5), False), (Ref("step", 3), False)])
+    stored = schedule_rows(tasks, [False], [(ScalarRef("call", 5), False), (ScalarRef("call", 3), False)])
     assert stored.kept == ()  # the result is read again instead
     assert [p.stores for p in stored.phases] == [(), (1,), (0,)]
 
 
 def test_what_does_not_move_along_the_row_is_done_once():
-    tasks = [Task((Ref("load", 0),), False, True), Task((Ref("load", 1), Ref("step", 0)), True, False)]
-    plan = schedule_rows([*tasks, Task((Ref("step", 1),), False, True)], [True, False], [(Ref("step", 2), True)])
+    tasks = [Task((ScalarRef("operand", 0),), False, True), Task((ScalarRef("operand", 1), ScalarRef("call", 0)), True, False)]
+    plan = schedule_rows([*tasks, Task((ScalarRef("call", 1),), False, True)], [True, False], [(ScalarRef("call", 2), True)])
     assert plan.fixed == (True, True, True)
     assert [(p.once, p.steps, p.closes) for p in plan.phases] == [((0,), (), (1,))]
     assert plan.once == (2,)

@@ -12,7 +12,7 @@ from graphexec.autodiff.reverse import differentiate_function
 from graphexec.interpret import interpret
 from graphexec.ir.function import Node
 from graphexec.ir.fused.elementwise import FusedOp
-from graphexec.ir.op import ElementwiseOp
+from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.registry import registry
 from graphexec.rewrite import required
 from graphexec.rewrite.fusion.superinstructions import superinstructions

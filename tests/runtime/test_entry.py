@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import graphexec as gx
+from graphexec.abi import CALL_WORDS, CallWord
 from graphexec.codegen import linker as library
 from graphexec.llvm import toolchain
 from graphexec.runtime import entry
@@ -49,7 +50,7 @@ def trained(threads):
 def runner_of(exe, threads):
     """The runner of a step, on that many threads and not on what is faster."""
     exe.step(which=FINE, x=X)
-    runner = exe._last
+    runner = exe.compiled.last
     assert runner.program.parallel is (threads > 1)
     if threads > 1:
         runner.fix(threads)
@@ -68,9 +69,9 @@ def test_both_ways_do_the_same(way, threads):
     expected.step(which=FINE, x=X)
     for _ in range(3):
         assert exe.step(which=FINE, x=X) == expected.step(which=FINE, x=X)
-    exe._last.run(7)
-    assert exe._last.done == 7
-    expected._last.run(7)
+    exe.compiled.last.run(7)
+    assert exe.compiled.last.done == 7
+    expected.compiled.last.run(7)
     np.testing.assert_array_equal(exe.parameters["table"], expected.parameters["table"])
 
 
@@ -146,12 +147,12 @@ def test_a_python_without_one_of_the_functions_falls_back(monkeypatch):
 
 @pytest.mark.skipif(not CPYTHON, reason="the method is CPython's")
 def test_a_method_keeps_its_block_alive():
-    block = bytearray(8 * entry.WORDS)  # a table of no instructions
+    block = bytearray(8 * CALL_WORDS)  # a table of no instructions
     held = sys.getrefcount(block)
     enter = entry.entry(block)
     assert sys.getrefcount(block) == held + 1
     assert enter(3) == 0
-    assert np.frombuffer(block, np.int64)[entry.DONE] == 3
+    assert np.frombuffer(block, np.int64)[CallWord.DONE] == 3
 
 
 def test_crews_of_several_sizes_at_once(way):
@@ -163,7 +164,7 @@ def test_crews_of_several_sizes_at_once(way):
 
     def work(threads):
         found[threads].append(exes[threads].step(which=FINE, x=X))
-        exes[threads]._last.fix(threads)
+        exes[threads].compiled.last.fix(threads)
         found[threads].extend(exes[threads].step() for _ in range(59))
 
     workers = [threading.Thread(target=work, args=(threads,), daemon=True) for threads in exes]
@@ -191,7 +192,7 @@ def test_the_number_of_threads_is_asked_for_now_and_then():
     """The trials at first, and one call in STRETCH after them; each run is told of once."""
     exe = trained(2)
     exe.step(which=FINE, x=X)
-    told, pace = [], exe._last._pace
+    told, pace = [], exe.compiled.last._pace
     real, picked = pace.tell, pace.pick
     pace.tell = lambda seconds, runs: told.append((seconds, runs)) or real(seconds, runs)
     counts = []
@@ -202,14 +203,15 @@ def test_the_number_of_threads_is_asked_for_now_and_then():
     assert all(seconds > 1e-7 for seconds, _ in told)
     assert sum(runs for _, runs in told) in range(192, 202)
     assert {1, 8} >= {runs for _, runs in told} >= {1}
-    exe._last.run(500)
-    assert exe._last.done == 500
+    exe.compiled.last.run(500)
+    assert exe.compiled.last.done == 500
 
 
 PREPARED = """\
 import os, sys, threading, time
 import numpy as np
 import graphexec as gx
+from graphexec.abi import CALL_WORDS, CallWord
 
 g = gx.Graph("long")
 v = g.input("v", (200_000,))
@@ -217,13 +219,13 @@ g.output(gx.ops.sum(gx.ops.sin(v) * gx.ops.tanh(v), name="s"))
 v = np.linspace(-3, 3, 200_000, dtype=np.float32)
 exe = gx.compile(g, threads=2)
 expected = exe(v=v)["s"]
-exe._last.fix(2)
+exe.compiled.last.fix(2)
 """
 
 FORK_WHILE_BUSY = """\
 other = gx.compile(g, threads=2)
 other(v=v)
-busy = other._last
+busy = other.compiled.last
 busy.fix(2)
 worker = threading.Thread(target=busy.run, args=(10**9,))
 worker.start()
@@ -244,7 +246,7 @@ assert exe(v=v)["s"] == expected
 END_WHILE_BUSY = """\
 def work():
     while True:
-        exe._last.run(TIMES)
+        exe.compiled.last.run(TIMES)
 threading.Thread(target=work, daemon=True).start()
 time.sleep(0.05)
 print("over")
@@ -300,7 +302,7 @@ def test_what_is_kept_on_disk_has_no_addresses(monkeypatch):
     monkeypatch.setattr(toolchain, "symbol_name", lambda *a, real=toolchain.symbol_name: real(*a) + "_again")
     monkeypatch.setattr(library, "link", lambda payload, name: codes.append(payload) or link(payload, name))
     make = entry._method_maker.__wrapped__()  # which keeps what its methods point to
-    assert make(bytearray(8 * entry.WORDS))(1) == 0
+    assert make(bytearray(8 * CALL_WORDS))(1) == 0
     for name in entry._USED:
         address = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
         assert address.to_bytes(8, sys.byteorder) not in codes[0]

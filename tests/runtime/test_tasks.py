@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec.codegen import linker as library
+from graphexec.abi import BARRIER, ENOUGH, FLAGS, PoolWord
+from graphexec.codegen import linker
 from graphexec.llvm import toolchain
 from graphexec.lower.kernel_args import MOST_PIECES
-from graphexec.runtime import thread_pool_ir as native
-from graphexec.runtime.call import BARRIER, FLAGS, Call, thread_pool
+from graphexec.runtime.call import CompiledCall
+from graphexec.runtime.thread_pool import thread_pool
 
 ops = gx.ops
 
@@ -59,7 +60,7 @@ over:
 def counting():
     """The address of a kernel that counts its calls."""
     name = toolchain.symbol_name("counting", COUNTING)
-    return library.obtain(name, lambda: ([COUNTING.format(name=name)], name))
+    return linker.obtain(name, lambda: ([COUNTING.format(name=name)], name))
 
 
 class Counted:
@@ -68,7 +69,7 @@ class Counted:
     def __init__(self, kernel, pieces, meets, threads, slow=0, failing=-1, awaited=2**62):
         self.counts = [np.zeros(max(p, threads), np.int64) for p in pieces]
         self.done = np.zeros(threads, np.int64)
-        taken = [p >= native.ENOUGH * threads for p in pieces]
+        taken = [p >= ENOUGH * threads for p in pieces]
         rows = zip(self.counts, pieces, taken, strict=True)
         self.records = np.array(
             [(c.ctypes.data, self.done.ctypes.data, p if t else threads, slow, failing, awaited) for c, p, t in rows], np.int64
@@ -82,7 +83,7 @@ class Counted:
         )
         sizes = [p if t else threads for p, t in zip(pieces, taken, strict=True)]
         self.expected = [np.where(np.arange(len(c)) < n, 1, 0) for c, n in zip(self.counts, sizes, strict=True)]
-        self.call = Call(self.table)
+        self.call = CompiledCall(self.table)
         self.call.use(threads)
 
 
@@ -126,7 +127,7 @@ def test_a_piece_that_fails_stops_the_loop_after_the_table(counting):
     assert counted.call.progress[2] in (1, 2)
     for count, once in zip(counted.counts, counted.expected, strict=True):
         np.testing.assert_array_equal(count, once)
-    assert thread_pool()._words[native.LOCK] == 0
+    assert thread_pool()._words[PoolWord.LOCK] == 0
 
 
 def shared(name):
@@ -167,7 +168,7 @@ def test_bits_are_those_of_one_thread(name):
         exe = gx.compile(g, threads=threads)
         exe(v=x)
         pieces = [int(flags) >> FLAGS for flags in exe.program.table[:, 2]]
-        assert native.ENOUGH * threads <= max(pieces) <= MOST_PIECES
-        exe._last.fix(threads)
+        assert ENOUGH * threads <= max(pieces) <= MOST_PIECES
+        exe.compiled.last.fix(threads)
         for _ in range(5):
             np.testing.assert_array_equal(next(iter(exe(v=x).values())), expected)

@@ -59,10 +59,10 @@ def test_runs_in_one_call_are_counted_while_their_threads_change():
     several, one = (gx.compile(g, loss="loss", optimizer=gx.SGD(lr=0.01), threads=n) for n in (2, 1))
     several.step()
     one.step()
-    runner = several._last
+    runner = several.compiled.last
     runner.run(99)
     assert runner.done == 99
-    one._last.run(99)
+    one.compiled.last.run(99)
     np.testing.assert_array_equal(several.parameters["v"], one.parameters["v"])
     runner.progress[1] = 1  # the flag that Ctrl-C sets
     runner.run(10)

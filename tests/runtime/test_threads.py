@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec.runtime.call import default_threads
+from graphexec.runtime.thread_pool import default_threads
 
 ops = gx.ops
 

@@ -81,9 +81,9 @@ def test_checkpoint_goes_on_bit_for_bit():
     whole.fit({"x": X}, epochs=6, batch_size=5)
     first = executable()
     history = first.fit({"x": X}, epochs=3, batch_size=5)
-    save_checkpoint("ck", first, 3, history)
+    save_checkpoint("ck", first.compiled, 3, history)
     second = executable()
-    epoch, found = load_checkpoint("ck", second)
+    epoch, found = load_checkpoint("ck", second.compiled)
     assert (epoch, found) == (3, history)
     second.fit({"x": X}, epochs=3, batch_size=5, start_epoch=epoch)
     assert second.parameters["w"].tobytes() == whole.parameters["w"].tobytes()
@@ -93,14 +93,14 @@ def test_checkpoint_goes_on_bit_for_bit():
 def test_only_the_newest_is_kept():
     exe = executable()
     for epoch in (1, 2, 3):
-        save_checkpoint("ck", exe, epoch, [])
+        save_checkpoint("ck", exe.compiled, epoch, [])
     assert sorted(os.listdir("ck")) == ["epoch-000003.safetensors", "latest.json"]
 
 
 def test_a_write_that_stops_half_way_leaves_the_old_checkpoint(monkeypatch):
     exe = executable()
     exe.fit({"x": X}, epochs=1)
-    save_checkpoint("ck", exe, 1, [{"epoch": 1}])
+    save_checkpoint("ck", exe.compiled, 1, [{"epoch": 1}])
     before = exe.parameters["w"].copy()
     exe.fit({"x": X}, epochs=1, start_epoch=1)
 
@@ -109,14 +109,14 @@ def test_a_write_that_stops_half_way_leaves_the_old_checkpoint(monkeypatch):
 
     monkeypatch.setattr(checkpoint, "_write_text", stop)
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint("ck", exe, 2, [{"epoch": 1}, {"epoch": 2}])
+        save_checkpoint("ck", exe.compiled, 2, [{"epoch": 1}, {"epoch": 2}])
     again = executable()
-    assert load_checkpoint("ck", again) == (1, [{"epoch": 1}])
+    assert load_checkpoint("ck", again.compiled) == (1, [{"epoch": 1}])
     np.testing.assert_array_equal(again.parameters["w"], before)
 
 
 def test_nan_in_the_history_stays_json():
-    save_checkpoint("ck", executable(), 1, [{"epoch": 1, "loss": float("nan")}])
+    save_checkpoint("ck", executable().compiled, 1, [{"epoch": 1, "loss": float("nan")}])
     with open("ck/latest.json", encoding="utf-8") as stream:
         assert json.load(stream, parse_constant=pytest.fail)["history"] == [{"epoch": 1, "loss": None}]
 
@@ -128,9 +128,9 @@ def test_nan_in_the_history_stays_json():
 def test_checkpoint_of_something_else(options, message):
     exe = executable()
     exe.fit({"x": X}, epochs=1)
-    save_checkpoint("ck", exe, 1, [])
+    save_checkpoint("ck", exe.compiled, 1, [])
     with pytest.raises(DataError, match=message):
-        load_checkpoint("ck", executable(**options))
+        load_checkpoint("ck", executable(**options).compiled)
 
 
 LATER = '{"graphexec": 2, "epoch": 1, "history": [], "seed": 0, "optimizer": "sgd", "arrays": "a"}'
@@ -142,21 +142,21 @@ def test_broken_pointer(text):
     with open("ck/latest.json", "w", encoding="utf-8") as stream:
         stream.write(text)
     with pytest.raises(DataError, match="not a checkpoint"):
-        load_checkpoint("ck", executable())
+        load_checkpoint("ck", executable().compiled)
 
 
 def test_pointer_does_not_lead_out_of_its_folder():
     exe = executable()
-    save_checkpoint("ck", exe, 1, [])
+    save_checkpoint("ck", exe.compiled, 1, [])
     save_arrays("outside.safetensors", exe.state())
     with open("ck/latest.json", encoding="utf-8") as stream:
         record = json.load(stream)
     with open("ck/latest.json", "w", encoding="utf-8") as stream:
         json.dump(record | {"arrays": "../outside.safetensors"}, stream)
     with pytest.raises(DataError, match="not a checkpoint"):
-        load_checkpoint("ck", exe)
+        load_checkpoint("ck", exe.compiled)
 
 
 def test_no_checkpoint():
     with pytest.raises(DataError, match="no checkpoint in this folder"):
-        load_checkpoint("ck", executable())
+        load_checkpoint("ck", executable().compiled)

@@ -22,7 +22,7 @@ from graphexec.autodiff.scalar.statements import DualWriter
 from graphexec.autodiff.scalar.variables import MATH, Dual, Helper, NotDifferentiable
 from graphexec.codegen.specialize import parse
 from graphexec.errors import DifferentiationError
-from graphexec.ir.op import ElementwiseOp
+from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.spec import DTYPES
 
 

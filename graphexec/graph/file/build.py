@@ -14,7 +14,8 @@ from graphexec.errors import GraphExecError
 from graphexec.graph.file.calls import Call, Expression, Literal, Name, read_call
 from graphexec.graph.file.fields import boolean, literals, mapping, misfit, read_array, read_init, read_type, sequence, text
 from graphexec.graph.file.tree import Item, Mapping, Page, Scalar, kind_name, resolve
-from graphexec.graph.graph import LEAVES, Graph
+from graphexec.graph.graph import Graph
+from graphexec.ir.function import LEAVES
 from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
 

@@ -1,16 +1,82 @@
-"""A graph file's tree to a checked Graph."""
+"""Graph files to checked graphs."""
 
 from __future__ import annotations
 
+import json
+import os
+from importlib.resources import files
+from os import PathLike
+from typing import Any
+
+from graphexec.errors import GraphFileError
 from graphexec.graph.file.build import GraphBuilder
 from graphexec.graph.file.fields import sequence, text
+from graphexec.graph.file.text import read_tree
 from graphexec.graph.file.train_section import Train, read_train
-from graphexec.graph.file.tree import Item, Mapping, Page, Scalar, kind_name, resolve
+from graphexec.graph.file.tree import MAX_BYTES, Item, Mapping, Page, Scalar, kind_name, resolve
 from graphexec.graph.file.validate import check_graph
-from graphexec.graph.graph import LEAVES, Graph
+from graphexec.graph.file.write import format_of
+from graphexec.graph.graph import Graph
+from graphexec.ir.function import LEAVES
 
 VERSION = 1
 KEYS = ("graphexec", "name", "inputs", "parameters", "constants", "nodes", "outputs", "unused", "gradients", "deltas", "train")
+
+
+def load(path: str | PathLike[str]) -> Graph:
+    """Reads and checks a graph file, by extension: .yaml, .yml or .json.
+
+    Nodes carry ``source`` ("net.yaml:12"), the graph ``directory`` and ``train`` in ``dag.graph``. Nothing in the
+    file is ever evaluated or imported. *Raises* GraphFileError with file and line for what is not well formed,
+    and CycleError, OpError, ShapeError, DtypeError, GraphError, with the same place, for what does not fit.
+    """
+    file = os.fspath(path)
+    kind = format_of(file)
+    try:
+        if not os.path.isfile(file):
+            what = (
+                "this is a directory"
+                if os.path.isdir(file)
+                else "no such file"
+                if not os.path.exists(file)
+                else "this is no regular file"
+            )
+            raise GraphFileError(what, source=file, todo="Give the path of a graph file.")
+        with open(file, "rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise GraphFileError(f"cannot read the file: {error}", source=file) from error
+    return _read(data, kind, file, os.path.dirname(os.path.abspath(file)))
+
+
+def loads(content: str | bytes, format: str = "yaml", name: str = "<string>") -> Graph:  # noqa: A002 - the word users look for
+    """Reads a graph from text, as `load` does. ``name`` stands for the file in errors."""
+    if format not in ("yaml", "json"):
+        raise GraphFileError(f"unknown format {format!r}", todo="Use 'yaml' or 'json'.")
+    data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    return _read(data, format, name, os.getcwd())
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of graph files, YAML or JSON."""
+    found: dict[str, Any] = json.loads(files("graphexec.graph.file").joinpath("graph.schema.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _read(data: bytes, kind: str, name: str, directory: str) -> Graph:
+    if len(data) > MAX_BYTES:
+        raise GraphFileError(
+            f"the file is larger than {MAX_BYTES // 2**20} MiB",
+            source=name,
+            todo="A graph file holds no weights: keep them in a safetensors file.",
+        )
+    try:
+        decoded = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise GraphFileError("the file is not UTF-8 text", source=f"{name}:{line}", todo="Save it as UTF-8.") from None
+    page = Page(name, decoded.replace("\r\n", "\n"), kind == "json")
+    return read_graph(page, read_tree(page), directory)
 
 
 def read_graph(page: Page, root: Item, directory: str) -> Graph:

@@ -7,8 +7,8 @@ Paths stay as written, relative to ``graph.dag.graph["directory"]``.
 
 from __future__ import annotations
 
+from collections import abc
 from collections.abc import Callable
-from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from graphexec.graph.graph import Graph
 from graphexec.ir.function import Function
 from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
-from graphexec.rewrite.schedule.checkpoint_segments import SQUARE_ROOT
+from graphexec.options import SQUARE_ROOT
 
 KEYS = ("loss", "optimizer", "data", "hold_out", "metrics", "epochs", "batch_size", "seed", "shuffle", "recompute")
 
@@ -194,13 +194,13 @@ def _metrics(page: Page, item: Item, train: Train, builder: GraphBuilder) -> dic
     return metrics
 
 
-def metric_values(graph: Graph, train: AnyMapping[str, Any]) -> dict[str, str]:
+def metric_values(graph: Graph, train: abc.Mapping[str, Any]) -> dict[str, str]:
     """The value of each metric of a train section, by the metric's name; metrics that are calls are added to the graph.
 
     Give a copy of the graph where it must not change. A metric's node is called ``metrics.NAME``.
     *Raises* GraphFileError, OpError, ShapeError and the like for a metric that does not fit the graph.
     """
-    metrics: AnyMapping[str, str] = train.get("metrics", {})
+    metrics: abc.Mapping[str, str] = train.get("metrics", {})
     calls = {}
     page = Page("train.metrics", "")
     for name, written in metrics.items():
@@ -217,7 +217,7 @@ def metric_values(graph: Graph, train: AnyMapping[str, Any]) -> dict[str, str]:
     return {name: added.get(name, written) for name, written in metrics.items()}
 
 
-def add_metrics(builder: GraphBuilder, calls: AnyMapping[str, Call]) -> dict[str, str]:
+def add_metrics(builder: GraphBuilder, calls: abc.Mapping[str, Call]) -> dict[str, str]:
     """Adds the nodes of metrics; gives their names."""
     names = {}
     for metric, call in calls.items():
@@ -233,14 +233,3 @@ def add_metrics(builder: GraphBuilder, calls: AnyMapping[str, Call]) -> dict[str
 
 def _node_name(metric: str) -> str:
     return f"metrics.{metric}"
-
-
-def values_read(graph: Graph, train: AnyMapping[str, Any]) -> set[str]:
-    """The nodes that a train section reads: its loss and what its metrics name."""
-    page = Page("train", "")
-    builder = GraphBuilder(page, graph)
-    names = [train["loss"]] if "loss" in train else []
-    for written in train.get("metrics", {}).values():
-        call = written not in graph.dag and "(" in written
-        names += read_call(page, Scalar(written, False, 0)).names() if call else [written]
-    return {builder.resolve(name, 0)[0] for name in names}

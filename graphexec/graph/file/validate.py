@@ -8,7 +8,6 @@ import numpy as np
 from graphexec.errors import CycleError, GraphExecError
 from graphexec.graph.file.build import GraphBuilder
 from graphexec.graph.file.fields import misfit
-from graphexec.graph.graph import _number_dtype
 from graphexec.ir.function import ABSENT, Function
 from graphexec.ir.infer import infer
 from graphexec.ir.op import Op
@@ -20,7 +19,7 @@ _CYCLE_SHOWN = 20
 def check_graph(builder: GraphBuilder) -> Function:
     """The order with shapes inferred. *Raises* CycleError with lines, and what `infer` raises."""
     try:
-        fn: Function = builder.graph.function()
+        fn = builder.graph.function()
     except CycleError:
         raise _cycle(builder) from None
     if builder.numbers:
@@ -68,11 +67,7 @@ def settle_numbers(builder: GraphBuilder, fn: Function) -> None:
 def _settle(builder: GraphBuilder, name: str, op: Op, slot: int, dtypes: list[str], node: str) -> TensorSpec:
     number, line = builder.numbers[name]
     data = builder.dag.nodes[name]
-    dtype = (
-        op.types.get(op.input_name(slot).partition("[")[0])
-        or _number_dtype(number, dtypes)
-        or ("float32" if isinstance(number, float) else "int64")
-    )
+    dtype = op.literal_dtype(slot, number, dtypes) or ("float32" if isinstance(number, float) else "int64")
     problem = misfit(number, dtype)
     if problem:
         builder.page.fail(line, f"operand {op.input_name(slot)!r}: the number {number} {problem}", node=node)

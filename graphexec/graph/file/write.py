@@ -6,33 +6,98 @@ Nodes are written in the order in which they run, so that a graph that is read a
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import tempfile
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import numpy as np
 
-from graphexec.errors import GraphError
-from graphexec.graph.file.calls import NAME, WORDS
-from graphexec.graph.graph import Graph
+from graphexec.errors import GraphError, GraphFileError
+from graphexec.graph.file.calls import NAME, WORDS, read_call
+from graphexec.graph.file.tree import Page, Scalar
 from graphexec.ir.function import ABSENT, Function, Leaf, Node
 
 MAX_INLINE = 1000
 """Elements of an array that a graph file may hold; more belong into a safetensors file."""
 
+FORMATS = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
+
 _SECTIONS = {"input": "inputs", "parameter": "parameters", "constant": "constants"}
+
+
+def save(dag: nx.MultiDiGraph[Any], fn: Function, path: str | PathLike[str]) -> None:
+    """Writes a graph's dag, which ``fn`` was read from, by extension; the file is there whole or not at all.
+
+    *Raises* GraphFileError when it cannot be written, GraphError for what a file cannot hold, such as the values of
+    large parameters, which belong into a safetensors file.
+    """
+    file = os.fspath(path)
+    try:
+        data = dumps(dag, fn, format_of(file)).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise GraphError(f"a text of the graph is not writable as UTF-8: {error}", source=file) from error
+    try:
+        _write(file, data)
+    except (OSError, ValueError) as error:
+        raise GraphFileError(f"cannot write the file: {error}", source=file) from error
+
+
+def dumps(dag: nx.MultiDiGraph[Any], fn: Function, format: str = "yaml") -> str:  # noqa: A002 - the word users look for
+    """The text that `save` writes. *Raises* GraphError."""
+    if format not in ("yaml", "json"):
+        raise GraphFileError(f"unknown format {format!r}", todo="Use 'yaml' or 'json'.")
+    return dump(model(dag, fn), format == "json")
+
+
+def format_of(file: str) -> str:
+    extension = Path(file).suffix.lower()
+    if extension not in FORMATS:
+        raise GraphFileError(
+            f"unknown extension {extension!r}", source=file, todo=f"A graph file is called NAME{', NAME'.join(FORMATS)}."
+        )
+    return FORMATS[extension]
+
+
+def _write(file: str, data: bytes) -> None:
+    """To a temporary file beside it, which then takes its place; through a link, the file that it leads to."""
+    target = os.path.realpath(file)
+    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)[:50]}.", suffix=".tmp", dir=os.path.dirname(target))
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.chmod(temporary, _mode(target))
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _mode(target: str) -> int:
+    """That of the file which is replaced; for a new one what `open` would give, where mkstemp gives 0600."""
+    with contextlib.suppress(OSError):
+        return os.stat(target).st_mode & 0o777
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
 
 
 # -- the model
 
 
-def model(graph: Graph) -> dict[str, Any]:
-    """The graph as plain data. *Raises* GraphError for what a file cannot hold, and what `Graph.function` raises."""
-    fn = graph.function()
+def model(dag: nx.MultiDiGraph[Any], fn: Function) -> dict[str, Any]:
+    """A graph's dag, which ``fn`` was read from, as plain data. *Raises* GraphError for what a file cannot hold."""
     data: dict[str, Any] = {"graphexec": 1}
-    if graph.name != "graph":
-        data["name"] = graph.name
-    for name in graph.dag:
+    if fn.name != "graph":
+        data["name"] = fn.name
+    for name in dag:
         if not name or ":" in name or any("\ud800" <= c <= "\udfff" for c in name):
             raise GraphError(f"the name {name!r} cannot stand in a graph file", node=name or None, todo="Rename it, without ':'.")
     for leaf in fn.leaves:
@@ -40,12 +105,12 @@ def model(graph: Graph) -> dict[str, Any]:
     data = {k: data[k] for k in ("graphexec", "name", "inputs", "parameters", "constants") if k in data}
     data["nodes"] = {node.name: _node(node, fn.names) for node in fn.nodes}
     data["outputs"] = list(fn.outputs)
-    train = graph.dag.graph.get("train")
+    train = dag.graph.get("train")
     written = [name for section in (*_SECTIONS.values(), "nodes") for name in data.get(section, ())]
-    unused = _unused(graph, fn, train, written)
+    unused = _unused(dag, fn, train, written)
     if unused:
         data["unused"] = unused
-    data.update({key: graph.dag.graph[key] for key in ("gradients", "deltas") if key in graph.dag.graph})
+    data.update({key: dag.graph[key] for key in ("gradients", "deltas") if key in dag.graph})
     if train is not None:
         data["train"] = train
     return data
@@ -125,18 +190,24 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def _derivatives(graph: Graph) -> list[str]:
-    return [value for key in ("gradients", "deltas") for value in graph.dag.graph.get(key, {}).values()]
+def _derivatives(dag: nx.MultiDiGraph[Any]) -> list[str]:
+    return [value for key in ("gradients", "deltas") for value in dag.graph.get(key, {}).values()]
 
 
-def _unused(graph: Graph, fn: Function, train: Any, written: list[str]) -> list[str]:
-    dag = graph.dag
-    read = {name if name in dag else name.rpartition(":")[0] for name in (*fn.outputs, *_derivatives(graph))}
+def _unused(dag: nx.MultiDiGraph[Any], fn: Function, train: Any, written: list[str]) -> list[str]:
+    read = {name if name in dag else name.rpartition(":")[0] for name in (*fn.outputs, *_derivatives(dag))}
     if train:
-        from graphexec.graph.file.train_section import values_read
-
-        read |= values_read(graph, train)
+        read |= _read_by_training(dag, train)
     return [name for name in written if not dag._succ[name] and name not in read]
+
+
+def _read_by_training(dag: nx.MultiDiGraph[Any], train: Mapping[str, Any]) -> set[str]:
+    """The nodes that a train section reads: its loss and what its metrics name."""
+    names = [train["loss"]] if "loss" in train else []
+    for metric in train.get("metrics", {}).values():
+        is_call = metric not in dag and "(" in metric
+        names += read_call(Page("train", ""), Scalar(metric, False, 0)).names() if is_call else [metric]
+    return {name if name in dag else name.rpartition(":")[0] for name in names}
 
 
 # -- the layout

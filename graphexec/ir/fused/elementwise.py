@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from graphexec import math
-from graphexec.codegen.elementwise import Ref
 from graphexec.ir.fused.row_schedule import RowSchedule, Task, schedule_rows
-from graphexec.ir.op import Attributes, ElementwiseOp, Op, ReductionOp, Specs
+from graphexec.ir.fused.scalar import BodyCall, ScalarRef
+from graphexec.ir.op import Attributes, Op, Specs
+from graphexec.ir.op_kinds import ElementwiseOp, ReductionOp
 from graphexec.ir.spec import TensorSpec, broadcast
-
-
-class Source(NamedTuple):
-    """Where a scalar of a fused op comes from: operand ``index``, or ``output`` of call ``index``."""
-
-    kind: str
-    index: int  # type: ignore[assignment]  # the name of a method of tuples that nobody calls
-    output: int = 0
-
-
-@dataclass(frozen=True)
-class FusedCall:
-    """One of the ops that a fused op is made of."""
-
-    op: ElementwiseOp
-    attributes: Mapping[str, Any]
-    arguments: tuple[Source, ...]
 
 
 class FusedClose(NamedTuple):
     """A full reduction at the end of a fused op; gives one partial result for each chunk."""
 
     op: ReductionOp
-    source: Source
+    source: ScalarRef
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,8 +31,8 @@ class FusedOp(ElementwiseOp):
 
     kind: ClassVar[str] = "elementwise"
 
-    calls: tuple[FusedCall, ...] = ()
-    results: tuple[Source, ...] = ()
+    calls: tuple[BodyCall, ...] = ()
+    results: tuple[ScalarRef, ...] = ()
     closings: tuple[FusedClose, ...] = field(default=())
 
     def trace(self, specs: Specs) -> list[tuple[TensorSpec, ...]]:
@@ -59,8 +43,8 @@ class FusedOp(ElementwiseOp):
             known.append(call.op.infer(arguments, call.attributes))
         return known
 
-    def spec_of(self, source: Source, specs: Specs, known: Sequence[tuple[TensorSpec, ...]]) -> TensorSpec:
-        found = specs[source.index] if source.kind == "in" else known[source.index][source.output]
+    def spec_of(self, source: ScalarRef, specs: Specs, known: Sequence[tuple[TensorSpec, ...]]) -> TensorSpec:
+        found = specs[source.index] if source.kind == "operand" else known[source.index][source.output]
         assert found is not None
         return found
 
@@ -73,8 +57,8 @@ class FusedOp(ElementwiseOp):
     def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
         known: list[tuple[np.ndarray, ...]] = []
 
-        def array(source: Source) -> Any:
-            return arrays[source.index] if source.kind == "in" else known[source.index][source.output]
+        def array(source: ScalarRef) -> Any:
+            return arrays[source.index] if source.kind == "operand" else known[source.index][source.output]
 
         for call in self.calls:
             known.append(call.op.evaluate([array(a) for a in call.arguments], call.attributes))
@@ -91,7 +75,7 @@ class RowwiseOp(Op):
 
     kind: ClassVar[str] = "rows"
 
-    calls: tuple[RowCall, ...] = ()
+    calls: tuple[BodyCall, ...] = ()
     results: tuple[RowResult, ...] = ()
     flat: frozenset[int] = frozenset()
     """Operands without the last axis: one element a row."""
@@ -109,7 +93,7 @@ class RowwiseOp(Op):
         operands = self._columns(specs)
         known: list[tuple[TensorSpec, ...]] = []
         for call in self.calls:
-            arguments = [operands[a.index] if a.kind == "in" else known[a.index][a.output] for a in call.arguments]
+            arguments = [operands[a.index] if a.kind == "operand" else known[a.index][a.output] for a in call.arguments]
             if isinstance(call.op, ReductionOp):
                 known.append((TensorSpec((*arguments[0].shape[:-1], 1), call.op.output_type("out", arguments[0].dtype)),))
             else:
@@ -125,7 +109,7 @@ class RowwiseOp(Op):
         operands = [np.expand_dims(a, -1) if k in self.flat else a for k, a in enumerate(arrays)]
         known: list[tuple[np.ndarray, ...]] = []
         for call in self.calls:
-            arguments = [operands[a.index] if a.kind == "in" else known[a.index][a.output] for a in call.arguments]
+            arguments = [operands[a.index] if a.kind == "operand" else known[a.index][a.output] for a in call.arguments]
             if isinstance(call.op, ReductionOp):
                 assert call.op.reference is not None
                 known.append((np.expand_dims(call.op.reference(arguments[0], axis=(-1,)), -1),))
@@ -139,30 +123,17 @@ class RowwiseOp(Op):
     def plan(self, fixed: tuple[bool, ...]) -> RowSchedule:
         """The phases of its kernel, for operands some of which do not move along a row."""
         tasks = [
-            Task(tuple(ref_of(a) for a in c.arguments), isinstance(c.op, ReductionOp), is_expensive(c.op.function))
+            Task(tuple(a for a in c.arguments), isinstance(c.op, ReductionOp), is_expensive(c.op.function))
             for c in self.calls
         ]
-        return schedule_rows(tasks, fixed, [(ref_of(r.source), r.form != "full") for r in self.results])
-
-
-class RowCall(NamedTuple):
-    """One of the ops that a kernel over rows is made of."""
-
-    op: ElementwiseOp | ReductionOp
-    attributes: Mapping[str, Any]
-    arguments: tuple[Source, ...]
+        return schedule_rows(tasks, fixed, [(r.source, r.form != "full") for r in self.results])
 
 
 class RowResult(NamedTuple):
     """A value that a kernel over rows stores: "full", or one element a row as a "column" of the same rank or "flat"."""
 
-    source: Source
+    source: ScalarRef
     form: str
-
-
-def ref_of(source: Source) -> Ref:
-    """A source as the writer of loops names it."""
-    return Ref("load" if source.kind == "in" else "step", source.index, source.output)
 
 
 @functools.cache

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, ClassVar
 
-from graphexec.ir.op import Attributes, ElementwiseOp, KernelOp, Op, Specs
+from graphexec.ir.intrinsics import gemm
+from graphexec.ir.op import Attributes, Op, Specs
+from graphexec.ir.op_kinds import ElementwiseOp, KernelOp
 from graphexec.ir.spec import TensorSpec
-from graphexec.plugin import gemm
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-from graphexec.ir.op import Attributes, ElementwiseOp, Op, Specs
+from graphexec.ir.op import Attributes, Op, Specs
+from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.spec import TensorSpec
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from graphexec.codegen.elementwise import Ref
+from graphexec.ir.fused.scalar import ScalarRef
 
 Value = tuple[int, int]
 """A step, and which of its outputs."""
@@ -19,7 +19,7 @@ Value = tuple[int, int]
 class Task(NamedTuple):
     """A step as far as the plan is concerned."""
 
-    arguments: tuple[Ref, ...]
+    arguments: tuple[ScalarRef, ...]
     reduces: bool
     dear: bool
     """Whether it costs more to compute it twice than to keep it."""
@@ -50,7 +50,7 @@ class RowSchedule(NamedTuple):
     """Which steps give one value a row."""
 
 
-def schedule_rows(tasks: Sequence[Task], fixed_loads: Sequence[bool], results: Sequence[tuple[Ref, bool]]) -> RowSchedule:
+def schedule_rows(tasks: Sequence[Task], fixed_loads: Sequence[bool], results: Sequence[tuple[ScalarRef, bool]]) -> RowSchedule:
     """The plan for steps over operands, some of which do not move along the row.
 
     ``results`` says for each where it comes from, and whether a row has one of it rather than one an element.
@@ -59,22 +59,22 @@ def schedule_rows(tasks: Sequence[Task], fixed_loads: Sequence[bool], results: S
 
 
 class _Planner:
-    def __init__(self, tasks: Sequence[Task], fixed_loads: Sequence[bool], results: Sequence[tuple[Ref, bool]]) -> None:
+    def __init__(self, tasks: Sequence[Task], fixed_loads: Sequence[bool], results: Sequence[tuple[ScalarRef, bool]]) -> None:
         self.tasks, self.results = tasks, results
         self.fixed: list[bool] = []
         self.level: list[int] = []
         for task in tasks:
             self.fixed.append(task.reduces or all(self._is_fixed(a, fixed_loads) for a in task.arguments))
             self.level.append(max((self._level(a) for a in task.arguments), default=0) + task.reduces)
-        self.written = {(r.index, r.output): k for k, (r, once) in enumerate(results) if not once and r.kind == "step"}
+        self.written = {(r.index, r.output): k for k, (r, once) in enumerate(results) if not once and r.kind == "call"}
         self.kept: dict[Value, None] = {}
         self.first: dict[int, int] = {}
 
-    def _is_fixed(self, ref: Ref, fixed_loads: Sequence[bool]) -> bool:
-        return self.fixed[ref.index] if ref.kind == "step" else ref.kind == "word" or fixed_loads[ref.index]
+    def _is_fixed(self, ref: ScalarRef, fixed_loads: Sequence[bool]) -> bool:
+        return self.fixed[ref.index] if ref.kind == "call" else ref.kind == "attribute" or fixed_loads[ref.index]
 
-    def _level(self, ref: Ref) -> int:
-        return self.level[ref.index] if ref.kind == "step" else 0
+    def _level(self, ref: ScalarRef) -> int:
+        return self.level[ref.index] if ref.kind == "call" else 0
 
     def plan(self) -> RowSchedule:
         full = [k for k, (_, once) in enumerate(self.results) if not once]
@@ -97,20 +97,20 @@ class _Planner:
             for k in stores:
                 self._want(self.results[k][0], p, loads, steps)
         else:
-            stores = [k for k in stores if self.results[k][0].kind == "step" and self.results[k][0].index in steps]
+            stores = [k for k in stores if self.results[k][0].kind == "call" and self.results[k][0].index in steps]
         return Phase(self._once(p), tuple(loads), tuple(steps), closes, tuple(stores))
 
     def _is_written(self, result: int, p: int) -> bool:
         ref = self.results[result][0]
-        return ref.kind == "step" and self.first.get(ref.index, p) < p
+        return ref.kind == "call" and self.first.get(ref.index, p) < p
 
-    def _want(self, ref: Ref, p: int, loads: dict[Value, None], steps: dict[int, None]) -> None:
+    def _want(self, ref: ScalarRef, p: int, loads: dict[Value, None], steps: dict[int, None]) -> None:
         """Takes in what a phase must load and compute for a value; depth first, without recursion: chains are long."""
         stack = [(ref, False)]
         while stack:
             ref, ready = stack.pop()
             k, value = ref.index, (ref.index, ref.output)
-            if ref.kind != "step" or self.fixed[k] or k in steps or value in loads:
+            if ref.kind != "call" or self.fixed[k] or k in steps or value in loads:
                 continue
             if self.first.get(k, p) < p and (self.tasks[k].dear or value in self.written):
                 loads[value] = None

@@ -17,9 +17,10 @@ from typing import Any, Protocol, TypeVar
 
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import ABSENT, Function, Node
-from graphexec.ir.fused.elementwise import FusedCall, FusedClose, FusedOp, Source
+from graphexec.ir.fused.elementwise import FusedClose, FusedOp
+from graphexec.ir.fused.scalar import BodyCall, ScalarRef
 from graphexec.ir.keys import freeze, shape_keys
-from graphexec.ir.op import ElementwiseOp, ReductionOp, ShapeOp, ViewOp
+from graphexec.ir.op_kinds import ElementwiseOp, ReductionOp, ShapeOp, ViewOp
 from graphexec.ir.spec import TensorSpec
 
 MOST_CALLS = 96
@@ -290,7 +291,7 @@ class _Fusion:
             return None
         nodes = [self.fn.nodes[p] for p in part]
         closing = [c for p in part for c in self.closings.get(p, ())]
-        inside = {v: Source("call", k, o) for k, n in enumerate(nodes) for o, v in enumerate(n.outputs)}
+        inside = {v: ScalarRef("call", k, o) for k, n in enumerate(nodes) for o, v in enumerate(n.outputs)}
         inputs: list[int] = []
         slots: dict[int, int] = {}
         calls = []
@@ -300,9 +301,9 @@ class _Fusion:
                 if value not in inside and value not in slots:
                     slots[value] = len(inputs)
                     inputs.append(value)
-                arguments.append(inside[value] if value in inside else Source("in", slots[value]))
+                arguments.append(inside[value] if value in inside else ScalarRef("operand", slots[value]))
             assert isinstance(node.op, ElementwiseOp)
-            calls.append((node.op, node.attributes, tuple(arguments)))
+            calls.append(BodyCall(node.op, node.attributes, tuple(arguments)))
         if len(inputs) > MOST_OPERANDS or ABSENT in inputs:
             return None
         here = {*part, *closing}
@@ -322,7 +323,7 @@ class _Fusion:
         updates = tuple(f"x{slots[target]}" for _, target in updated)
         endings = tuple(FusedClose(self.fn.nodes[c].op, inside[self.fn.nodes[c].inputs[0]]) for c in closing)  # type: ignore[arg-type]
         results = tuple(inside[v] for v in outputs)
-        key = (tuple((op, freeze(attributes), a) for op, attributes, a in calls), len(inputs), results, updates, endings)
+        key = (tuple((c.op, freeze(c.attributes), c.arguments) for c in calls), len(inputs), results, updates, endings)
         if key not in self.ops:
             self.ops[key] = _fused_op(calls, len(inputs), results, updates, endings)
         return _Made(key, self.ops[key], inputs, outputs, closing)
@@ -359,13 +360,13 @@ class _Fusion:
 
 
 def _fused_op(
-    calls: Sequence[Any], operands: int, results: tuple[Source, ...], updates: tuple[str, ...], endings: tuple[FusedClose, ...]
-) -> FusedOp:
-    made = tuple(FusedCall(op, dict(attributes), arguments) for op, attributes, arguments in calls)
-    names = [op.name for op, _, _ in calls] + [e.op.name for e in endings]
+    calls: Sequence[BodyCall], operands: int, results: tuple[ScalarRef, ...], updates: tuple[str, ...],
+    endings: tuple[FusedClose, ...],
+) -> FusedOp:  # fmt: skip
+    names = [c.op.name for c in calls] + [e.op.name for e in endings]
     return FusedOp(
         name="fused", function=_no_function, inputs=tuple(f"x{k}" for k in range(operands)),
-        outputs=tuple(f"out{k}" for k in range(len(results) + len(endings))), kinds="fib", updates=updates, calls=made,
+        outputs=tuple(f"out{k}" for k in range(len(results) + len(endings))), kinds="fib", updates=updates, calls=tuple(calls),
         results=results,
         closings=endings, differentiable=False, doc=" ".join(names),
     )  # fmt: skip

@@ -14,7 +14,7 @@ from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp, gemm_epilogue_op
 from graphexec.ir.keys import freeze
-from graphexec.ir.op import ElementwiseOp, KernelOp, ShapeOp, ViewOp
+from graphexec.ir.op_kinds import ElementwiseOp, KernelOp, ShapeOp, ViewOp
 from graphexec.ir.spec import Size
 
 NARROW = 16

@@ -14,7 +14,7 @@ from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.horizontal import SHARED, horizontal_op
 from graphexec.ir.keys import freeze
-from graphexec.ir.op import ElementwiseOp, ViewOp
+from graphexec.ir.op_kinds import ElementwiseOp, ViewOp
 from graphexec.ir.spec import Size
 
 SMALL = 1_024

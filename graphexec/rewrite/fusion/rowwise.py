@@ -12,12 +12,14 @@ import heapq
 from collections.abc import Collection, Iterable, Sequence, Set
 from typing import Any
 
-from graphexec.codegen.elementwise import SHORT_ROW
+from graphexec.abi import SHORT_ROW
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import ABSENT, Function, Node
-from graphexec.ir.fused.elementwise import RowCall, RowResult, RowwiseOp, Source, is_expensive
+from graphexec.ir.fused.elementwise import RowResult, RowwiseOp, is_expensive
+from graphexec.ir.fused.scalar import BodyCall, ScalarRef
 from graphexec.ir.keys import freeze, shape_keys, spec_key
-from graphexec.ir.op import ElementwiseOp, Op, ReductionOp, ViewOp
+from graphexec.ir.op import Op
+from graphexec.ir.op_kinds import ElementwiseOp, ReductionOp, ViewOp
 from graphexec.ir.spec import Size, TensorSpec, broadcast, is_one
 from graphexec.ir.view import NotAView, View
 from graphexec.rewrite.fusion.elementwise import MOST_OPERANDS, Part, _no_function, _parts, _Schedule, _shapes, _within_budget
@@ -226,9 +228,9 @@ class _Fusion:
         if not all(group.join(n) for n in nodes):
             return None
         views, stored = self._stored(part)
-        inside: dict[int, Source] = {}
+        inside: dict[int, ScalarRef] = {}
         slots: dict[tuple[int, bool], int] = {}
-        calls: list[RowCall] = []
+        calls: list[BodyCall] = []
         for node in nodes:
             if isinstance(node.op, ViewOp):
                 inside[node.outputs[0]] = inside[node.inputs[0]]
@@ -239,10 +241,10 @@ class _Fusion:
             for v in operands:
                 if v not in inside:
                     slot = slots.setdefault((v, flat and self.fn.specs[v].ndim > 0), len(slots))
-                arguments.append(inside[v] if v in inside else Source("in", slot))
-            inside.update({v: Source("call", len(calls), o) for o, v in enumerate(node.outputs)})
+                arguments.append(inside[v] if v in inside else ScalarRef("operand", slot))
+            inside.update({v: ScalarRef("call", len(calls), o) for o, v in enumerate(node.outputs)})
             attributes = {} if isinstance(node.op, ReductionOp) else node.attributes
-            calls.append(RowCall(node.op, attributes, tuple(arguments)))  # type: ignore[arg-type]
+            calls.append(BodyCall(node.op, attributes, tuple(arguments)))
         if not stored or len(slots) > MOST_OPERANDS or not self._covers(slots, shape):
             return None
         results = tuple(RowResult(inside[v], FULL if group.forms[v] == SPREAD else group.forms[v]) for v in stored)
@@ -267,7 +269,7 @@ class _Fusion:
         return bool(_shape_key(broadcast(shapes)) == _shape_key(shape))
 
     def _made(
-        self, calls: Sequence[RowCall], slots: dict[tuple[int, bool], int], results: tuple[RowResult, ...], stored: list[int],
+        self, calls: Sequence[BodyCall], slots: dict[tuple[int, bool], int], results: tuple[RowResult, ...], stored: list[int],
         views: list[int],
     ) -> _Made:  # fmt: skip
         flat = frozenset(k for (_, is_flat), k in slots.items() if is_flat)

@@ -8,7 +8,7 @@ one kernel more that the processor has to foresee costs time wherever it stands.
 A node that moves to its first reader makes no circle, and what others read of it is stored. What it reads then has to be
 there for longer: nothing in between may overwrite it, and the way is short.
 
-Source: Gage, 1994, A New Algorithm for Data Compression, for the merging.
+ScalarRef: Gage, 1994, A New Algorithm for Data Compression, for the merging.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from graphexec.ir.function import Function, Node
-from graphexec.ir.fused.elementwise import FusedOp, Source
+from graphexec.ir.fused.elementwise import FusedOp
+from graphexec.ir.fused.scalar import BodyCall, ScalarRef
 from graphexec.ir.keys import freeze, spec_key
-from graphexec.ir.op import ElementwiseOp, Op, ViewOp
+from graphexec.ir.op import Op
+from graphexec.ir.op_kinds import ElementwiseOp, ViewOp
 from graphexec.ir.spec import Size, TensorSpec
 from graphexec.rewrite.fusion.elementwise import MOST_OPERANDS, _fused_op
 
@@ -99,11 +101,11 @@ def _likely(kinds: Sequence[int], first_reader: Sequence[int], least: int) -> li
 
 
 class _Pattern(NamedTuple):
-    """What a fused op is made of, whatever it works on; calls as (op, attributes, arguments)."""
+    """What a fused op is made of, whatever it works on."""
 
-    calls: tuple[tuple[ElementwiseOp, Any, tuple[Source, ...]], ...]
+    calls: tuple[BodyCall, ...]
     operands: int
-    results: tuple[Source, ...]
+    results: tuple[ScalarRef, ...]
     updated: tuple[int, ...]
     """Operands that the first results overwrite."""
 
@@ -318,9 +320,9 @@ def _pattern(node: Node) -> _Pattern:
     assert isinstance(op, ElementwiseOp)
     updated = tuple(op.inputs.index(name) for name in op.updates)
     if isinstance(op, FusedOp):
-        return _Pattern(tuple((c.op, c.attributes, c.arguments) for c in op.calls), len(op.inputs), op.results, updated)
-    call = (op, node.attributes, tuple(Source("in", k) for k in range(len(node.inputs))))
-    return _Pattern((call,), len(node.inputs), tuple(Source("call", 0, k) for k in range(len(node.outputs))), updated)
+        return _Pattern(op.calls, len(op.inputs), op.results, updated)
+    call = BodyCall(op, node.attributes, tuple(ScalarRef("operand", k) for k in range(len(node.inputs))))
+    return _Pattern((call,), len(node.inputs), tuple(ScalarRef("call", 0, k) for k in range(len(node.outputs))), updated)
 
 
 def _fits(a: _Pattern, b: _Pattern) -> bool:
@@ -329,21 +331,21 @@ def _fits(a: _Pattern, b: _Pattern) -> bool:
 
 def _joined(a: _Pattern, b: _Pattern, pair: _Pair) -> _Pattern:
     """The calls of the first, then those of the second; so are operands and results, after what is updated."""
-    places: list[Source] = []
+    places: list[ScalarRef] = []
     operands = a.operands
     for link in pair.links:
         if link >= 0:
             places.append(a.results[link])
         else:
-            places.append(Source("in", operands))
+            places.append(ScalarRef("operand", operands))
             operands += 1
 
-    def moved(source: Source) -> Source:
-        if source.kind == "in":
+    def moved(source: ScalarRef) -> ScalarRef:
+        if source.kind == "operand":
             return places[source.index]
-        return Source("call", source.index + len(a.calls), source.output)
+        return ScalarRef("call", source.index + len(a.calls), source.output)
 
-    calls = tuple((op, attributes, tuple(map(moved, arguments))) for op, attributes, arguments in b.calls)
+    calls = tuple(c._replace(arguments=tuple(map(moved, c.arguments))) for c in b.calls)
     stored = tuple(r for r, also in zip(a.results, pair.stored, strict=True) if also)
     own = tuple(map(moved, b.results))
     n = len(b.updated)
@@ -352,7 +354,7 @@ def _joined(a: _Pattern, b: _Pattern, pair: _Pair) -> _Pattern:
 
 
 def _structure(pattern: _Pattern) -> Any:
-    calls = tuple((op, freeze(attributes), arguments) for op, attributes, arguments in pattern.calls)
+    calls = tuple((c.op, freeze(c.attributes), c.arguments) for c in pattern.calls)
     return (calls, *pattern[1:])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphexec.errors import GraphExecError
 from graphexec.ir.builder import FunctionBuilder, Traced, call_composite
 from graphexec.ir.function import ABSENT, Function, Node
-from graphexec.ir.op import CompositeOp
+from graphexec.ir.op_kinds import CompositeOp
 
 
 def inline_composites(fn: Function) -> Function:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import Function, Node
-from graphexec.ir.op import KernelOp
+from graphexec.ir.op_kinds import KernelOp
 
 
 def move_axis_last(fn: Function) -> Function:
@@ -34,7 +34,7 @@ def _off_axis(fn: Function, node: Node) -> bool:
 def _move(builder: FunctionBuilder, node: Node, renamed: dict[int, int]) -> None:
     axis = node.attributes["axis"]
     builder.prefix, builder.source = node.name, node.source
-    from graphexec.plugin import ops
+    from graphexec.ir.namespace import ops
 
     moved = [ops.swap_axes(v, axis1=axis, axis2=-1) for v in builder.values(node.inputs)]
     result = builder.apply(node.op, moved, {**node.attributes, "axis": -1})

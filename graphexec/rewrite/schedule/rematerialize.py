@@ -16,9 +16,10 @@ from collections.abc import Iterable, Sequence
 
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import ABSENT, Function, Node
-from graphexec.ir.op import ShapeOp, ViewOp
+from graphexec.ir.op_kinds import ShapeOp, ViewOp
 from graphexec.ir.registry import registry
-from graphexec.rewrite.schedule.checkpoint_segments import Forward, Request, fixed, kept
+from graphexec.options import Request
+from graphexec.rewrite.schedule.checkpoint_segments import Forward, fixed, kept
 from graphexec.rewrite.simplify.dce import dce
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import is_expensive
-from graphexec.ir.op import ElementwiseOp, ViewOp
+from graphexec.ir.op_kinds import ElementwiseOp, ViewOp
 from graphexec.ir.registry import registry
 
 LARGE = 1 << 18

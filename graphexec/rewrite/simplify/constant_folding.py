@@ -19,7 +19,7 @@ import numpy as np
 from graphexec.ir.aliases import Updates
 from graphexec.ir.function import ABSENT, Function, Leaf, Node
 from graphexec.ir.keys import freeze, spec_key
-from graphexec.ir.op import ShapeOp, ViewOp
+from graphexec.ir.op_kinds import ShapeOp, ViewOp
 from graphexec.ir.spec import Size, TensorSpec
 from graphexec.ir.view import NotAView, View
 

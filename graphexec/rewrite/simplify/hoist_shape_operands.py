@@ -12,7 +12,7 @@ from typing import Any
 
 from graphexec.ir.function import ABSENT, Function
 from graphexec.ir.keys import spec_key
-from graphexec.ir.op import ReductionOp, ViewOp
+from graphexec.ir.op_kinds import ReductionOp, ViewOp
 from graphexec.ir.spec import TensorSpec
 
 

@@ -47,7 +47,7 @@ def build(w):
             return exe()[name]
 
         return step
-    exe._bound("step", w.data)  # copies the inputs in, and runs nothing
+    exe.compiled.bound("step", w.data)  # copies the inputs in, and runs nothing
     step = functools.partial(exe.step)
     step.params = lambda: dict(exe.parameters)
     return step

@@ -1,0 +1,65 @@
+"""Ops called on NumPy arrays: each compiles and runs a function of one node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphexec.interpret import evaluate_composite
+from graphexec.ir.builder import trace_composite
+from graphexec.ir.function import Function, Leaf, Node
+from graphexec.ir.infer import infer
+from graphexec.ir.namespace import ops
+from graphexec.ir.op import EAGER_HOOKS, Attributes, Op
+from graphexec.ir.registry import registry
+from graphexec.lower.program import aligned_array, lower
+from graphexec.rewrite import optimize
+from graphexec.rewrite.legalize.inline_composites import inline_composites
+from graphexec.runtime.runner import Runner
+
+
+def install() -> None:
+    """Connects ops, which stand below, with what calling them needs."""
+    ops.connect(registry.get, registry.names)
+    EAGER_HOOKS.compute = compute
+    EAGER_HOOKS.infer_composite = trace_composite
+    EAGER_HOOKS.evaluate_composite = evaluate_composite
+
+
+def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:
+    """An op on arrays, by its native kernels: what calling it on NumPy arrays does."""
+    arrays = [None if o is None else np.asarray(o) for o in _converted(op, operands)]
+    leaves: list[Leaf] = []
+    names: list[str] = []
+    inputs: list[int] = []
+    buffers: dict[str, np.ndarray] = {}
+    for slot, array in enumerate(arrays):
+        inputs.append(-1 if array is None else len(names))
+        if array is not None:
+            name = op.input_name(slot)
+            leaves.append(Leaf(name, "input", len(names), array.shape, array.dtype.name))
+            buffers[name] = aligned_array(array)
+            names.append(name)
+    first = len(names)
+    names += [op.name, *(f"{op.name}:{k}" for k in range(1, len(op.outputs)))]
+    results = tuple(range(first, len(names)))
+    node = Node(op.name, op, tuple(inputs), results, dict(attributes))
+    fn = Function(op.name, leaves, [node], names, {names[v]: v for v in results})
+    fn = optimize(inline_composites(infer(fn, {})))
+    program = lower(fn, buffers, fn.outputs.values())
+    Runner(program, fn, {}).run()
+    arrays_out = tuple(program.array(v).copy() for v in fn.outputs.values())
+    return arrays_out if len(arrays_out) > 1 else arrays_out[0]
+
+
+def _converted(op: Op, operands: Sequence[Any]) -> list[Any]:
+    """Python numbers take the type of the arrays they meet."""
+    dtypes = [np.asarray(o).dtype.name for o in operands if isinstance(o, (np.ndarray, np.generic))]
+    converted = []
+    for slot, operand in enumerate(operands):
+        if operand is not None and not isinstance(operand, (np.ndarray, np.generic)):
+            operand = np.asarray(operand, dtype=op.literal_dtype(slot, operand, dtypes))
+        converted.append(operand)
+    return converted

@@ -1,0 +1,31 @@
+"""What a fused body is made of: calls of ops on scalars, and where each scalar comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from graphexec.ir.op import Op
+
+
+class ScalarRef(NamedTuple):
+    """A loaded operand ("operand", i), a result of a call ("call", i, output), or an attribute that is data ("attribute", i)."""
+
+    kind: str
+    index: int  # type: ignore[assignment]  # the name of a method of tuples that nobody calls
+    output: int = 0
+
+
+class BodyCall(NamedTuple):
+    """An op applied to scalars inside a fused body: passes build it, lowering gives it types, code generation reads it.
+
+    Without types, as in a fused op, ``attributes`` has all of the op's attributes. With types those that are numbers are data:
+    they are arguments after the operands, ``words`` has their element types, and ``attributes`` has the others.
+    """
+
+    op: Op
+    attributes: Mapping[str, Any]
+    arguments: tuple[ScalarRef, ...]
+    dtype: str = ""
+    """The element type in which the op works; empty before lowering."""
+    words: tuple[str, ...] = ()

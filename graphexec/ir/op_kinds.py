@@ -1,0 +1,280 @@
+"""The six kinds of op, by what the engine is told.
+
+    ElementwiseOp   a scalar function; the engine owns loops, broadcasting and fusion
+    ReductionOp     a scalar function that combines two elements, and its identity
+    KernelOp        a function of whole arrays, with a gufunc signature or a shape rule
+    ViewOp          the input's memory with other sizes and strides
+    ShapeOp         a value that depends on shapes alone, computed while planning
+    CompositeOp     a function of graph values: an op made of ops
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from graphexec.errors import OpError, ShapeError
+from graphexec.ir.op import EAGER_HOOKS, Attributes, Op, Specs, array_spec, normalize_axes, raise_status
+from graphexec.ir.spec import DTYPES, TensorSpec, broadcast, check_dtype, shape_text
+from graphexec.ir.view import View
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ElementwiseOp(Op):
+    """A scalar function applied to every element of its broadcast operands."""
+
+    kind: ClassVar[str] = "elementwise"
+
+    def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+        dtype = self.promoted(specs)
+        shape = broadcast([s.shape for s in specs if s is not None])
+        if "dtype" in attributes and attributes["dtype"] is not None:
+            return (TensorSpec(shape, check_dtype(attributes["dtype"])),)
+        return tuple(TensorSpec(shape, self.output_type(o, dtype)) for o in self.outputs)
+
+    def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
+        if self.reference is not None:
+            result = self.reference(*arrays, **attributes)
+        else:
+            result = self.call_plain(arrays, attributes, outputs)
+        results = result if len(self.outputs) > 1 else (result,)
+        return [np.broadcast_to(r, s.shape) for r, s in zip(results, outputs, strict=True)]
+
+    def call_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec] | None = None) -> Any:
+        """The scalar function, un-jitted, on whole arrays, or element by element where it branches."""
+        specs = outputs or self.infer([array_spec(a) for a in arrays], attributes)
+        with np.errstate(all="ignore"):
+            try:
+                return self.function(*arrays, **attributes)
+            except (ValueError, TypeError):  # "the truth value of an array is ambiguous"
+                lifted = np.vectorize(lambda *scalars: self.function(*scalars, **attributes), otypes=[s.dtype for s in specs])
+                return lifted(*arrays)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReductionOp(Op):
+    """Combines the elements along axes; ``function(accumulated, x)`` and its identity."""
+
+    kind: ClassVar[str] = "reduction"
+
+    identity: float = 0.0
+
+    def axes(self, specs: Specs, attributes: Attributes) -> tuple[int, ...]:
+        """The reduced axes, counted from 0, ascending."""
+        x = specs[0]
+        assert x is not None
+        if self.shape_only:
+            target = specs[1]
+            assert target is not None
+            lead = x.ndim - target.ndim
+            kept = {lead + a for a, n in enumerate(target.shape) if n == x.shape[lead + a]} if lead >= 0 else set()
+            if lead < 0 or any(lead + a not in kept and n != 1 for a, n in enumerate(target.shape)):
+                raise ShapeError(f"{shape_text(x.shape)} does not sum to {shape_text(target.shape)}", op=self.name)
+            return tuple(a for a in range(x.ndim) if a not in kept)
+        return normalize_axes(attributes["axis"], x.ndim, self.name)
+
+    def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+        x = specs[0]
+        assert x is not None
+        dtype = self.promoted(specs)
+        axes = self.axes(specs, attributes)
+        if self.shape_only:
+            assert specs[1] is not None
+            shape = specs[1].shape
+        elif attributes["keepdims"]:
+            shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+        else:
+            shape = tuple(n for a, n in enumerate(x.shape) if a not in axes)
+        return (TensorSpec(shape, self.output_type("out", dtype)),)
+
+    def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
+        assert self.reference is not None
+        if self.shape_only:
+            axes = self.axes([array_spec(a) for a in arrays], attributes)
+            return (self.reference(arrays[0], axis=axes),)
+        return (self.reference(arrays[0], **attributes),)
+
+    def identity_of(self, dtype: str) -> float | int:
+        """The neutral element; an infinite one becomes the end of an integer type's range."""
+        if DTYPES[dtype] == "i" and np.isinf(self.identity):
+            info = np.iinfo(dtype)
+            return int(info.min if self.identity < 0 else info.max)
+        return self.identity
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class KernelOp(Op):
+    """A function of whole arrays, outputs to fill in last."""
+
+    kind: ClassVar[str] = "kernel"
+
+    core: tuple[tuple[str, ...], ...] | None = None
+    """The gufunc signature: core axes of inputs, then of outputs."""
+    shape: Callable[..., Any] | None = None
+    strided: frozenset[str] = frozenset()
+    """Operands that the kernel reads through their strides; others are made contiguous first."""
+    parallel: bool = False
+    """The kernel takes (piece, pieces) last and does its share of the work: all threads call it."""
+    scratch: int = 0
+    """Bytes of scratch memory that the kernel wants for each thread, as an address before (piece, pieces)."""
+
+    def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+        dtype = self.promoted(specs)
+        if self.core is None:
+            return self._from_rule(specs, attributes, dtype)
+        sizes, batch = self.bind_core(specs)
+        if "axis" in attributes:  # the engine moves it to the end, and must know that it is there
+            normalize_axes(attributes["axis"], len(batch) + len(self.core[0]), self.name)
+        shapes = [batch + tuple(self._size(sizes, n) for n in axes) for axes in self.core[len(self.inputs) :]]
+        return tuple(TensorSpec(s, self.output_type(o, dtype)) for s, o in zip(shapes, self.outputs, strict=True))
+
+    def _size(self, sizes: Mapping[str, int], name: str) -> int:
+        return int(name) if name.isdigit() else sizes[name]
+
+    def bind_core(self, specs: Specs) -> tuple[dict[str, int], tuple[int, ...]]:
+        """Sizes of the signature's axes, and the broadcast leading shape. *Raises* ShapeError."""
+        assert self.core is not None
+        sizes: dict[str, int] = {}
+        owner: dict[str, str] = {}
+        batches: list[tuple[int, ...]] = [()]
+        for slot, (axes, spec) in enumerate(zip(self.core, specs, strict=False)):
+            if spec is None:
+                continue
+            parameter = self.input_name(slot)
+            if spec.ndim < len(axes):
+                raise ShapeError(
+                    f"operand {parameter!r} needs at least {len(axes)} axes ({', '.join(axes)}), not {spec.ndim}",
+                    op=self.name, todo="Reshape it.",
+                )
+            cut = spec.ndim - len(axes)
+            batches.append(spec.shape[:cut])
+            for axis, (letter, n) in enumerate(zip(axes, spec.shape[cut:], strict=True)):
+                if sizes.setdefault(letter, n) != n:
+                    raise ShapeError(
+                        f"inner dimensions differ: {letter} is {sizes[letter]} in {owner[letter]!r} and {n} in {parameter!r}",
+                        op=self.name, facts=[f"signature {self.signature_text}"],
+                        todo=f"Axis {axis - len(axes)} of {parameter!r} ({n}) must equal {sizes[letter]}.",
+                    )
+                owner.setdefault(letter, parameter)
+        return sizes, broadcast(batches)
+
+    @property
+    def signature_text(self) -> str:
+        assert self.core is not None
+        parts = [f"({','.join(axes)})" for axes in self.core]
+        return ",".join(parts[: len(self.inputs)]) + "->" + ",".join(parts[len(self.inputs) :])
+
+    def _from_rule(self, specs: Specs, attributes: Attributes, dtype: str) -> tuple[TensorSpec, ...]:
+        assert self.shape is not None
+        result = self.shape(*specs, **attributes)
+        results = [result] if len(self.outputs) == 1 else list(result)
+        if len(results) != len(self.outputs):
+            raise OpError(f"the shape rule gives {len(results)} shapes for {len(self.outputs)} outputs", op=self.name)
+        return tuple(
+            r if isinstance(r, TensorSpec) else TensorSpec(tuple(r), self.output_type(o, dtype))
+            for r, o in zip(results, self.outputs, strict=True)
+        )
+
+    def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
+        if self.reference is not None:
+            return Op.evaluate_plain(self, arrays, attributes, outputs)
+        return self.call_plain(arrays, attributes, outputs)
+
+    def call_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> list[np.ndarray]:
+        """The kernel, un-jitted, once for each index of the leading axes."""
+        results = [np.empty(s.shape, s.dtype) for s in outputs]
+        if self.variadic or self.core is None:
+            keep = [a for p, a in zip(self.inputs, arrays, strict=False) if p not in self.shape_only]
+            operands = list(arrays) if self.variadic else keep
+            self._call([*operands, *results], attributes)
+            return results
+        _, batch = self.bind_core([None if a is None else array_spec(a) for a in arrays])
+        lifted: list[np.ndarray] = []
+        for axes, array in zip(self.core, [*arrays, *results], strict=True):
+            array = np.asarray(array)
+            core = array.shape[array.ndim - len(axes) :]
+            lifted.append(np.broadcast_to(array, batch + core) if len(lifted) < len(arrays) else array)
+        shape = tuple(int(n) for n in batch)
+        wanted = [i for i in range(len(lifted)) if i >= len(arrays) or self.inputs[i] not in self.shape_only]
+        for index in np.ndindex(shape):
+            self._call([lifted[i][index] if lifted[i].ndim > len(index) else lifted[i][(*index, ...)] for i in wanted], attributes)
+        return results
+
+    def _call(self, arrays: list[Any], attributes: Attributes) -> None:
+        extra = ([0] if self.scratch else []) + ([0, 1] if self.parallel else [])
+        with np.errstate(all="ignore"):
+            status = self.function(*arrays, *extra, **attributes)
+        if status:
+            raise_status(self, int(status))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ViewOp(Op):
+    """The input's memory under other sizes and strides: ``function(view, **attributes) -> view``."""
+
+    kind: ClassVar[str] = "view"
+
+    ordered_after: bool = False
+    """Whether it waits for its operands in ``shape_only``: no pass looks through it, or has it wait for another value."""
+
+    def view(self, x: View, specs: Specs, attributes: Attributes) -> View:
+        """The output's view, given the input's. *Raises* NotAView when the input must be copied first."""
+        others = [s for s in specs[1:] if s is not None]
+        result: View = self.function(x, *others, **attributes)
+        return result
+
+    def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+        x = specs[0]
+        assert x is not None
+        dtype = self.promoted(specs)
+        return (TensorSpec(self.view(View.contiguous(x.shape), specs, attributes).shape, dtype),)
+
+    def evaluate(self, arrays: Sequence[Any], attributes: Attributes, specs: Specs | None = None) -> tuple[np.ndarray, ...]:
+        if self.reference is not None:
+            return Op.evaluate(self, arrays, attributes, specs)
+        x = np.ascontiguousarray(arrays[0])
+        specs = [array_spec(a) for a in arrays] if specs is None else specs
+        assert specs[0] is not None
+        seen = self.view(View.contiguous(specs[0].shape), specs, attributes)
+        flat = x.reshape(-1)[seen.offset :]
+        return (np.lib.stride_tricks.as_strided(flat, [int(n) for n in seen.shape], [s * x.itemsize for s in seen.strides]),)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ShapeOp(Op):
+    """A value that depends on shapes alone: ``function(*specs, **attributes) -> array``, computed while planning."""
+
+    kind: ClassVar[str] = "shape"
+
+    shape: Callable[..., TensorSpec] | None = None
+    """The spec of the value, where the value itself would be too large to ask."""
+
+    def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+        if self.shape is not None:
+            return (self.shape(*specs, **attributes),)
+        value = self.value(specs, attributes)
+        return (TensorSpec(value.shape, value.dtype.name),)
+
+    def value(self, specs: Specs, attributes: Attributes) -> np.ndarray:
+        return np.asarray(self.function(*specs, **attributes))
+
+    def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
+        return (self.value([array_spec(a) for a in arrays], attributes),)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CompositeOp(Op):
+    """An op made of ops: ``function`` takes graph values and returns graph values. Expanded before it runs."""
+
+    kind: ClassVar[str] = "composite"
+
+    def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+        return EAGER_HOOKS.infer_composite(self, specs, attributes)
+
+    def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
+        if self.reference is not None:
+            return Op.evaluate_plain(self, arrays, attributes, outputs)
+        return EAGER_HOOKS.evaluate_composite(self, arrays, attributes)
