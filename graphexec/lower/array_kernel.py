@@ -56,16 +56,12 @@ def array_kernel_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
         cuts += [None] * len(sizes[:1])
     work, kind = _work(layout, op, values), 0
     units = sizes[0] if sizes else max([1, *map(int, layout.specs[node.outputs[0]].shape[:1])])  # such kernels cut by items
-    if not sizes and op.name in PRODUCTS:
-        views, factors = [_last_two(layout.views[v]) for v in values], PRODUCTS[op.name]
+    if not sizes and op.gemm is not None:
+        views, factors = [_last_two(layout.views[v]) for v in values], (op.gemm.a, op.gemm.b)
         cuts = [*_row_cuts(views, dtype, factors), None]
         a, b = (views[k] for k in factors)
         kind, units = strips(dtype, *map(int, a.strides), *map(int, b.strides), *map(int, (*a.shape[:1], *b.shape[::-1])))
     return record.template(kernel, work, shareable=op.parallel or bool(sizes), units=units, cuts=tuple(cuts), kind=kind)
-
-
-PRODUCTS = {"matmul": (0, 1), "matmul_add": (1, 2)}
-"""Ops that are one call of `plugin.gemm`, and which of their operands are its factors; the others lie like the product."""
 
 
 def _last_two(view: View) -> View:

@@ -15,7 +15,6 @@ from graphexec.abi import CHUNK
 from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
-from graphexec.ir.op import Op
 from graphexec.ir.op_kinds import ElementwiseOp, KernelOp, ShapeOp, ViewOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import TensorSpec, broadcast
@@ -68,7 +67,7 @@ def assign_layout(fn: Function) -> Layout:
             _look(layout, node, copies)
         elif isinstance(op, ShapeOp):
             _constant(layout, node)
-        elif op.name == "concat":
+        elif op.concat:
             _join(layout, node, places)
         else:
             if isinstance(op, (KernelOp, GemmEpilogueOp)):
@@ -80,7 +79,7 @@ def assign_layout(fn: Function) -> Layout:
                     target = node.inputs[op.inputs.index(op.updates[k])]
                     layout.views[value], layout.storage[value] = layout.views[target], layout.storage[target]
                 elif value in places:
-                    _put_in_place(layout, value, places, op)
+                    _put_in_place(layout, value, places, any_strides=isinstance(op, (ElementwiseOp, GemmEpilogueOp)))
                 elif isinstance(op, GemmEpilogueOp) and (shared := _shared(layout, node, value, places)) >= 0:
                     layout.views[value], layout.storage[value] = layout.views[shared], layout.storage[shared]
                 else:
@@ -201,7 +200,7 @@ _Where = tuple[int, int, int, int]
 def _places(fn: Function) -> dict[int, _Where]:
     """Values that may be computed inside the concatenation that reads them."""
     places: dict[int, _Where] = {}
-    joins = [n for n in fn.nodes if n.op.name == "concat"]
+    joins = [n for n in fn.nodes if n.op.concat]
     if not joins:
         return places
     maker = {v: n for n in fn.nodes for v in n.outputs}
@@ -220,7 +219,7 @@ def _places(fn: Function) -> dict[int, _Where]:
                 and source not in places
                 and not isinstance(made.op, (ViewOp, ShapeOp))
                 and not made.op.updates
-                and (made.op.name != "concat" or inside.is_contiguous)
+                and (not made.op.concat or inside.is_contiguous)
                 and not (isinstance(made.op, FusedOp) and made.outputs.index(source) >= len(made.op.results))
             ):
                 places[source] = (node.outputs[0], axis, at, at + width)
@@ -247,12 +246,13 @@ def _whole(layout: Layout, value: int, places: Mapping[int, _Where]) -> None:
     if layout.storage[value] >= 0:
         return
     if value in places:
-        _put_in_place(layout, value, places, registry.get("concat"))
+        _put_in_place(layout, value, places, any_strides=False)
     else:
         _place(layout, value, layout.specs[value])
 
 
-def _put_in_place(layout: Layout, value: int, places: Mapping[int, _Where], op: Op) -> None:
+def _put_in_place(layout: Layout, value: int, places: Mapping[int, _Where], *, any_strides: bool) -> None:
+    """Places a part inside its concatenation if its kernel can write it there: contiguous, or with ``any_strides``."""
     whole, axis, start, stop = places[value]
     _whole(layout, whole, places)
     inside = layout.views[whole].slice(axis, start, stop)
@@ -262,7 +262,7 @@ def _put_in_place(layout: Layout, value: int, places: Mapping[int, _Where], op: 
             View.contiguous(spec.shape)._replace(offset=inside.offset),
             layout.storage[whole],
         )
-    elif isinstance(op, (ElementwiseOp, GemmEpilogueOp)) and inside.shape == spec.shape:
+    elif any_strides and inside.shape == spec.shape:
         layout.views[value], layout.storage[value] = inside, layout.storage[whole]
     else:
         _place(layout, value, spec)
