@@ -1,6 +1,6 @@
-"""What generated code and the planner agree on: flags and words of a program's table, of a call and of the thread pool.
+"""The constants shared by generated code and lowering: the layout of a program's table, a call context and the pool's state.
 
-A change here changes kernels: the kernel cache's key holds this file.
+A change here changes kernels: the key of the kernel cache covers this file.
 """
 
 from __future__ import annotations
@@ -15,94 +15,118 @@ ALIGNMENT = 64
 # -- loops
 
 BLOCK = 64
-"""Lanes of a reduction: elements that are combined side by side, and cuts between threads are multiples of it."""
+"""Lanes of a reduction: that many elements are combined side by side; threads divide an axis at multiples of it."""
 
 CHUNK = 16_384
-"""Elements of a full reduction that one partial result stands for; fixed, so that any number of threads gives the same bits."""
+"""Elements per partial result of a full reduction; fixed, so that the bits do not depend on the number of threads."""
 
 SHORT_ROW = 32
-"""Elements of a row up to which a reduction along it works on many rows side by side, where the size is declared."""
+"""Rows of up to this declared size are reduced many at a time, side by side."""
 
-# -- a row of the table: kernel, arguments, flags
+# -- a row of the table
+
+
+class Column(IntEnum):
+    """The columns of a program's table."""
+
+    KERNEL = 0
+    """The address of the kernel."""
+    ARGUMENTS = 1
+    """The address of its argument block."""
+    FLAGS = 2
+    """SERIAL and BARRIER, the split axis times SPLIT, and above FLAG_BITS the number of pieces."""
+
 
 SERIAL, BARRIER, SPLIT = 1, 2, 4
 """Flags: thread 0 alone runs the instruction; all threads wait for one another first; multiplier of the split axis."""
 
-FLAGS = 8
-"""Bits for flags; above them stands the number of pieces into which the instruction can be cut."""
+SPLIT_MASK = 3
+"""The split axis takes two bits."""
 
-ENOUGH = 4
-"""Pieces for each thread from which on they are taken one by one: with fewer, the last ones would leave the others waiting."""
+FLAG_BITS = 8
+"""Bits for flags; the bits above them hold the number of pieces into which the instruction can be cut."""
+
+DYNAMIC_PIECES_PER_THREAD = 4
+"""With at least this many pieces per thread, threads take them one at a time; with fewer, each thread gets an equal share."""
 
 STRIPS = 32
-"""Where in the number of pieces a kernel is told the axis that it splits, if it has several: two bits of its row's flags."""
+"""The bit of the piece count from which on a kernel is told the split axis, if it can cut several axes."""
 
 # -- the words of a call context
 
 
 class CallWord(IntEnum):
-    """What a program's compiled entry reads and writes while it runs."""
+    """The words that a program's compiled entry reads and writes while it runs."""
 
     DONE = 0
-    """Runs that are done."""
+    """Completed runs."""
     STOP = 1
-    """A flag that stops the loop before the next run."""
+    """Set to stop before the next run."""
     FAILED = 2
     """The instruction that failed."""
     TABLE = 3
+    """The address of the table."""
     COUNT = 4
-    """The table, and how many instructions it has."""
+    """Instructions in the table."""
     POOL = 5
-    """The thread pool's state, or 0 for a program that its caller runs alone and that is not timed."""
+    """The address of the thread pool's state; 0 if the program runs on the caller's thread only and is not timed."""
     THREADS = 6
+    """Threads to use."""
     CALLS = 7
+    """Calls left before the tuner is asked again."""
     RUNS = 8
-    """Threads to use; calls and runs left before the tuner is asked again."""
+    """Runs left before the tuner is asked again."""
     NANOSECONDS = 9
-    """How long the runs took that are over."""
+    """Time spent in runs since the tuner was asked."""
 
 
 CALL_WORDS = len(CallWord)
 
 ASK = -(2**63)
-"""Status: runs are left, and the tuner has to say on how many threads to go on."""
+"""Status: runs are left, and the tuner must choose a number of threads first."""
 
 
 # -- the words of the thread pool
 
-MOST_THREADS, LINE = 1024, 8
-"""Threads of a pool at most; words of a cache line."""
+MAX_THREADS = 1024
+"""Threads of a pool."""
+
+WORDS_PER_LINE = 8
+"""Words of a cache line."""
 
 
 class PoolWord(IntEnum):
-    """The state of the thread pool. The job lies on one cache line, what follows each on one of its own."""
+    """The state of the thread pool. The job takes one cache line, and every word after it has its own."""
 
     GENERATION = 0
-    """A counter, and in its low 16 bits the number of threads that take part."""
+    """A counter; its low 16 bits are the number of threads that take part."""
     TABLE = 1
+    """The address of the table."""
     COUNT = 2
+    """Instructions in the table."""
     TIMES = 3
+    """Runs of the table."""
     PROGRESS = 4
-    """The table, its instructions, how often to run it, and where to say how often it has been run."""
+    """The address of the call context."""
     BASE = 5
     """Arrivals at barriers before the job."""
     NUMBER = 6
-    """The number of the last instruction whose pieces were taken."""
+    """The number of the last instruction whose pieces were taken one at a time."""
     ARRIVED = 8
     """Arrivals at barriers."""
     VERDICT = 16
-    """Whether to go on, and what failed, for even and odd runs."""
+    """Whether to go on after even and odd runs, then the status of even and odd runs."""
     SLEEPERS = 24
-    """Threads that sleep."""
+    """Sleeping threads."""
     LOCK = 32
     """1 while a program runs."""
-    MEMBERS = 40
-    """Threads there are, with the caller."""
+    THREADS = 40
+    """Threads in the pool, including the caller's."""
     KNOWN = 48
-    """For each thread the last generation before it was started."""
-    SHARES = KNOWN + MOST_THREADS
-    """For each thread, on a cache line of its own, its share of an instruction's pieces: the instruction's number, the first
-    piece that is left, and the one after the last."""
+    """For each thread, the last generation before it started."""
+    SHARES = KNOWN + MAX_THREADS
+    """For each thread, on its own cache line, its share of an instruction's pieces: the instruction's number, the first
+    piece left, and the end of the share."""
 
 
-POOL_WORDS = PoolWord.SHARES + MOST_THREADS * LINE
+POOL_WORDS = PoolWord.SHARES + MAX_THREADS * WORDS_PER_LINE

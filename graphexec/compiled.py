@@ -12,7 +12,8 @@ from graphexec.errors import DataError, GraphExecError, did_you_mean
 from graphexec.graph.graph import Graph
 from graphexec.ir.function import Function, Leaf
 from graphexec.ir.spec import shape_text
-from graphexec.lower.program import Program, aligned, aligned_array
+from graphexec.lower.alignment import aligned, aligned_array
+from graphexec.lower.program import Program
 from graphexec.optim.initializers import initial_value
 from graphexec.optim.optimizers import Optimizer
 from graphexec.runtime.runner import Runner

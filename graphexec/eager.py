@@ -14,7 +14,8 @@ from graphexec.ir.infer import infer
 from graphexec.ir.namespace import ops
 from graphexec.ir.op import EAGER_HOOKS, Attributes, Op
 from graphexec.ir.registry import registry
-from graphexec.lower.program import aligned_array, lower
+from graphexec.lower import lower
+from graphexec.lower.alignment import aligned_array
 from graphexec.rewrite import optimize
 from graphexec.rewrite.legalize.inline_composites import inline_composites
 from graphexec.runtime.runner import Runner

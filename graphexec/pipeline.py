@@ -21,7 +21,8 @@ from graphexec.graph.graph import Graph
 from graphexec.ir.function import Function, Leaf
 from graphexec.ir.infer import infer
 from graphexec.ir.spec import Sizes
-from graphexec.lower.program import Program, lower
+from graphexec.lower import lower
+from graphexec.lower.program import Program
 from graphexec.optim.optimizers import Optimizer
 from graphexec.optim.updates import with_updates
 from graphexec.options import checked

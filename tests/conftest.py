@@ -68,7 +68,8 @@ def execute():
 
     from helpers import poison
 
-    from graphexec.lower.program import aligned_array, lower
+    from graphexec.lower import lower
+    from graphexec.lower.alignment import aligned_array
     from graphexec.runtime.runner import Runner
 
     def run(fn, arrays, threads=1, reuse=True):

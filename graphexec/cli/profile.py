@@ -10,7 +10,7 @@ import numpy as np
 
 from graphexec.cli import format as out
 from graphexec.cli.session import Result, Session, Settings
-from graphexec.lower.array_kernel import multiplications
+from graphexec.lower.cost import multiplications
 from graphexec.profile.roofline import Machine, machine
 from graphexec.profile.timer import instruction_times, run_times
 

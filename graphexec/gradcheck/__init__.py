@@ -30,7 +30,8 @@ from graphexec.ir.function import ABSENT, Function
 from graphexec.ir.infer import infer
 from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
-from graphexec.lower.program import aligned_array, lower
+from graphexec.lower import lower
+from graphexec.lower.alignment import aligned_array
 from graphexec.rewrite import REUSE, skipped
 from graphexec.rewrite import optimize as rewrite
 from graphexec.runtime.runner import Runner

@@ -1,8 +1,8 @@
-"""mark_meetings: before which instructions all threads must have finished what came before.
+"""Places barriers: marks the instructions before which all threads must finish all earlier work.
 
-Two instructions conflict when one writes memory that the other uses. They still need no meeting where each thread uses only
-what it wrote itself: both are serial, which the first thread does, or both divide that memory among threads in the same way,
-as the products and elementwise steps of one layer after the other do, each thread with rows of its own.
+Two instructions conflict when one writes memory that the other uses. They still need no barrier if each thread uses only
+what it wrote itself: if both are serial, so that thread 0 runs them, or if both divide that memory among the threads in the
+same way. The products and elementwise steps of successive layers do, with some rows of the batch for each thread.
 """
 
 from __future__ import annotations
@@ -12,19 +12,43 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphexec.abi import BARRIER, ENOUGH, FLAGS, SERIAL
+from graphexec.abi import BARRIER, DYNAMIC_PIECES_PER_THREAD, FLAG_BITS, SERIAL, Column
 from graphexec.ir.spec import itemsize
-from graphexec.lower.kernel_args import Cut, KernelSpec
+from graphexec.lower.kernel_args import KernelSpec
 from graphexec.lower.layout_assignment import Layout
+from graphexec.lower.partition import Partition
 
-MANY = 1_024
-"""Accesses since the last meeting beyond which threads meet without a closer look."""
+BARRIER_NANOSECONDS = 1_000
+"""Estimated cost of a barrier, including the time that the other threads wait."""
 
-FEW_THREADS = 8
-"""Threads up to which it is looked for cuts that fall on the same bytes though their units differ."""
+MAX_ACCESSES = 1_024
+"""With more accesses since the last barrier, a barrier is placed without comparing them."""
 
-ANYBODY, FIRST = 0, 1
-"""Owners: no rule says which thread touches a byte; the first thread touches all."""
+MAX_THREADS_BY_BYTE = 8
+"""Up to this many threads, partitions with different units are compared byte by byte."""
+
+ANY_THREAD, THREAD_0 = 0, 1
+"""Owners of bytes: unknown, and thread 0. Higher numbers stand for partitions."""
+
+
+def worth_threads(specs: Sequence[KernelSpec], barriers: int, threads: int) -> bool:
+    """Whether sharing the work saves more time than the barriers cost; starting and ending a run costs two more."""
+    saved = (1 - 1 / threads) * sum(spec.work for spec in specs if not spec.serial)
+    return bool(saved > BARRIER_NANOSECONDS * (barriers + 2))
+
+
+def place_barriers(layout: Layout, addresses: np.ndarray, specs: Sequence[KernelSpec], table: np.ndarray, threads: int) -> int:
+    """Sets BARRIER in the rows that need it when up to ``threads`` threads run the table; the number of barriers."""
+    accesses = _AccessFinder(layout, addresses, threads)
+    recent, barriers = _RecentAccesses(), 0
+    flags: list[int] = table[:, Column.FLAGS].tolist()
+    for position, spec in enumerate(specs):
+        mine = np.array(accesses.of(position, spec, flags[position]), np.int64).reshape(-1, 4).T
+        if recent.conflict(mine):
+            table[position, Column.FLAGS] |= BARRIER
+            recent, barriers = _RecentAccesses(), barriers + 1
+        recent.add(mine)
+    return barriers
 
 
 class _Access(NamedTuple):
@@ -32,60 +56,47 @@ class _Access(NamedTuple):
     end: int
     written: bool
     owner: int
-    """A number that two accesses share if every byte is touched by the same thread in both."""
+    """Two accesses with the same owner, unless it is ANY_THREAD, touch every byte with the same thread."""
 
 
-def place_barriers(layout: Layout, addresses: np.ndarray, chosen: Sequence[KernelSpec], table: np.ndarray, threads: int) -> int:
-    """Sets MEET in the rows of a program that needs it for up to so many threads; how many there are."""
-    accesses = _Accesses(layout, addresses, threads)
-    since, meets = _Since(), 0
-    for position, template in enumerate(chosen):
-        mine = np.array(accesses.of(position, template, int(table[position, 2])), np.int64).reshape(-1, 4).T
-        if since.conflicts(mine):
-            table[position, 2] |= BARRIER
-            since, meets = _Since(), meets + 1
-        since.add(mine)
-    return meets
-
-
-class _Since:
-    """The accesses since the last meeting, in columns."""
+class _RecentAccesses:
+    """The accesses since the last barrier, in columns."""
 
     def __init__(self) -> None:
-        self.columns, self.count = np.empty((4, MANY), np.int64), 0
+        self.columns, self.count = np.empty((4, MAX_ACCESSES), np.int64), 0
 
-    def conflicts(self, mine: np.ndarray) -> bool:
-        """Whether these touch what others wrote or write what others touched, or there are too many to tell."""
-        if self.count + mine.shape[1] > MANY:
-            self._shorten()
-            if self.count and self.count + mine.shape[1] > MANY:
+    def conflict(self, mine: np.ndarray) -> bool:
+        """Whether these accesses need a barrier, or there are too many to compare."""
+        if self.count + mine.shape[1] > MAX_ACCESSES:
+            self._merge_serial()
+            if self.count and self.count + mine.shape[1] > MAX_ACCESSES:
                 return True
         start, end, written, owner = mine[:, :, None]
         starts, ends, wrote, owners = self.columns[:, : self.count]
         overlap = (start < ends) & (starts < end) & ((written | wrote) != 0)
-        return bool((overlap & ((owner != owners) | (owner == ANYBODY))).any())
+        return bool((overlap & ((owner != owners) | (owner == ANY_THREAD))).any())
 
     def add(self, mine: np.ndarray) -> None:
-        fits = mine[:, :MANY - self.count]
+        fits = mine[:, :MAX_ACCESSES - self.count]
         self.columns[:, self.count : self.count + fits.shape[1]] = fits
         self.count += fits.shape[1]
-        if fits.shape[1] < mine.shape[1]:  # of one instruction: from the lowest byte to the highest, by anybody
-            self.columns[:, 0], self.count = (mine[0].min(), mine[1].max(), 1, ANYBODY), 1
+        if fits.shape[1] < mine.shape[1]:  # a single instruction with too many: one access from its lowest byte to its highest
+            self.columns[:, 0], self.count = (mine[0].min(), mine[1].max(), 1, ANY_THREAD), 1
 
-    def _shorten(self) -> None:
-        """Makes one of all that the first thread did, of which there are many where little is shared."""
+    def _merge_serial(self) -> None:
+        """Merges all accesses of thread 0, which are most of them in a program with little to share."""
         columns = self.columns[:, : self.count]
-        first = columns[3] == FIRST
-        if np.count_nonzero(first) > 1:
-            others = columns[:, ~first]
-            start, end, written, _ = columns[:, first]
+        serial = columns[3] == THREAD_0
+        if np.count_nonzero(serial) > 1:
+            others = columns[:, ~serial]
+            start, end, written, _ = columns[:, serial]
             self.count = others.shape[1] + 1
             self.columns[:, : self.count - 1] = others
-            self.columns[:, self.count - 1] = start.min(), end.max(), written.any(), FIRST
+            self.columns[:, self.count - 1] = start.min(), end.max(), written.any(), THREAD_0
 
 
-class _Accesses:
-    """What memory instructions touch."""
+class _AccessFinder:
+    """The memory that instructions touch, and the thread that touches each byte."""
 
     def __init__(self, layout: Layout, addresses: np.ndarray, threads: int) -> None:
         self.layout, self.threads = layout, threads
@@ -93,25 +104,30 @@ class _Accesses:
         self.ranges: dict[int, tuple[int, int]] = {}
         self.owners: dict[object, int] = {}
 
-    def of(self, position: int, template: KernelSpec, flags: int) -> list[_Access]:
+    def of(self, position: int, spec: KernelSpec, flags: int) -> list[_Access]:
+        """The accesses of an instruction."""
         node = self.layout.steps[position]
-        pieces = flags >> FLAGS
-        cuts: dict[tuple[bool, int], Cut | None] = {}
-        if template.cuts and pieces < 2 * ENOUGH:  # with more, a piece belongs to who comes first
-            for operand, cut in zip(template.operands, template.cuts, strict=True):
-                cuts[operand] = cut if operand not in cuts or cuts[operand] == cut else None
+        partitions = self._partitions(spec, flags)
         found = []
         for is_output, values in ((False, node.inputs), (True, node.outputs)):
             read = values if is_output else node.reads
-            for which, value in enumerate(values):
+            for index, value in enumerate(values):
                 if value not in read:
                     continue
-                cut = cuts.get((is_output, which))
-                owner = FIRST if flags & SERIAL else ANYBODY if cut is None else self.owner(value, cut)
-                found.append(_Access(*self.range(value), is_output, owner))
+                partition = partitions.get((is_output, index))
+                owner = THREAD_0 if flags & SERIAL else ANY_THREAD if partition is None else self._owner(value, partition)
+                found.append(_Access(*self._range(value), is_output, owner))
         return found
 
-    def range(self, value: int) -> tuple[int, int]:
+    def _partitions(self, spec: KernelSpec, flags: int) -> dict[tuple[bool, int], Partition | None]:
+        """The partition of each operand, None where it is passed with two different ones."""
+        found: dict[tuple[bool, int], Partition | None] = {}
+        if spec.partitions and flags >> FLAG_BITS < 2 * DYNAMIC_PIECES_PER_THREAD:  # with more, any thread may take a piece
+            for operand, partition in zip(spec.operands, spec.partitions, strict=True):
+                found[operand] = partition if operand not in found or found[operand] == partition else None
+        return found
+
+    def _range(self, value: int) -> tuple[int, int]:
         """The first byte of a value, and the one after its last."""
         if value not in self.ranges:
             view, item = self.layout.views[value], itemsize(self.layout.specs[value].dtype)
@@ -121,17 +137,21 @@ class _Accesses:
             self.ranges[value] = base + low, base + max(high + item, 1)
         return self.ranges[value]
 
-    def owner(self, value: int, cut: Cut) -> int:
-        """Of parts that lie within rows of a grid over the buffer, who has a row has it in all such values."""
-        if cut.threads < self.threads:
-            return ANYBODY
+    def _owner(self, value: int, partition: Partition) -> int:
+        """A number for the way in which a partition assigns the bytes of a buffer to threads.
+
+        Parts that are inside the rows of a grid over the buffer are taken for whole rows: a thread that has a row in one such
+        value has it in all of them.
+        """
+        if partition.threads < self.threads:
+            return ANY_THREAD
         base = self.addresses[self.layout.storage[value]]
-        start = self.range(value)[0]
-        inside = (start - base) % cut.pitch
-        if inside + cut.reach < cut.pitch:
+        start = self._range(value)[0]
+        inside = (start - base) % partition.pitch
+        if inside + partition.reach < partition.pitch:
             start -= inside
-        key: object = (start, cut.units, cut.pitch)
-        if self.threads <= FEW_THREADS:
+        key: object = (start, partition.units, partition.pitch)
+        if self.threads <= MAX_THREADS_BY_BYTE:
             pieces = range(2, self.threads + 1)
-            key = (start, *(cut.pitch * (cut.units * i // n) for n in pieces for i in range(1, n + 1)))
-        return self.owners.setdefault(key, len(self.owners) + FIRST + 1)
+            key = (start, *(partition.pitch * (partition.units * i // n) for n in pieces for i in range(1, n + 1)))
+        return self.owners.setdefault(key, len(self.owners) + THREAD_0 + 1)

@@ -13,16 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphexec.abi import ALIGNMENT
 from graphexec.ir.function import Node
 from graphexec.ir.fused.elementwise import FusedOp, RowwiseOp
 from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.spec import broadcast
-from graphexec.lower.layout_assignment import Layout
-from graphexec.lower.rowwise import row_schedule, row_views
+from graphexec.lower.alignment import rounded
+from graphexec.lower.layout_assignment import Layout, row_schedule, row_views
 
-MOST_BLOCKS = 1_000
-"""Blocks up to which they are placed largest first, where that may save memory: it costs time in the square of their number."""
+MAX_BLOCKS_BY_SIZE = 1_000
+"""With more blocks, largest-first placement is not tried: its time grows with the square of their number."""
 
 
 @dataclass(frozen=True)
@@ -141,11 +140,6 @@ def _written_last(layout: Layout, step: Node) -> tuple[int, ...]:
     return tuple(step.outputs[k] for k in row_schedule(layout, step).phases[-1].stores)
 
 
-def rounded(nbytes: int) -> int:
-    """The bytes that a block of so many takes in the arena."""
-    return max(-(-nbytes // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
-
-
 # -- places
 
 
@@ -156,7 +150,7 @@ def _placed(blocks: _Blocks, steps: int) -> tuple[list[int], int]:
     """
     least, best, arena = blocks.peak(steps) if blocks.sizes else 0, [], -1
     for place in (_in_time, _against_time, _largest_first):
-        if arena == least or (place is _largest_first and len(blocks.sizes) > MOST_BLOCKS):
+        if arena == least or (place is _largest_first and len(blocks.sizes) > MAX_BLOCKS_BY_SIZE):
             break
         offsets = place(blocks)
         end = max((o + n for o, n in zip(offsets, blocks.sizes, strict=True)), default=0)

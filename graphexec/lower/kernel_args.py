@@ -1,4 +1,4 @@
-"""What the templates of all kinds of kernel are made with: records, operands, the calls of an op."""
+"""Argument blocks: the words that a kernel reads, and the specs made from them."""
 
 from __future__ import annotations
 
@@ -8,99 +8,71 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphexec.codegen import kernels
 from graphexec.codegen.elementwise import SAME, STRIDED, UNIT, VECTORS, Operand
 from graphexec.codegen.kernels import Kernel
-from graphexec.ir.function import Node
-from graphexec.ir.fused.elementwise import FusedOp
-from graphexec.ir.fused.scalar import BodyCall, ScalarRef
-from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.spec import Size
 from graphexec.llvm import toolchain
-from graphexec.lower.layout_assignment import Layout
+from graphexec.lower.partition import Partition, partition_along
 
-SERIAL_BELOW = 1_500
-"""Nanoseconds of estimated work below which an instruction stays on one thread: sharing it would cost more than it saves."""
+MIN_SHARED_NANOSECONDS = 1_500
+"""Instructions with less estimated work stay on one thread: sharing them would cost more than it saves."""
 
+MIN_PIECE_NANOSECONDS = 20_000
+"""Least estimated work of a piece that threads take one at a time; taking one costs about 100 ns."""
 
-PIECE = 20_000
-"""Nanoseconds of estimated work that a piece should take which threads take one by one: taking it costs a hundred."""
-
-MOST_THREADS = 1 << 16
-"""More than there ever are."""
-
-MOST_PIECES = 4_095
-"""Of an instruction; many for any number of threads, and what the crew can count."""
+MAX_PIECES = 4_095
+"""Pieces of one instruction: plenty for any number of threads, and as many as the thread pool can count."""
 
 
-class Cut(NamedTuple):
-    """How threads divide an operand among themselves: of ``units`` parts, ``pitch`` bytes apart, thread i of n touches those
-    from ``units * i // n`` to ``units * (i + 1) // n`` and nothing else.
-    """
+class OperandSlot(NamedTuple):
+    """The value that a pointer in an argument block refers to: an input or an output of the node, or scratch memory."""
 
-    units: int
-    pitch: int
-    reach: int
-    """Bytes from the first element of a part to its last, fewer than ``pitch``."""
-    threads: int
-    """The most threads for which that is so."""
+    is_output: bool
+    index: int  # type: ignore[assignment]  # the name of a method of tuples that nobody calls
+
+
+SCRATCH = OperandSlot(False, -1)
+"""Scratch memory; until it is allocated, the word holds the bytes that each thread needs."""
+
+
+def operand_slots(inputs: Iterable[int], outputs: Iterable[int]) -> list[OperandSlot]:
+    """The slots of a node's inputs and outputs with these indices, inputs first."""
+    return [*(OperandSlot(False, k) for k in inputs), *(OperandSlot(True, k) for k in outputs)]
 
 
 class KernelSpec(NamedTuple):
-    """What nodes of one op and layout have in common: a kernel, and a record in which the addresses are missing."""
+    """A kernel, and its argument block without addresses: what all nodes of one op and layout share."""
 
     kernel: Kernel
     words: np.ndarray
     slots: tuple[int, ...]
-    """Where in the record the addresses go."""
-    operands: tuple[tuple[bool, int], ...]
-    """What they are the addresses of: (output?, index among the node's inputs or outputs)."""
+    """Positions of the words that hold the operands' addresses."""
+    operands: tuple[OperandSlot, ...]
+    """The operand of each slot."""
     serial: bool
-    """Too small to share, or not made to be shared."""
+    """Thread 0 runs it alone: the work is too small to share, or the kernel cannot share it."""
     work: float = 0.0
     """Estimated nanoseconds on one thread."""
-    inside: tuple[tuple[int, int], ...] = ()
-    """Words that hold the address of another word of the record: (which, of which)."""
+    links: tuple[tuple[int, int], ...] = ()
+    """(word, target): words that hold the address of another word of the block."""
     pieces: int = 1
-    """Into how many pieces it can be cut that are worth taking one by one."""
-    cuts: tuple[Cut | None, ...] = ()
-    """How each operand is divided where every thread gets one piece; None where any thread may touch any of it."""
-    kind: int = 0
-    """What the kernel is told of such pieces: of a product, in which direction it is cut (`native.gemm_cut.strips`)."""
-
-
-def calls_of(layout: Layout, node: Node, op: ElementwiseOp) -> tuple[tuple[BodyCall, ...], list[float], tuple[str, ...]]:
-    """What is done to an element, and the attributes that are numbers with their types."""
-    specs = [layout.specs[v] for v in node.inputs]
-    if not isinstance(op, FusedOp):
-        dtype = op.promoted(specs)
-        constants, numbers, words, _ = kernels.split_attributes(op, node.attributes, dtype)
-        operands = [ScalarRef("operand", k) for k in range(len(specs))]
-        arguments = (*operands, *(ScalarRef("attribute", k) for k in range(len(numbers))))
-        return (BodyCall(op, dict(constants), arguments, dtype, words),), list(numbers), words
-    known = op.trace(specs)
-    calls, all_numbers, all_words = [], [], []  # type: tuple[list[BodyCall], list[float], list[str]]
-    for call in op.calls:
-        dtype = call.op.promoted([op.spec_of(a, specs, known) for a in call.arguments])
-        constants, numbers, words, _ = kernels.split_attributes(call.op, call.attributes, dtype)
-        first = len(all_numbers)
-        arguments = (*call.arguments, *(ScalarRef("attribute", first + k) for k in range(len(numbers))))
-        calls.append(BodyCall(call.op, dict(constants), arguments, dtype, words))
-        all_numbers += numbers
-        all_words += words
-    return tuple(calls), all_numbers, tuple(all_words)
+    """The number of pieces of a worthwhile size that the work can be cut into."""
+    partitions: tuple[Partition | None, ...] = ()
+    """How each operand is divided when every thread gets one piece; None if any thread may touch any part of it."""
+    split_axis: int = 0
+    """The axis along which the kernel is told to cut, if it can cut several (`graphexec.gemm.partition.strips`)."""
 
 
 def vectors_for(shape: Sequence[int], sizes: Sequence[int], item: int) -> int:
-    """Vectors at a time: of a short row, where its size is declared, as many as leave nothing over to be done one by one."""
+    """Vectors per step of a loop: for a short axis of declared size, as many as leave no remainder."""
     n, lanes = sizes[-1], max(toolchain.vector_bytes() // item, 1)
-    if (len(sizes) == 1 and not few_of(shape, sizes, item)) or n >= 2 * VECTORS * lanes or not is_declared(shape, n):
+    if (len(sizes) == 1 and not fixed_size(shape, sizes, item)) or n >= 2 * VECTORS * lanes or not is_declared(shape, n):
         return VECTORS
     return next(v for v in (VECTORS, VECTORS // 2, 1) if n % (v * lanes) == 0 or v == 1)
 
 
-def few_of(shape: Sequence[int], sizes: Sequence[int], item: int) -> int:
-    """How many elements there are along one axis, where that is declared and makes a few whole vectors or part of one; else 0."""
+def fixed_size(shape: Sequence[int], sizes: Sequence[int], item: int) -> int:
+    """The number of elements, if it is declared and a few whole vectors or a fraction of one; else 0."""
     n, lanes = int(sizes[-1]), max(toolchain.vector_bytes() // item, 1)
     if len(sizes) > 1 or not 0 < n <= VECTORS * lanes or any(isinstance(size, Size) for size in shape):
         return 0
@@ -118,68 +90,88 @@ def is_declared(shape: Sequence[int], n: int) -> bool:
 
 
 def movement(stride: int) -> str:
+    """How a kernel moves along its innermost axis over an operand of this stride."""
     return UNIT if stride == 1 else SAME if stride == 0 else STRIDED
 
 
-def product(sizes: Iterable[int]) -> int:
-    total = 1
-    for n in sizes:
-        total *= int(n)
-    return total
-
-
 class ArgumentBlock:
-    """A record while its words are put down."""
+    """An argument block under construction: words in the order in which the kernel reads them, the loop sizes first."""
 
-    def __init__(self, sizes: Iterable[int]) -> None:
+    def __init__(self, sizes: Iterable[int] = ()) -> None:
         self.sizes = [int(n) for n in sizes]
         self.words: list[int] = list(self.sizes)
         self.slots: list[int] = []
-        self.operands: list[tuple[bool, int]] = []
+        self.operands: list[OperandSlot] = []
         self.moves: list[Sequence[int]] = []
+        """For each slot, the bytes from one element of its operand to the next along each axis; () if unknown."""
+        self._fields: dict[str, int] = {}
+        self._links: list[tuple[str, str]] = []
 
-    def address(self, who: tuple[bool, int], word: int = 0) -> None:
+    def mark(self, field: str) -> None:
+        """Names the next word."""
+        self._fields[field] = len(self.words)
+
+    def link(self, field: str, target: str) -> None:
+        """Stores the address of the word named ``target`` in the word named ``field``."""
+        self._links.append((field, target))
+
+    def address(self, operand: OperandSlot) -> None:
+        """Adds the address of an operand."""
+        self._slot(operand, 0, ())
+
+    def scratch(self, nbytes: int) -> None:
+        """Adds the address of scratch memory, ``nbytes`` for each thread."""
+        self._slot(SCRATCH, nbytes, ())
+
+    def _slot(self, operand: OperandSlot, word: int, moves: Sequence[int]) -> None:
         self.slots.append(len(self.words))
-        self.operands.append(who)
-        self.moves.append(())
+        self.operands.append(operand)
+        self.moves.append(moves)
         self.words.append(word)
 
-    def operand(self, who: tuple[bool, int], moves: Sequence[int], operand: Operand) -> None:
-        """``moves``: bytes from one element to the next along each axis."""
-        self.address(who)
-        self.moves[-1] = moves
+    def operand(self, slot: OperandSlot, moves: Sequence[int], operand: Operand) -> None:
+        """Adds the address of an operand and its strides: the bytes from one element to the next along each axis."""
+        self._slot(slot, 0, moves)
         self.words += [int(m) for m in moves[:-1]]
         if operand.inner == STRIDED:
             self.words.append(int(moves[-1]))
 
-    def numbers(self, values: Sequence[float], types: Sequence[str]) -> None:
-        for value, dtype in zip(values, types, strict=True):
+    def numbers(self, values: Sequence[float], dtypes: Sequence[str]) -> None:
+        """Adds the attributes that are data: floats as the bits of a float64."""
+        for value, dtype in zip(values, dtypes, strict=True):
             as_float = dtype[0] == "f"
             self.words.append(int(np.float64(value).view(np.int64)) if as_float else int(value))
 
-    def cut(self, axis: int, unit: int) -> tuple[Cut | None, ...]:
-        """How the operands are divided by a kernel that cuts an axis at multiples of ``unit`` elements."""
-        return tuple(cut_along(self.sizes, moves, axis, unit) for moves in self.moves)
+    def append(self, other: ArgumentBlock) -> None:
+        """Adds all words of another block, which has neither marks nor links."""
+        first = len(self.words)
+        self.words += other.words
+        self.slots += [first + slot for slot in other.slots]
+        self.operands += other.operands
+        self.moves += other.moves
 
-    def template(
-        self, kernel: Kernel, work: float, *, shareable: bool = True, units: float = 1, cuts: tuple[Cut | None, ...] = (),
-        kind: int = 0,
-    ) -> KernelSpec:
-        """``work`` in estimated nanoseconds decides whether the instruction is worth sharing, and with its ``units``, which
-        a piece is a whole number of, how finely.
+    def partitions(self, axis: int, unit: int) -> tuple[Partition | None, ...]:
+        """How a kernel that cuts an axis at multiples of ``unit`` elements divides each operand."""
+        return tuple(partition_along(self.sizes, moves, axis, unit) for moves in self.moves)
+
+    def spec(
+        self, kernel: Kernel, work: float, *, shareable: bool = True, units: float = 1,
+        partitions: tuple[Partition | None, ...] = (), split_axis: int = 0,
+    ) -> KernelSpec:  # fmt: skip
+        """The spec of a kernel with these arguments.
+
+        ``work``, in estimated nanoseconds, decides whether threads share the instruction, and together with ``units`` into
+        how many pieces it is cut: a piece is a whole number of units.
         """
-        serial = not shareable or work < SERIAL_BELOW
-        pieces = max(int(min(units, work / PIECE, MOST_PIECES)), 1)
-        pieces = math.ceil(units / math.ceil(units / pieces)) if pieces < units else pieces  # of as many units each as can be
-        words = np.array(self.words, np.int64)
-        return KernelSpec(kernel, words, tuple(self.slots), tuple(self.operands), serial, work, pieces=pieces, cuts=cuts, kind=kind)
+        serial = not shareable or work < MIN_SHARED_NANOSECONDS
+        links = tuple((self._fields[field], self._fields[target]) for field, target in self._links)
+        return KernelSpec(
+            kernel, np.array(self.words, np.int64), tuple(self.slots), tuple(self.operands), serial, work, links,
+            _pieces(work, units), partitions, split_axis,
+        )  # fmt: skip
 
 
-def cut_along(sizes: Sequence[int], moves: Sequence[int], axis: int, unit: int = 1, threads: int = MOST_THREADS) -> Cut | None:
-    """An operand divided along an axis at multiples of ``unit`` indices; None where its parts would lie in one another."""
-    if not moves or any(m < 0 for m in moves):
-        return None
-    axis %= len(sizes)
-    inside = sum((n - 1) * m for k, (n, m) in enumerate(zip(sizes, moves, strict=True)) if k != axis)
-    move = moves[axis]
-    return Cut(-(-sizes[axis] // unit), unit * move, inside + (unit - 1) * move, threads) if inside < move else None
+def _pieces(work: float, units: float) -> int:
+    """The number of pieces, each with the same number of units as nearly as possible."""
+    pieces = max(int(min(units, work / MIN_PIECE_NANOSECONDS, MAX_PIECES)), 1)
+    return math.ceil(units / math.ceil(units / pieces)) if pieces < units else pieces

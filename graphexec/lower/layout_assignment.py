@@ -13,8 +13,9 @@ import numpy as np
 
 from graphexec.abi import CHUNK
 from graphexec.ir.function import ABSENT, Function, Node
-from graphexec.ir.fused.elementwise import FusedOp
+from graphexec.ir.fused.elementwise import FusedOp, RowwiseOp
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
+from graphexec.ir.fused.row_schedule import RowSchedule
 from graphexec.ir.op_kinds import ElementwiseOp, KernelOp, ShapeOp, ViewOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import TensorSpec, broadcast
@@ -170,6 +171,28 @@ def iteration(layout: Layout, node: Node, kept: Iterable[int]) -> tuple[tuple[in
     """The shape that an elementwise node walks, and the values it walks over: its operands, then its ``kept`` outputs."""
     values = [*node.inputs, *(node.outputs[k] for k in kept)]
     return broadcast([layout.specs[v].shape for v in values]), values
+
+
+def row_views(layout: Layout, node: Node) -> tuple[tuple[int, ...], list[View]]:
+    """The iteration shape of a rowwise node, and its operands and results as views of that shape."""
+    op = node.op
+    assert isinstance(op, RowwiseOp)
+    shape = op.shape_of([layout.specs[v] for v in node.inputs])
+    views = []
+    for k, value in enumerate((*node.inputs, *node.outputs)):
+        view = layout.views[value]
+        result = k - len(node.inputs)
+        is_flat = k in op.flat if result < 0 else op.results[result].form == "flat"
+        views.append((view.insert(view.ndim) if is_flat else view).broadcast(shape))
+    return shape, views
+
+
+def row_schedule(layout: Layout, node: Node) -> RowSchedule:
+    """The schedule of a rowwise node's kernel, which depends on the operands that change along a row."""
+    op = node.op
+    assert isinstance(op, RowwiseOp)
+    _, views = row_views(layout, node)
+    return op.plan(tuple(v.strides[-1] == 0 for v in views[: len(node.inputs)]))
 
 
 def _size_partials(layout: Layout, node: Node, op: FusedOp) -> None:

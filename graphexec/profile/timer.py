@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphexec.abi import ALIGNMENT
-from graphexec.lower.buffer_assignment import rounded
+from graphexec.abi import ALIGNMENT, Column
+from graphexec.lower.alignment import rounded
 from graphexec.runtime.call import loop
 
 if TYPE_CHECKING:
@@ -120,21 +120,19 @@ def _in_place(program: Program, row: int) -> bool:
 
 
 def _elsewhere(program: Program, row: int, start: int) -> np.ndarray:
-    """A row of a table, and behind it its record: the instruction, with its results from an address on."""
-    template = program.instructions[row].template
-    size = template.words.size
-    first = (int(program.table[row, 1]) - program.records.ctypes.data) // 8
-    block = np.concatenate([program.table[row], program.records[first : first + size]])
-    record = block[3:]
-    block[1] = record.ctypes.data
+    """A row of a table followed by its argument block: the instruction, with its results stored from ``start`` on."""
+    spec, outputs = program.instructions[row].spec, program.instructions[row].node.outputs
+    first = (int(program.table[row, Column.ARGUMENTS]) - program.arguments.ctypes.data) // 8
+    copy = np.concatenate([program.table[row], program.arguments[first : first + spec.words.size]])
+    arguments = copy[len(Column) :]
+    copy[Column.ARGUMENTS] = arguments.ctypes.data
     moved = {}
     for storage in _written(program, row):
         moved[storage] = start - int(program.addresses[storage])
         start += rounded(program.layout.bytes[storage])
-    outputs = program.instructions[row].node.outputs
-    for slot, (is_output, which) in zip(template.slots, template.operands, strict=True):
-        if is_output and which >= 0:
-            record[slot] += moved[program.layout.storage[outputs[which]]]
-    for slot, word in template.inside:
-        record[slot] = record.ctypes.data + word * 8
-    return block
+    for slot, operand in zip(spec.slots, spec.operands, strict=True):
+        if operand.is_output:
+            arguments[slot] += moved[program.layout.storage[outputs[operand.index]]]
+    for word, target in spec.links:
+        arguments[word] = arguments.ctypes.data + target * 8
+    return copy

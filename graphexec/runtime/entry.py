@@ -207,7 +207,7 @@ class _MethodDef(ctypes.Structure):
 def _running(name: str, linkage: str) -> list[str]:
     """IR of ``run``, under a name."""
     words = {word.name.lower(): int(word) for word in CallWord}
-    words |= {"members": int(PoolWord.MEMBERS), "ask": ASK, "clock": 6 if sys.platform == "darwin" else 1}
+    words |= {"members": int(PoolWord.THREADS), "ask": ASK, "clock": 6 if sys.platform == "darwin" else 1}
     alone = _ALONE.format(name="alone", linkage="internal")
     return [thread_pool_ir.leading(), alone, _RUN.format(name=name, linkage=linkage, **words)]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graphexec.abi import MOST_THREADS, POOL_WORDS, PoolWord
+from graphexec.abi import MAX_THREADS, POOL_WORDS, PoolWord
 from graphexec.runtime import entry
 
 
@@ -37,14 +37,14 @@ class ThreadPool:
         self._workers: list[threading.Thread] = []
         self._closed = False
         self._state[:] = 0
-        self._words[PoolWord.MEMBERS] = 1
+        self._words[PoolWord.THREADS] = 1
 
     def start(self, threads: int) -> int:
         """Sees to it that the crew has so many members, the caller among them; how many there are to be had."""
         with self._lock:
             if self._closed:  # Python is about to end and starts no thread any more
                 return 1
-            threads = min(threads, MOST_THREADS)
+            threads = min(threads, MAX_THREADS)
             while len(self._workers) + 1 < threads:
                 number = len(self._workers) + 1
                 self._words[PoolWord.KNOWN + number] = self._words[PoolWord.GENERATION]
@@ -55,14 +55,14 @@ class ThreadPool:
                 except RuntimeError:  # the system has no thread to give
                     return number
                 self._workers.append(worker)
-                self._words[PoolWord.MEMBERS] = number + 1
+                self._words[PoolWord.THREADS] = number + 1
             return threads
 
     def shutdown(self) -> None:
         """Ends the workers, unless a program goes on running."""
         with self._lock:
             self._closed = True
-            self._words[PoolWord.MEMBERS] = 1
+            self._words[PoolWord.THREADS] = 1
             end = time.monotonic() + 1.0
             while self._workers and not entry.serve()(self.address, 0):
                 if time.monotonic() > end:

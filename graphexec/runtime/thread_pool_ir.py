@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 import sys
 
-from graphexec.abi import ENOUGH, FLAGS, LINE, STRIPS, PoolWord
+from graphexec.abi import DYNAMIC_PIECES_PER_THREAD, FLAG_BITS, STRIPS, WORDS_PER_LINE, PoolWord
 
 SPINS = 300
 """Looks at a counter before a thread that waits for others lets them have the processor; 5 to 15 microseconds."""
@@ -417,8 +417,8 @@ def _system() -> dict[str, str]:
 
 def _filled(text: str, **names: str) -> str:
     words = {word.name.lower(): int(word) for word in PoolWord} | {
-        "spins": SPINS, "idle": IDLE, "line": LINE, "bits": PIECE, "bits2": 2 * PIECE, "one": 1 << PIECE, "mask": (1 << PIECE) - 1,
-        "enough": ENOUGH, "flags": FLAGS, "strips": STRIPS,
+        "spins": SPINS, "idle": IDLE, "line": WORDS_PER_LINE, "bits": PIECE, "bits2": 2 * PIECE, "one": 1 << PIECE,
+        "mask": (1 << PIECE) - 1, "enough": DYNAMIC_PIECES_PER_THREAD, "flags": FLAG_BITS, "strips": STRIPS,
     }  # fmt: skip
     return text.format(**words, **_system(), **names)
 

@@ -104,7 +104,7 @@ def profile(name: str, threads: int, seconds: float) -> dict[str, Any]:
         shapes = [list(map(int, runner.program.layout.specs[v].shape)) for v in (*node.outputs, *node.reads)]
         outs, ins = shapes[: len(node.outputs)], shapes[len(node.outputs) :]
         kind = f"{node.op.name} {outs} <- {ins}"
-        rows.append({"us": us, "node": node.name, "kind": kind, "serial": instruction.template.serial})
+        rows.append({"us": us, "node": node.name, "kind": kind, "serial": instruction.spec.serial})
         sums[kind][0] += 1
         sums[kind][1] += us
     whole = float(np.median(run_times(runner, seconds))) * 1e6

@@ -1,4 +1,4 @@
-"""Meetings: where threads wait for one another, and that what a template says of who touches what is so."""
+"""Barriers: where threads wait for one another, and whether the partitions of a spec are true."""
 
 import ctypes
 
@@ -7,10 +7,9 @@ import pytest
 from helpers import random_dag
 
 import graphexec as gx
-from graphexec.abi import BARRIER, ENOUGH, FLAGS, SERIAL
+from graphexec.abi import BARRIER, DYNAMIC_PIECES_PER_THREAD, FLAG_BITS, SERIAL, Column
 from graphexec.ir.spec import itemsize
-from graphexec.lower import barriers as meetings
-from graphexec.lower import kernel_args as template
+from graphexec.lower import barriers, kernel_args
 
 ops = gx.ops
 KERNEL = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
@@ -75,8 +74,8 @@ def program_of(name, threads, optimize=True):
 @pytest.fixture
 def everything_shared(monkeypatch):
     """Every instruction is shared that can be, however small."""
-    monkeypatch.setattr(template, "SERIAL_BELOW", 0)
-    monkeypatch.setattr("graphexec.lower.program.BARRIER_NANOSECONDS", 0)
+    monkeypatch.setattr(kernel_args, "MIN_SHARED_NANOSECONDS", 0)
+    monkeypatch.setattr("graphexec.lower.barriers.BARRIER_NANOSECONDS", 0)
 
 
 def memory(program, value):
@@ -112,10 +111,10 @@ def parts(program, value, cut, thread, threads):
 def touched(program, number):
     """(value, written?, cut) for each operand of an instruction."""
     instruction = program.instructions[number]
-    node, made = instruction.node, instruction.template
+    node, made = instruction.node, instruction.spec
     cuts = {}
-    if made.cuts and int(program.table[number, 2]) >> FLAGS < 2 * ENOUGH:
-        for operand, cut in zip(made.operands, made.cuts, strict=True):
+    if made.partitions and int(program.table[number, Column.FLAGS]) >> FLAG_BITS < 2 * DYNAMIC_PIECES_PER_THREAD:
+        for operand, cut in zip(made.operands, made.partitions, strict=True):
             cuts.setdefault(operand, set()).add(cut)
     found = []
     for written, values in ((False, node.inputs), (True, node.outputs)):
@@ -134,14 +133,14 @@ def test_a_thread_touches_its_part_and_nothing_else(name, optimize):
     """Each piece alone, with all else that is divided made NaN: it gives the same bits, and only in its own part."""
     program, checked = program_of(name, threads=3, optimize=optimize), 0
     for number in range(len(program.instructions)):
-        kernel, record = KERNEL(int(program.table[number, 0])), int(program.table[number, 1])
+        kernel, record = KERNEL(int(program.table[number, Column.KERNEL])), int(program.table[number, Column.ARGUMENTS])
         operands = touched(program, number)
         buffers = {memory(program, v).ctypes.data: memory(program, v) for v, _, _ in operands}
         before = {at: buffer.copy() for at, buffer in buffers.items()}
         assert kernel(record, 0, 1, 0) == 0
         after = {at: buffer.copy() for at, buffer in buffers.items()}
         divided = [(v, written, cut) for v, written, cut in operands if cut]
-        shared = not program.instructions[number].template.serial
+        shared = not program.instructions[number].spec.serial
         for threads in (2, 3) if shared and divided else ():
             if any(cut.threads < threads for _, _, cut in divided):
                 continue
@@ -171,13 +170,13 @@ def test_a_thread_touches_its_part_and_nothing_else(name, optimize):
     assert checked > 20
 
 
-def check_meetings(program, threads):
-    """Fails where between two meetings a thread touches a byte that another wrote, or writes one that another touched."""
+def check_barriers(program, threads):
+    """Fails where between two barriers a thread touches a byte that another wrote, or writes one that another touched."""
     for n in range(2, threads + 1):
         everybody = (1 << n) - 1
         seen, scratch = {}, []
         for number in range(len(program.instructions)):
-            flags = int(program.table[number, 2])
+            flags = int(program.table[number, Column.FLAGS])
             if flags & BARRIER:
                 seen, scratch = {}, []
             for start, end, thread in scratch_of(program, number, 1 if flags & SERIAL else n):
@@ -208,11 +207,11 @@ def check_meetings(program, threads):
 
 def scratch_of(program, number, threads):
     """(start, end, thread) of the scratch that each thread has for an instruction."""
-    made = program.instructions[number].template
-    first = (int(program.table[number, 1]) - program.records.ctypes.data) // 8
-    for slot, (_, which) in zip(made.slots, made.operands, strict=True):
-        if which < 0:
-            start, need = int(program.records[first + slot]), int(made.words[slot])
+    made = program.instructions[number].spec
+    first = (int(program.table[number, Column.ARGUMENTS]) - program.arguments.ctypes.data) // 8
+    for slot, operand in zip(made.slots, made.operands, strict=True):
+        if operand == kernel_args.SCRATCH:
+            start, need = int(program.arguments[first + slot]), int(made.words[slot])
             assert 0 <= start - program.scratch.ctypes.data <= program.scratch.size - threads * need
             yield from ((start + k * need, start + (k + 1) * need, k) for k in range(threads))
 
@@ -229,28 +228,28 @@ def byte_maps(program, seen, value):
 
 
 @pytest.mark.usefixtures("everything_shared")
-@pytest.mark.parametrize("many", [meetings.MANY, 12])
+@pytest.mark.parametrize("many", [barriers.MAX_ACCESSES, 12])
 @pytest.mark.parametrize("optimize", [True, False], ids=["optimized", "plain"])
 @pytest.mark.parametrize("name", GRAPHS)
 def test_no_thread_needs_what_another_has_not_finished(name, optimize, many, monkeypatch):
-    monkeypatch.setattr(meetings, "MANY", many)
+    monkeypatch.setattr(barriers, "MAX_ACCESSES", many)
     program = program_of(name, threads=3, optimize=optimize)
     assert program.parallel
-    check_meetings(program, threads=3)
+    check_barriers(program, threads=3)
 
 
 @pytest.mark.usefixtures("everything_shared")
-def test_the_check_finds_a_missing_meeting():
+def test_the_check_finds_a_missing_barrier():
     program = program_of("recurrent", threads=3)
-    marked = np.flatnonzero(program.table[:, 2] & BARRIER)
+    marked = np.flatnonzero(program.table[:, Column.FLAGS] & BARRIER)
     missed = 0
     for number in marked:
-        program.table[number, 2] &= ~BARRIER
+        program.table[number, Column.FLAGS] &= ~BARRIER
         try:
-            check_meetings(program, threads=3)
+            check_barriers(program, threads=3)
         except AssertionError:
             missed += 1
-        program.table[number, 2] |= BARRIER
+        program.table[number, Column.FLAGS] |= BARRIER
     assert len(marked) >= 4
     assert missed >= 0.8 * len(marked)  # on AVX-512 each is needed; values that interlace may meet for nothing elsewhere
 
@@ -268,7 +267,7 @@ def meets_of(graph, threads):
     exe = gx.compile(graph, threads=threads, seed=1)
     exe(x=np.zeros((64, 64), np.float32))
     assert exe.program.parallel
-    return int(np.count_nonzero(exe.program.table[:, 2] & BARRIER))
+    return int(np.count_nonzero(exe.program.table[:, Column.FLAGS] & BARRIER))
 
 
 def test_threads_go_through_layers_with_rows_of_their_own():

@@ -9,9 +9,10 @@ from helpers import RandomGraph
 
 import graphexec as gx
 from graphexec.abi import ALIGNMENT
+from graphexec.lower import lower
+from graphexec.lower.alignment import aligned_array
 from graphexec.lower.buffer_assignment import _against_time, _Blocks, _in_time, _largest_first, _placed, assign_buffers
 from graphexec.lower.layout_assignment import assign_layout
-from graphexec.lower.program import aligned_array, lower
 from graphexec.rewrite import optimize
 
 ops = gx.ops

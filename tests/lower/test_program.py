@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec.abi import SERIAL
+from graphexec.abi import SERIAL, Column
 from graphexec.codegen import kernels
 from graphexec.llvm import toolchain
-from graphexec.lower import kernel_args as template
-from graphexec.lower import program
+from graphexec.lower import elementwise, kernel_args
 
 ops = gx.ops
 
@@ -82,8 +81,8 @@ def test_an_index_out_of_range_names_the_node(threads):
 def test_a_declared_short_row_chooses_how_many_vectors_run_at_a_time(monkeypatch, rng):
     """The kernels differ, the numbers do not; a named axis has the kernel that serves every size."""
     found = []
-    real = program.vectors_for
-    monkeypatch.setattr(program, "vectors_for", lambda *a: found.append(real(*a)) or found[-1])
+    real = elementwise.vectors_for
+    monkeypatch.setattr(elementwise, "vectors_for", lambda *a: found.append(real(*a)) or found[-1])
     monkeypatch.setattr(toolchain, "vector_bytes", lambda: 32)
     for n in (8, 10, 16, 24, 32, 63, 64, "n"):
         g = gx.Graph("short")
@@ -126,9 +125,9 @@ def test_short_rows_are_reduced_in_registers_or_side_by_side(monkeypatch, rng, w
 def test_few_declared_elements_have_kernels_with_their_number(monkeypatch, rng):
     """One thread does them; what is named, or is not made of whole vectors, has the kernel that serves every size."""
     found = []
-    real = program.few_of
-    monkeypatch.setattr(program, "few_of", lambda *a: found.append(real(*a)) or found[-1])
-    monkeypatch.setattr(template, "SERIAL_BELOW", 0.0)
+    real = elementwise.fixed_size
+    monkeypatch.setattr(elementwise, "fixed_size", lambda *a: found.append(real(*a)) or found[-1])
+    monkeypatch.setattr(kernel_args, "MIN_SHARED_NANOSECONDS", 0.0)
     monkeypatch.setattr(toolchain, "vector_bytes", lambda: 32)
     for shape in ((), (1,), (4,), (5,), (2, 4), (16,), (24,), (4, 8), (33,), (64,), (0,), ("n",)):
         g = gx.Graph("few")
@@ -138,5 +137,5 @@ def test_few_declared_elements_have_kernels_with_their_number(monkeypatch, rng):
         a, b = (rng.standard_normal(sizes).astype("float32") for _ in range(2))
         exe = gx.compile(g, threads=3)
         np.testing.assert_allclose(exe(x=a, y=b)["z"], np.tanh(a * b), rtol=1e-5, atol=1e-6)
-        assert bool(exe.program.table[-1, 2] & SERIAL) is bool(found[-1])
+        assert bool(exe.program.table[-1, Column.FLAGS] & SERIAL) is bool(found[-1])
     assert found == [1, 1, 1, 4, 0, 8, 16, 24, 32, 0, 0, 0, 0]  # numbers stay apart, as two instructions

@@ -1,13 +1,13 @@
 """Random graphs of products, rows, slices and sums on several threads: the bits of one thread, in every run.
 
-What threads do at the same time differs from run to run, so that a meeting that is missing shows in some of many.
+What threads do at the same time differs from run to run, so that a missing barrier shows in some of many.
 """
 
 import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec.lower import kernel_args as template
+from graphexec.lower import kernel_args
 
 ops = gx.ops
 
@@ -42,17 +42,17 @@ def random_layers(seed):
 @pytest.mark.parametrize(
     ("seeds", "piece"),
     [
-        (range(8), template.PIECE),
-        pytest.param(range(8, 70), template.PIECE, marks=pytest.mark.slow),
+        (range(8), kernel_args.MIN_PIECE_NANOSECONDS),
+        pytest.param(range(8, 70), kernel_args.MIN_PIECE_NANOSECONDS, marks=pytest.mark.slow),
         pytest.param(range(8, 70), 60, marks=pytest.mark.slow),
     ],
     ids=["few", "shares", "pieces"],
 )
 def test_bits_in_every_run(seeds, piece, monkeypatch):
     """With every instruction shared that can be, in a share each, or in many small pieces that are taken one by one."""
-    monkeypatch.setattr(template, "SERIAL_BELOW", 0)
-    monkeypatch.setattr(template, "PIECE", piece)
-    monkeypatch.setattr("graphexec.lower.program.BARRIER_NANOSECONDS", 0)
+    monkeypatch.setattr(kernel_args, "MIN_SHARED_NANOSECONDS", 0)
+    monkeypatch.setattr(kernel_args, "MIN_PIECE_NANOSECONDS", piece)
+    monkeypatch.setattr("graphexec.lower.barriers.BARRIER_NANOSECONDS", 0)
     for seed in seeds:
         g, x = random_layers(seed)
         loss, gradients = gx.compile(g, loss="loss", threads=1, seed=1).gradients(x=x)

@@ -11,8 +11,7 @@ from graphexec.interpret import interpret
 from graphexec.ir.fused.elementwise import RowwiseOp
 from graphexec.ir.fused.row_schedule import Task, schedule_rows
 from graphexec.ir.fused.scalar import ScalarRef
-from graphexec.lower import kernel_args as template
-from graphexec.lower import program
+from graphexec.lower import barriers, kernel_args
 from graphexec.plugin import elementwise, kernel
 from graphexec.rewrite import optimize, required
 from graphexec.rewrite.fusion.decompose import decompose
@@ -110,8 +109,8 @@ def test_gradients_of_patterns(name):
 
 @pytest.mark.parametrize(("name", "n", "dtype"), [("softmax", 10, "float32"), ("layer_norm", 70, "float64")])
 def test_any_number_of_threads_gives_the_same_bits(name, n, dtype, prepared, execute, monkeypatch):
-    monkeypatch.setattr(template, "SERIAL_BELOW", 0)
-    monkeypatch.setattr(program, "BARRIER_NANOSECONDS", 0)
+    monkeypatch.setattr(kernel_args, "MIN_SHARED_NANOSECONDS", 0)
+    monkeypatch.setattr(barriers, "BARRIER_NANOSECONDS", 0)
     g, arrays = pattern(name, (300, n), dtype)
     fn = optimize(prepared(g))
     first = execute(fn, arrays)

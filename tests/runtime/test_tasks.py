@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec.abi import BARRIER, ENOUGH, FLAGS, PoolWord
+from graphexec.abi import BARRIER, DYNAMIC_PIECES_PER_THREAD, FLAG_BITS, Column, PoolWord
 from graphexec.codegen import linker
 from graphexec.llvm import toolchain
-from graphexec.lower.kernel_args import MOST_PIECES
+from graphexec.lower.kernel_args import MAX_PIECES
 from graphexec.runtime.call import CompiledCall
 from graphexec.runtime.thread_pool import thread_pool
 
@@ -69,14 +69,14 @@ class Counted:
     def __init__(self, kernel, pieces, meets, threads, slow=0, failing=-1, awaited=2**62):
         self.counts = [np.zeros(max(p, threads), np.int64) for p in pieces]
         self.done = np.zeros(threads, np.int64)
-        taken = [p >= ENOUGH * threads for p in pieces]
+        taken = [p >= DYNAMIC_PIECES_PER_THREAD * threads for p in pieces]
         rows = zip(self.counts, pieces, taken, strict=True)
         self.records = np.array(
             [(c.ctypes.data, self.done.ctypes.data, p if t else threads, slow, failing, awaited) for c, p, t in rows], np.int64
         )
         self.table = np.array(
             [
-                (kernel, r.ctypes.data, p << FLAGS | (BARRIER if m else 0))
+                (kernel, r.ctypes.data, p << FLAG_BITS | (BARRIER if m else 0))
                 for r, p, m in zip(self.records, pieces, meets, strict=True)
             ],
             np.int64,
@@ -167,8 +167,8 @@ def test_bits_are_those_of_one_thread(name):
     for threads in (2, 3):
         exe = gx.compile(g, threads=threads)
         exe(v=x)
-        pieces = [int(flags) >> FLAGS for flags in exe.program.table[:, 2]]
-        assert ENOUGH * threads <= max(pieces) <= MOST_PIECES
+        pieces = [int(flags) >> FLAG_BITS for flags in exe.program.table[:, Column.FLAGS]]
+        assert DYNAMIC_PIECES_PER_THREAD * threads <= max(pieces) <= MAX_PIECES
         exe.compiled.last.fix(threads)
         for _ in range(5):
             np.testing.assert_array_equal(next(iter(exe(v=x).values())), expected)
