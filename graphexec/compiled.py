@@ -1,4 +1,4 @@
-"""Compiled: what lies between a graph and its programs, which `Executable` and the training loop run."""
+"""Compiled: the functions, arrays and runners of a graph, shared by `Executable` and the training loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from graphexec.runtime.thread_pool import default_threads
 
 
 class Parameters(MutableMapping[str, np.ndarray]):
-    """Parameters by name: arrays that the programs read and write. Assigning copies into them."""
+    """Parameters by name: the arrays that programs read and write. An assignment copies into them."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self._arrays = arrays
@@ -53,7 +53,7 @@ class Parameters(MutableMapping[str, np.ndarray]):
 
 
 def check_assignable(name: str, array: np.ndarray, value: np.ndarray) -> None:
-    """*Raises* DataError unless a parameter takes this value."""
+    """*Raises* DataError unless the value fits the parameter."""
     if value.shape != array.shape or not np.can_cast(value.dtype, array.dtype, "same_kind"):
         raise DataError(
             f"parameter {name!r} does not take this array", facts=[f"parameter {shape_text(array.shape)} {array.dtype}",
@@ -70,10 +70,10 @@ def unknown(what: str, name: str, known: Iterable[str]) -> DataError:
 
 
 class Compiled:
-    """The functions of a graph, the arrays that its programs share, and a runner for each mode and each set of sizes.
+    """The functions of a graph, the arrays that its programs share, and a runner for each mode and set of sizes.
 
-    A mode is "forward", "gradients" or "step". A program is lowered at its first use, and again, in milliseconds, for
-    other sizes.
+    A mode is "forward", "gradients" or "step". A program is lowered at its first use, and again for other sizes, which
+    takes milliseconds.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class Compiled:
 
     @property
     def mode(self) -> str:
-        """The mode that asks for most."""
+        """The most comprehensive mode available."""
         return "step" if self.optimizer else "gradients" if self.loss else "forward"
 
     def bound(self, mode: str, inputs: Mapping[str, Any]) -> Runner:
-        """The runner of a mode for inputs of these sizes, with the inputs copied in; without inputs, for those of the last run."""
+        """The runner of a mode for inputs of these sizes, with the inputs copied in; without inputs, that for the last sizes."""
         runner, last = self._recent.get(mode), self.last
         if inputs:
             if runner is None or not runner.take(inputs):
@@ -123,7 +123,7 @@ class Compiled:
         return runner
 
     def bind(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The sizes of named dimensions that arrays imply. *Raises* DataError when they do not fit the graph."""
+        """The sizes of named dimensions implied by the arrays. *Raises* DataError if they do not fit the graph."""
         sizes: dict[str, tuple[int, str]] = {}
         for name in inputs:
             if name not in self.inputs:
@@ -156,7 +156,7 @@ class Compiled:
         return runner
 
     def lower(self, fn: Function, buffers: Mapping[str, np.ndarray]) -> Program:
-        """The program of a sized function on these arrays and on the state, which grows by what the function adds to it."""
+        """The program of a sized function on these arrays and on the state; adds the arrays that the state still lacks."""
         for leaf in fn.of_kind("parameter"):
             if leaf.name not in buffers and leaf.name not in self.state:
                 self.state[leaf.name] = _zeros(leaf)
@@ -165,13 +165,13 @@ class Compiled:
     # -- state
 
     def state_leaves(self) -> dict[str, Leaf]:
-        """All that training changes, by name, also what no program has needed yet."""
+        """All arrays that training changes, by name, including those that no program has needed yet."""
         if self.optimizer is not None:
-            self.functions.of("step")  # makes the optimizer's state known
+            self.functions.of("step")  # adds the optimizer's state to the leaves
         return self.functions.state_leaves()
 
     def assign(self, arrays: Mapping[str, np.ndarray], source: str) -> None:
-        """Copies arrays into the state. *Raises* DataError, and changes nothing, when names or shapes differ."""
+        """Copies arrays into the state. *Raises* DataError if names or shapes differ, and then changes nothing."""
         missing = [n for n in self.parameters if n not in arrays]
         if missing:
             raise DataError(f"the file has no parameter {missing[0]!r}", source=source, todo="Was it saved from another graph?")

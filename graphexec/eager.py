@@ -22,7 +22,7 @@ from graphexec.runtime.runner import Runner
 
 
 def install() -> None:
-    """Connects ops, which stand below, with what calling them needs."""
+    """Installs the hooks through which ops, a lower layer, reach the compiler."""
     ops.connect(registry.get, registry.names)
     EAGER_HOOKS.compute = compute
     EAGER_HOOKS.infer_composite = trace_composite
@@ -30,7 +30,7 @@ def install() -> None:
 
 
 def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:
-    """An op on arrays, by its native kernels: what calling it on NumPy arrays does."""
+    """Applies an op to arrays with its native kernels; called when an op is called on NumPy arrays."""
     arrays = [None if o is None else np.asarray(o) for o in _converted(op, operands)]
     leaves: list[Leaf] = []
     names: list[str] = []
@@ -56,7 +56,7 @@ def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:
 
 
 def _converted(op: Op, operands: Sequence[Any]) -> list[Any]:
-    """Python numbers take the type of the arrays they meet."""
+    """Converts Python numbers to the element type of the array operands."""
     dtypes = [np.asarray(o).dtype.name for o in operands if isinstance(o, (np.ndarray, np.generic))]
     converted = []
     for slot, operand in enumerate(operands):

@@ -1,4 +1,4 @@
-"""Executable: a graph made ready to run: forward, gradients and whole training steps, each one native call."""
+"""Executable: a compiled graph, whose forward passes, gradients and training steps are one native call each."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from graphexec.training.checkpoint import load_arrays, save_arrays
 
 
 class Executable:
-    """What `compile` gives. Programs are lowered at their first use, and again, in milliseconds, for other sizes.
+    """The result of `compile`. Programs are lowered at their first use, and again for other sizes, which takes milliseconds.
 
-    ``parameters`` are arrays by name that the programs read and write; ``deltas``, after :meth:`gradients` and with
-    ``keep_deltas=True``, has δ at every value that the loss depends on.
+    ``parameters`` are the arrays by name that programs read and write. After :meth:`gradients` with ``keep_deltas=True``,
+    ``deltas`` holds δ at every value on which the loss depends.
     """
 
     def __init__(self, compiled: Compiled, keep_deltas: bool = False) -> None:
@@ -56,15 +56,15 @@ class Executable:
 
     @property
     def parameters(self) -> Parameters:
-        """Parameters by name: arrays that the programs read and write. Assigning copies into them."""
+        """Parameters by name: the arrays that programs read and write. An assignment copies into them."""
         return self.compiled.parameters
 
     # -- running
 
     def __call__(self, **inputs: Any) -> dict[str, np.ndarray]:
-        """The forward pass: the graph's outputs by name.
+        """Runs the forward pass and returns the graph's outputs by name.
 
-        Inputs are arrays by name; without any, those of the last call are used again. *Raises* DataError for a missing,
+        Inputs are arrays by name; without any, the last inputs are used again. *Raises* DataError for a missing,
         unknown or ill-fitting input, KernelError when a kernel reports an error.
         """
         runner = self.compiled.bound("forward", inputs)
@@ -81,7 +81,7 @@ class Executable:
         return runner.array(fn.outputs[self.loss]).item(), {n: runner.array(v).copy() for n, v in fn.gradients.items()}
 
     def step(self, **inputs: Any) -> float:
-        """One training step, forward, backward and update, in one native call; the loss before the update."""
+        """Runs one training step in one native call: forward, backward and update. Returns the loss before the update."""
         runner = self.compiled.bound("step", inputs)
         runner.run()
         loss: float = runner.results[0][1].item()  # a step has no other output
@@ -89,7 +89,7 @@ class Executable:
 
     @property
     def program(self) -> Program:
-        """The program that ran last; before any ran, that of a training step, of gradients, or of the forward pass."""
+        """The program that ran last; before the first run, that of the most comprehensive mode available."""
         if self.compiled.last is not None:
             return self.compiled.last.program
         if any(isinstance(n, str) for leaf in self.compiled.inputs.values() for n in leaf.shape):
@@ -99,21 +99,21 @@ class Executable:
         return self.compiled.runner(self.compiled.mode, ()).program
 
     def values(self) -> dict[str, np.ndarray]:
-        """Inputs as they were given last, by name."""
+        """The last inputs, by name."""
         return dict(self.compiled.last.inputs) if self.compiled.last else {}
 
     # -- state
 
     def state(self) -> dict[str, np.ndarray]:
-        """Every array that training changes: parameters, and the optimizer's state as ``<parameter>.<name>``."""
+        """All arrays that training changes: parameters, and the optimizer's state as ``<parameter>.<name>``."""
         return dict(self.compiled.state)
 
     def save(self, path: str | PathLike[str], *, optimizer: bool = False) -> None:
-        """Writes the parameters as safetensors; with ``optimizer=True`` its state too."""
+        """Writes the parameters as safetensors; with ``optimizer=True`` also the optimizer's state."""
         save_arrays(path, self.state() if optimizer else dict(self.parameters))
 
     def load(self, path: str | PathLike[str]) -> None:
-        """Reads parameters, and optimizer state where there is some. *Raises* DataError when names or shapes differ."""
+        """Reads parameters, and the optimizer's state if the file has it. *Raises* DataError if names or shapes differ."""
         self.compiled.assign(load_arrays(path), str(path))
 
     # -- training
@@ -130,7 +130,7 @@ class Executable:
 
 
 class Deltas(Mapping[str, np.ndarray]):
-    """δ at each value that the loss depends on, after gradients()."""
+    """δ at each value on which the loss depends, after gradients()."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -152,20 +152,19 @@ def compile(  # noqa: A001 - the name users expect beside gx.differentiate
     threads: int | None = None, keep_deltas: bool = False, optimize: bool = True, skip_passes: str | Iterable[str] = (),
     recompute: int | str | Iterable[Any] | None = None,
 ) -> Executable:  # fmt: skip
-    """Makes a graph ready to run.
+    """Compiles a graph.
 
-    ``loss`` names a scalar value to differentiate; ``wrt`` what by (default: all trainable parameters);
-    ``optimizer`` the update rule, `gx.SGD(lr=0.1)` or ``"sgd(lr=0.1)"``. ``seed`` sets the first values of parameters
-    and the order of mini-batches. ``keep_deltas`` keeps δ at every value.
+    ``loss`` is the name of the scalar value to differentiate, ``wrt`` the names of the values to differentiate with respect to
+    (default: all trainable parameters), and ``optimizer`` the update rule: `gx.SGD(lr=0.1)` or ``"sgd(lr=0.1)"``. ``seed``
+    determines the initial parameters and the order of mini-batches. ``keep_deltas`` keeps δ at every value.
 
-    For debugging, ``optimize=False`` lowers the graph as it stands, and ``skip_passes`` leaves out passes by name:
-    ``"fuse"``, or ``("fuse", "cse")``. All names are in `graphexec.rewrite.OPTIONAL`; what is computed does not depend on
-    them, but for rounding.
+    For debugging, ``optimize=False`` lowers the graph without optional passes, and ``skip_passes`` leaves out passes by name:
+    ``"fuse"``, or ``("fuse", "cse")``. All names are in `graphexec.rewrite.OPTIONAL`; apart from rounding, the results do not
+    depend on them.
 
-    ``recompute`` trades time for memory: the forward pass is cut into segments, only what one segment reads of another
-    is kept for the backward pass, and the rest is computed again. A number of segments of about equal memory, "sqrt" for
-    the square root of the number of nodes, or the values (or their names) with which segments end. The gradients are the
-    same.
+    ``recompute`` trades time for memory. It cuts the forward pass into segments; only values that another segment reads are
+    kept for the backward pass, and the others are computed again. Give a number of segments of about equal memory, "sqrt" for
+    the square root of the number of nodes, or the values (or their names) that end segments. The gradients are the same.
 
     *Raises* GraphError, ShapeError, DtypeError, OpError, DifferentiationError before anything runs; DataError for an unknown name.
     """

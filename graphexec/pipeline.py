@@ -1,9 +1,10 @@
-"""pipeline: the one module that knows the order of the stages.
+"""The order of the stages; no other module knows it.
 
-    Graph -> order -> infer -> expand -> differentiate (-> recompute) (-> updates) -> optimize -> lower -> Program
+    Graph -> Function -> infer -> inline_composites -> differentiate (-> rematerialize) (-> with_updates) -> optimize
+        -> lower: assign_layout -> assign_buffers -> select_kernels -> assemble -> Program
 
-Everything up to `optimize` is done once for a graph, with named dimensions unbound; for given sizes only shapes are
-inferred again, memory planned and addresses filled in.
+Everything up to `optimize` happens once for a graph, with named dimensions unbound. For given sizes, only shapes are inferred
+again and the function is lowered.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from graphexec.rewrite.schedule.rematerialize import rematerialize
 
 @contextlib.contextmanager
 def without_collector() -> Iterator[None]:
-    """Python's cyclic collector walks every node again and again while a large graph is compiled; nothing is garbage yet.
+    """Turns off Python's cyclic collector, which would walk all nodes again and again while a large graph is compiled.
 
-    What was made meanwhile is passed on as long-lived, which `freeze` and `unfreeze` do without walking it.
+    Afterwards all new objects move to the oldest generation, which `freeze` and `unfreeze` do without walking them.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -50,7 +51,7 @@ def without_collector() -> Iterator[None]:
 
 
 class Functions:
-    """The orders of a graph: ``forward``, ``gradients`` and ``step``, each made when first asked for."""
+    """The functions of a graph by mode: "forward", "gradients" and "step", each made at its first use."""
 
     def __init__(
         self, graph: Graph, loss: str | None, wrt: Sequence[str] | None, optimizer: Optimizer | None,
@@ -68,7 +69,7 @@ class Functions:
             self.of("step")
 
     def of(self, mode: str) -> Function:
-        """The order of a mode, with unbound sizes. *Raises* DifferentiationError, DataError."""
+        """The function of a mode, with unbound sizes. *Raises* DifferentiationError, DataError."""
         if mode not in self._made:
             with without_collector():
                 self._made[mode] = self.finish(self._make(mode))
@@ -111,23 +112,23 @@ class Functions:
         return result if self._recompute is None else rematerialize(result, fn.nodes, self._recompute, result.kept)
 
     def finish(self, fn: Function) -> Function:
-        """The order with all passes, but for those that are left out."""
+        """The function after all passes except those that are skipped."""
         return optimize(fn, skip=self._skip)
 
     def state_leaves(self) -> dict[str, Leaf]:
-        """The parameters, and the optimizer's state where a training step has been made."""
+        """The parameters, and the optimizer's state if the function of a step has been made."""
         return {leaf.name: leaf for fn in (self.forward, *self._made.values()) for leaf in fn.of_kind("parameter")}
 
     def sized(self, mode: str, sizes: Mapping[str, int]) -> Function:
-        """The order of a mode with its shapes inferred for given sizes."""
+        """The function of a mode with its shapes inferred for given sizes."""
         fn = self.of(mode)
         if not any(isinstance(n, str) for leaf in fn.leaves for n in leaf.shape):
-            return fn  # without named dimensions there is nothing to infer again
+            return fn  # without named dimensions, no shape changes
         with without_collector():
             return infer(fn, Sizes(sizes))
 
 
 def lowered(fn: Function, buffers: Mapping[str, np.ndarray], threads: int, skip: Collection[str] = ()) -> Program:
-    """The program of a sized order."""
+    """The program of a sized function."""
     with without_collector():
         return lower(fn, buffers, fn.kept, threads=threads, reuse=REUSE not in skip)

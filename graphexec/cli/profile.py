@@ -11,7 +11,7 @@ import numpy as np
 from graphexec.cli import format as out
 from graphexec.cli.session import Result, Session, Settings
 from graphexec.lower.cost import multiplications
-from graphexec.profile.roofline import Machine, machine
+from graphexec.profile.roofline import Machine, measure
 from graphexec.profile.timer import instruction_times, run_times
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def step_limit(runner: Runner, threads: int) -> float:
 
     The sum over its instructions of what each would take at least; arithmetic other than products is not counted.
     """
-    limits = machine(threads)
+    limits = measure(threads)
     return sum(_limit(runner, instruction, limits) for instruction in runner.program.instructions)
 
 
@@ -105,7 +105,7 @@ def profile(
     runner = bound_runner(session, kind, sizes, specs)
     times = instruction_times(runner, seconds)
     total = float(times.sum()) or 1.0
-    limits = machine(1)
+    limits = measure(1)
     pairs = zip(runner.program.instructions, times.tolist(), strict=True)
     records = [_record(runner, k, instruction, t, total, limits) for k, (instruction, t) in enumerate(pairs)]
     nodes = by_node(records, list(session.graph.dag), total)

@@ -113,6 +113,15 @@ class FunctionBuilder:
             self._constants[key] = index
         return self._constants[key]
 
+    def leaf(self, name: str, role: str, shape: tuple[int, ...], dtype: str) -> int:
+        """Adds a leaf that is not trained; the name must be free. Returns its value id."""
+        index = len(self.names)
+        self.leaves.append(Leaf(name, role, index, shape, dtype, trainable=False))
+        self.names.append(name)
+        self.taken.add(name)
+        self.specs.append(TensorSpec(shape, dtype))
+        return index
+
     def fresh(self, name: str) -> str:
         if name in self.taken:
             base, count = name, self._counts.get(name, 0)

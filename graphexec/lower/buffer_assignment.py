@@ -1,8 +1,9 @@
-"""plan_memory: lifetimes, and one arena in which buffers whose lifetimes do not meet share memory.
+"""Assigns offsets in one arena, so that buffers with disjoint lifetimes share memory.
 
-Walks the steps once: storages become blocks, each with the time from the step that writes it to the last that reads it. An
-elementwise op whose operand is read for the last time writes over it, in the operand's block. Then every block gets a place
-in the arena. No plan can need less than what is alive at once; where the first way of placing needs more, another is tried.
+One walk over the steps turns storages into blocks, each alive from the step that first writes it to the last step that reads
+it. An elementwise op overwrites an operand that it is the last to read: both share a block. Then each block gets an offset.
+Blocks are placed in program order, in reverse, and largest-first, until one way reaches the lower bound: the peak of live
+bytes.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ MAX_BLOCKS_BY_SIZE = 1_000
 
 @dataclass(frozen=True)
 class BufferAssignment:
-    """``offsets`` of arena storages, by storage number (-1: not in the arena); sizes in bytes."""
+    """``offsets`` in the arena by storage number, -1 for storages outside it; sizes in bytes."""
 
     offsets: list[int]
     arena: int
     """Size of the arena."""
     without_reuse: int
-    """What the same values would take if each had its own memory."""
+    """The size that the arena would have if each value had its own memory."""
 
 
 def assign_buffers(layout: Layout, keep: Iterable[int] = (), *, reuse: bool = True) -> BufferAssignment:
-    """Places every storage. Values in ``keep`` are not overwritten before the program ends.
+    """Assigns an offset to every storage. Values in ``keep`` are not overwritten before the program ends.
 
     ``reuse=False`` gives each value its own memory, for debugging.
     """
@@ -52,14 +53,14 @@ def assign_buffers(layout: Layout, keep: Iterable[int] = (), *, reuse: bool = Tr
 
 @dataclass
 class _Blocks:
-    """Lists by block: bytes, the step that writes it first, the last step that uses it."""
+    """For each block: its bytes, the step that first writes it, and the last step that uses it."""
 
     sizes: list[int]
     born: list[int]
     last: list[int]
 
     def peak(self, steps: int) -> int:
-        """The most bytes that are alive at once: no arena can be smaller."""
+        """The most bytes alive at once: a lower bound of the arena."""
         changes = np.zeros(steps + 2, np.int64)
         np.add.at(changes, self.born, self.sizes)
         np.subtract.at(changes, np.add(self.last, 1), self.sizes)
@@ -67,7 +68,7 @@ class _Blocks:
 
 
 def _blocks(layout: Layout, last: list[int], reuse: bool) -> tuple[_Blocks, list[int]]:
-    """The blocks, and for each storage its block; -1 for those that are not in the arena."""
+    """The blocks, and the block of each storage; -1 for storages outside the arena."""
     blocks, block_of = _Blocks([], [], []), [-1] * len(layout.bytes)
     for position, step in enumerate(layout.steps):
         taken = _take_over(layout, step, position, last, block_of) if reuse else {}
@@ -92,7 +93,7 @@ def _last_uses(layout: Layout, keep: Iterable[int]) -> list[int]:
     for position, step in enumerate(layout.steps):
         for value in step.reads:
             last[storage[value]] = position
-        for value in step.outputs:  # what nobody reads is free again at once
+        for value in step.outputs:  # an output without readers is free again at once
             last[storage[value]] = position
     for value in keep:
         last[storage[value]] = len(layout.steps)
@@ -100,7 +101,10 @@ def _last_uses(layout: Layout, keep: Iterable[int]) -> list[int]:
 
 
 def _take_over(layout: Layout, step: Node, position: int, last: list[int], block_of: list[int]) -> dict[int, int]:
-    """Output storages that may use an operand's memory: the operand ends here, and element i is read where i is written."""
+    """The output storages that can take over an operand's memory, which no later step reads, and the operand's storage.
+
+    The kernel must read element i of the operand before it writes element i of the output.
+    """
     taken: dict[int, int] = {}
     reads, storages = step.reads, layout.storage
     ending = [source for v in reads if last[source := storages[v]] == position and block_of[source] >= 0]
@@ -127,15 +131,15 @@ def _take_over(layout: Layout, step: Node, position: int, last: list[int], block
 
 
 def _walked(layout: Layout, step: Node) -> tuple[int, ...]:
-    """The shape that an elementwise step walks: that of its results, of which a fused one may store none."""
+    """The iteration shape of an elementwise step: that of its results, none of which a fused op needs to store."""
     if isinstance(step.op, FusedOp):
         return broadcast([layout.specs[v].shape for v in step.reads])
     return layout.specs[step.outputs[0]].shape
 
 
 def _written_last(layout: Layout, step: Node) -> tuple[int, ...]:
-    """Outputs of a kernel over rows that are written when all operands are read for the last time."""
-    if row_views(layout, step)[0][-1] == 1:  # operands with one element a row, which are read to the end, look like others
+    """The outputs of a rowwise kernel that are written in its last sweep, which is also the last to read the operands."""
+    if row_views(layout, step)[0][-1] == 1:  # operands with one element per row, which all sweeps read, cannot be told from others
         return ()
     return tuple(step.outputs[k] for k in row_schedule(layout, step).phases[-1].stores)
 
@@ -144,9 +148,9 @@ def _written_last(layout: Layout, step: Node) -> tuple[int, ...]:
 
 
 def _placed(blocks: _Blocks, steps: int) -> tuple[list[int], int]:
-    """The offset of each block, and the end of the last: the smallest of what three ways of placing give.
+    """The offset of each block and the size of the arena, by the best of three ways of placing.
 
-    In the order of time a long-lived block that comes late finds only gaps; against the order of time it comes early.
+    In program order, a long-lived block that starts late finds only gaps; in reverse order it comes early.
     """
     least, best, arena = blocks.peak(steps) if blocks.sizes else 0, [], -1
     for place in (_in_time, _against_time, _largest_first):
@@ -168,7 +172,7 @@ def _against_time(blocks: _Blocks) -> list[int]:
 
 
 def _one_by_one(sizes: list[int], begin: list[int], end: list[int]) -> list[int]:
-    """Takes a block's memory when it begins, and gives it back when it has ended: linear in the number of blocks."""
+    """Allocates a block at its begin and frees it after its end, in time linear in the number of blocks."""
     offsets, arena, given = [-1] * len(sizes), _Arena(), 0
     ending = sorted(range(len(sizes)), key=end.__getitem__)
     for block in sorted(range(len(sizes)), key=begin.__getitem__):
@@ -180,7 +184,7 @@ def _one_by_one(sizes: list[int], begin: list[int], end: list[int]) -> list[int]
 
 
 def _largest_first(blocks: _Blocks) -> list[int]:
-    """Each block at the lowest place that is free during its life. Source: Pisarchyk and Lee, 2020, "greedy by size"."""
+    """Each block at the lowest offset that is free during its lifetime. Source: Pisarchyk and Lee, 2020, "greedy by size"."""
     sizes, born, last = (np.array(x, np.int64) for x in (blocks.sizes, blocks.born, blocks.last))
     largest = np.lexsort((born, -sizes))
     offsets, placed = np.zeros(len(sizes), np.int64), np.zeros(len(sizes), bool)
@@ -195,7 +199,7 @@ def _largest_first(blocks: _Blocks) -> list[int]:
 
 
 class _Arena:
-    """Free blocks, found by exact size first, then the smallest that is large enough; neighbours merge."""
+    """Free blocks: a request gets one of its exact size, or else the smallest that is large enough. Neighbours merge."""
 
     def __init__(self) -> None:
         self.end = 0
@@ -240,7 +244,7 @@ class _Arena:
         self._by_size[size].append(start)
 
     def _remove(self, start: int) -> int:
-        """Forgets a free block; its entry by size is left behind and skipped when it comes up."""
+        """Removes a free block; its entry by size remains and is skipped when found."""
         size = self._size_at.pop(start)
         del self._start_of_end[start + size]
         return size

@@ -1,13 +1,14 @@
-"""lay_out: where each value lies: in which buffer, with which strides; and the copies that this takes.
+"""Assigns each value a buffer and a view of it, and inserts the copies that this requires.
 
-View ops write nothing: their output is another view of their input's buffer. A kernel that needs contiguous memory
-gets a copy, made once for each value. Update ops write over their parameter.
+View ops write nothing: their output is another view of their input's buffer. A kernel that needs contiguous memory gets a
+copy, made once for each value. Update ops overwrite their parameter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,10 +25,10 @@ from graphexec.ir.view import NotAView, View, collapse
 
 @dataclass
 class Layout:
-    """``views`` and ``storage`` go by value number; ``bytes`` and ``constants`` by storage number.
+    """``views`` and ``storage`` are indexed by value id; ``bytes`` and ``constants`` by storage number.
 
-    The storages of leaves come first and are persistent; the others live in the arena. ``steps`` are the nodes that
-    compute, copies among them.
+    The storages of leaves come first and are persistent; the others are in the arena. ``steps`` are the nodes that compute,
+    including copies.
     """
 
     fn: Function
@@ -41,16 +42,21 @@ class Layout:
     constants: dict[int, np.ndarray] = field(default_factory=dict)
 
     def new_storage(self, nbytes: int, persistent: bool = False) -> int:
+        """Adds a storage and returns its number."""
         self.bytes.append(nbytes)
         self.persistent.append(persistent)
         return len(self.bytes) - 1
+
+    def alias(self, value: int, of: int) -> None:
+        """Gives a value the memory and the view of another."""
+        self.views[value], self.storage[value] = self.views[of], self.storage[of]
 
 
 _NO_VIEW = View((), ())
 
 
 def assign_layout(fn: Function) -> Layout:
-    """The layout of an inferred order without composite ops."""
+    """The layout of an inferred function without composite ops."""
     count = len(fn.names)
     layout = Layout(fn, [], list(fn.names), list(fn.specs), [_NO_VIEW] * count, [-1] * count)
     for leaf in fn.leaves:
@@ -59,17 +65,17 @@ def assign_layout(fn: Function) -> Layout:
         if leaf.kind == "constant":
             assert leaf.value is not None
             layout.constants[layout.storage[leaf.value_id]] = np.ascontiguousarray(leaf.value, dtype=leaf.dtype)
-    places = _places(fn)
+    places = _concat_places(fn)
     copies: dict[int, int] = {}
-    contiguous: dict[TensorSpec, tuple[View, int]] = {}  # with the bytes that it takes
+    contiguous: dict[TensorSpec, tuple[View, int]] = {}  # with its size in bytes
     for node in fn.nodes:
         op = node.op
         if isinstance(op, ViewOp):
-            _look(layout, node, copies)
+            _assign_view(layout, node, copies)
         elif isinstance(op, ShapeOp):
-            _constant(layout, node)
+            _evaluate(layout, node)
         elif op.concat:
-            _join(layout, node, places)
+            _copy_parts(layout, node, places)
         else:
             if isinstance(op, (KernelOp, GemmEpilogueOp)):
                 node = _with_contiguous_operands(layout, node, op if isinstance(op, KernelOp) else op.product, copies)
@@ -77,12 +83,11 @@ def assign_layout(fn: Function) -> Layout:
                 _size_partials(layout, node, op)
             for k, value in enumerate(node.outputs):
                 if k < len(op.updates):
-                    target = node.inputs[op.inputs.index(op.updates[k])]
-                    layout.views[value], layout.storage[value] = layout.views[target], layout.storage[target]
+                    layout.alias(value, node.inputs[op.inputs.index(op.updates[k])])
                 elif value in places:
                     _put_in_place(layout, value, places, any_strides=isinstance(op, (ElementwiseOp, GemmEpilogueOp)))
                 elif isinstance(op, GemmEpilogueOp) and (shared := _shared(layout, node, value, places)) >= 0:
-                    layout.views[value], layout.storage[value] = layout.views[shared], layout.storage[shared]
+                    layout.alias(value, shared)
                 else:
                     spec = layout.specs[value]
                     found = contiguous.get(spec)
@@ -94,7 +99,7 @@ def assign_layout(fn: Function) -> Layout:
 
 
 def _shared(layout: Layout, node: Node, value: int, places: Container[int]) -> int:
-    """An output in whose memory a product can be made before what follows writes over it, element by element; else -1."""
+    """An output that can share its memory with the product, which the epilogue then overwrites element by element; else -1."""
     if value != node.outputs[-1]:
         return -1
     others = node.outputs[len(node.op.updates) : -1]
@@ -106,7 +111,8 @@ def _place(layout: Layout, value: int, spec: TensorSpec, persistent: bool = Fals
     layout.storage[value] = layout.new_storage(spec.nbytes, persistent)
 
 
-def _constant(layout: Layout, node: Node) -> None:
+def _evaluate(layout: Layout, node: Node) -> None:
+    """Makes the result of a shape op a constant."""
     op = node.op
     assert isinstance(op, ShapeOp)
     specs = [layout.specs[v] for v in node.inputs if v != ABSENT]
@@ -115,7 +121,8 @@ def _constant(layout: Layout, node: Node) -> None:
     layout.constants[layout.storage[value]] = np.ascontiguousarray(op.value(specs, node.attributes))
 
 
-def _look(layout: Layout, node: Node, copies: dict[int, int]) -> None:
+def _assign_view(layout: Layout, node: Node, copies: dict[int, int]) -> None:
+    """Makes the result of a view op a view of its operand, or of a contiguous copy of it."""
     op = node.op
     assert isinstance(op, ViewOp)
     source, value = node.inputs[0], node.outputs[0]
@@ -129,7 +136,7 @@ def _look(layout: Layout, node: Node, copies: dict[int, int]) -> None:
 
 
 def _copy(layout: Layout, value: int, copies: dict[int, int]) -> int:
-    """The number of a contiguous copy of a value, made at its first use."""
+    """The id of a contiguous copy of a value, made at its first use."""
     if value not in copies:
         spec = layout.specs[value]
         new = len(layout.names)
@@ -143,6 +150,7 @@ def _copy(layout: Layout, value: int, copies: dict[int, int]) -> int:
 
 
 def _with_contiguous_operands(layout: Layout, node: Node, op: KernelOp, copies: dict[int, int]) -> Node:
+    """The node, with copies of the operands that its kernel cannot read."""
     inputs = node.inputs
     for slot, value in enumerate(inputs if op.variadic else inputs[: len(op.inputs)]):
         parameter = op.inputs[0 if op.variadic else slot]
@@ -168,7 +176,7 @@ def _readable(view: View, core: int, strided: bool) -> bool:
 
 
 def iteration(layout: Layout, node: Node, kept: Iterable[int]) -> tuple[tuple[int, ...], list[int]]:
-    """The shape that an elementwise node walks, and the values it walks over: its operands, then its ``kept`` outputs."""
+    """The iteration shape of an elementwise node, and the values it accesses: its operands, then its ``kept`` outputs."""
     values = [*node.inputs, *(node.outputs[k] for k in kept)]
     return broadcast([layout.specs[v].shape for v in values]), values
 
@@ -196,9 +204,9 @@ def row_schedule(layout: Layout, node: Node) -> RowSchedule:
 
 
 def _size_partials(layout: Layout, node: Node, op: FusedOp) -> None:
-    """How many partial results a closing reduction gives, by the loops that its operands' strides allow.
+    """Sets the number of partial results of a closing reduction, which depends on the loops after collapsing.
 
-    Stored results are contiguous, so they change nothing where an operand has the full shape; where none has, they have.
+    Stored results take part as contiguous arrays, although they have no views yet; they give the shape if no operand has it.
     """
     results = len(op.results)
     shape, values = iteration(layout, node, range(results))
@@ -213,16 +221,21 @@ def _size_partials(layout: Layout, node: Node, op: FusedOp) -> None:
         layout.specs[value] = TensorSpec((count,), layout.specs[value].dtype)
 
 
-# -- concatenation: where it can be, a part is computed where the whole will have it
+# -- concatenation: if possible, each part is computed directly in its place in the whole
 
 
-_Where = tuple[int, int, int, int]
-"""Part of a concatenation: (whole, axis, start, stop)."""
+class _Place(NamedTuple):
+    """A part of a concatenation."""
+
+    whole: int
+    axis: int
+    start: int
+    stop: int
 
 
-def _places(fn: Function) -> dict[int, _Where]:
-    """Values that may be computed inside the concatenation that reads them."""
-    places: dict[int, _Where] = {}
+def _concat_places(fn: Function) -> dict[int, _Place]:
+    """The places of values that may be computed inside the concatenation that reads them."""
+    places: dict[int, _Place] = {}
     joins = [n for n in fn.nodes if n.op.concat]
     if not joins:
         return places
@@ -245,13 +258,13 @@ def _places(fn: Function) -> dict[int, _Where]:
                 and (not made.op.concat or inside.is_contiguous)
                 and not (isinstance(made.op, FusedOp) and made.outputs.index(source) >= len(made.op.results))
             ):
-                places[source] = (node.outputs[0], axis, at, at + width)
+                places[source] = _Place(node.outputs[0], axis, at, at + width)
             at += width
     return places
 
 
 def _same_elements(node: Node, fn: Function) -> bool:
-    """Whether a node is a view of all of a contiguous value, in its order."""
+    """Whether a node is a view of all elements of a contiguous value, in the same order."""
     if not isinstance(node.op, ViewOp) or fn.specs[node.inputs[0]].size != fn.specs[node.outputs[0]].size:
         return False
     specs = [None if v == ABSENT else fn.specs[v] for v in node.inputs]
@@ -260,12 +273,12 @@ def _same_elements(node: Node, fn: Function) -> bool:
 
 
 def _same_place(a: View, b: View) -> bool:
-    """Whether two views of one buffer show the same elements; along an axis of one, any stride does."""
+    """Whether two views of one buffer select the same elements; the stride of an axis of size 1 does not matter."""
     return a.offset == b.offset and all(s == t or n == 1 for n, s, t in zip(a.shape, a.strides, b.strides, strict=True))
 
 
-def _whole(layout: Layout, value: int, places: Mapping[int, _Where]) -> None:
-    """Gives a concatenation its memory, when its first part is computed: in that of another, if it is part of it."""
+def _whole(layout: Layout, value: int, places: Mapping[int, _Place]) -> None:
+    """Gives a concatenation its memory when its first part is placed: inside another one, if it is a part of that."""
     if layout.storage[value] >= 0:
         return
     if value in places:
@@ -274,7 +287,7 @@ def _whole(layout: Layout, value: int, places: Mapping[int, _Where]) -> None:
         _place(layout, value, layout.specs[value])
 
 
-def _put_in_place(layout: Layout, value: int, places: Mapping[int, _Where], *, any_strides: bool) -> None:
+def _put_in_place(layout: Layout, value: int, places: Mapping[int, _Place], *, any_strides: bool) -> None:
     """Places a part inside its concatenation if its kernel can write it there: contiguous, or with ``any_strides``."""
     whole, axis, start, stop = places[value]
     _whole(layout, whole, places)
@@ -291,8 +304,8 @@ def _put_in_place(layout: Layout, value: int, places: Mapping[int, _Where], *, a
         _place(layout, value, spec)
 
 
-def _join(layout: Layout, node: Node, places: Mapping[int, _Where]) -> None:
-    """A concatenation copies those parts that are not in their place already."""
+def _copy_parts(layout: Layout, node: Node, places: Mapping[int, _Place]) -> None:
+    """Inserts copies of the parts of a concatenation that are not in their place already."""
     whole = node.outputs[0]
     _whole(layout, whole, places)
     axis, at = node.attributes["axis"] % layout.specs[whole].ndim, 0

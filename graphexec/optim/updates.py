@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from graphexec.ir.builder import FunctionBuilder
-from graphexec.ir.function import Function, Leaf, Node
+from graphexec.ir.function import Function, Node
 from graphexec.ir.op_kinds import ViewOp
 from graphexec.ir.registry import registry
-from graphexec.ir.spec import TensorSpec
 from graphexec.optim.optimizers import Optimizer
 
 
@@ -21,7 +20,7 @@ def with_updates(fn: Function, optimizer: Optimizer) -> Function:
     step: int | None = None
     uses = _last_uses(fn)
     if "step" in optimizer.op.inputs:
-        counter = _state_leaf(builder, "optimizer.step", (), "int64")
+        counter = builder.leaf(builder.fresh("optimizer.step"), "parameter", (), "int64")
         step = builder.add(registry.get("increment"), (counter,), {}, "optimizer.count").outputs[0]
     for name, gradient in fn.gradients.items():
         parameter = fn.leaf(name)
@@ -32,7 +31,7 @@ def with_updates(fn: Function, optimizer: Optimizer) -> Function:
                 assert step is not None
                 operands.append(step)
             else:
-                operands.append(_state_leaf(builder, f"{name}.{state}", spec.shape, spec.dtype))
+                operands.append(builder.leaf(builder.fresh(f"{name}.{state}"), "parameter", spec.shape, spec.dtype))
         node = builder.add(optimizer.op, tuple(operands), dict(optimizer.attributes), f"{name}.update")
         due[max(uses[gradient], uses[parameter.value_id])].append(node)
     counting = [node for node in builder.nodes if node.op is not optimizer.op]
@@ -53,12 +52,3 @@ def _last_uses(fn: Function) -> list[int]:
         if isinstance(node.op, ViewOp):
             base[node.outputs[0]] = base[node.inputs[0]]
     return uses
-
-
-def _state_leaf(builder: FunctionBuilder, name: str, shape: tuple[int, ...], dtype: str) -> int:
-    index = len(builder.names)
-    name = builder.fresh(name)
-    builder.leaves.append(Leaf(name, "parameter", index, shape, dtype, trainable=False))
-    builder.names.append(name)
-    builder.specs.append(TensorSpec(shape, dtype))
-    return index

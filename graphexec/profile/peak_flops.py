@@ -1,4 +1,4 @@
-"""The arithmetic peak of a core: a loop of fused multiply-adds in registers, nothing else."""
+"""The arithmetic peak of a core, measured with a loop of fused multiply-adds in registers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 from llvmlite import ir
 
-from graphexec.codegen import linker as library
+from graphexec.codegen import linker
 from graphexec.gemm.emitter import I64, Emitter, counted
 from graphexec.gemm.target import target_for
 from graphexec.llvm import fingerprint, toolchain
 
 CHAINS = 12
-"""Independent sums, enough to hide the latency of two units, and few enough for 16 registers."""
+"""Independent sums: enough to hide the latency of two units, and few enough for 16 registers."""
 
 
 @cache
 def fma_loop(dtype: str) -> tuple[Any, int]:
-    """A native function of a number of steps, and the operations of a step: 2 for each lane of each chain."""
+    """A native function of a number of steps, and the operations per step: 2 for each lane of each chain."""
     target = target_for(dtype)
     name = toolchain.symbol_name(f"peak_{dtype}", fingerprint.environment(), str(CHAINS))
-    address = library.obtain(name, lambda: ([_source(name, dtype)], name))
+    address = linker.obtain(name, lambda: ([_source(name, dtype)], name))
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(address), 2 * CHAINS * target.lanes
 
 
@@ -47,7 +47,7 @@ def _source(name: str, dtype: str) -> str:
 
 
 def peak(dtype: str) -> float:
-    """Floating-point operations a second of one core: the best of several short runs."""
+    """Floating-point operations per second of one core: the best of several short runs."""
     loop, operations = fma_loop(dtype)
     steps, best = 20_000, float("inf")
     for _ in range(30):

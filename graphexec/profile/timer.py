@@ -1,4 +1,4 @@
-"""timing: how long a program takes, as a whole and instruction by instruction."""
+"""Measures the time of a program, as a whole and instruction by instruction."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from graphexec.lower.program import Program
     from graphexec.runtime.runner import Runner
 
-SAMPLE = 1e-3
-"""Seconds that one sample takes at least, so that the clock's own cost does not show."""
-SHORT = 2e-5
-"""Seconds below which an instruction is measured many times in a row."""
+MIN_SAMPLE_SECONDS = 1e-3
+"""A sample is at least this long, so that the cost of reading the clock does not show."""
+
+MIN_INSTRUCTION_SECONDS = 2e-5
+"""Shorter instructions are run many times in a row."""
 
 
 def run_times(runner: Runner, seconds: float) -> np.ndarray:
-    """Seconds of a run, measured for so long: each the mean of as many runs in a row as a sample needs."""
+    """Measures for ``seconds`` and returns the seconds per run: one mean for each sample."""
     begin = time.perf_counter()
     runner.run()
-    times = max(int(SAMPLE / max(time.perf_counter() - begin, 1e-9)), 1)
+    times = max(int(MIN_SAMPLE_SECONDS / max(time.perf_counter() - begin, 1e-9)), 1)
     found: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(found) < 3:
@@ -36,12 +37,12 @@ def run_times(runner: Runner, seconds: float) -> np.ndarray:
 
 
 def instruction_times(runner: Runner, seconds: float) -> np.ndarray:
-    """The median time of each instruction in seconds, measured for so long, on one thread.
+    """Measures for ``seconds`` on one thread and returns the median time of each instruction, in seconds.
 
-    Instructions run in their order, so that values stay what they are in a run. A short one runs many times in a row, since
-    its own time would drown in the clock's, and the time of the call is taken off. Where it overwrites what it reads, a copy
-    of it runs instead whose results go elsewhere: on its own results it would come to infinities, or to subnormal numbers,
-    which take longer.
+    Instructions run in program order, so that values are those of a normal run. A short one runs many times in a row, since
+    a single run is shorter than the error of the clock; the cost of the call is subtracted. If it overwrites its operands, a
+    copy runs instead that stores its results elsewhere: on its own results it would arrive at infinities, or at subnormal
+    numbers, which are slow.
     """
     count = len(runner.program.table)
     if not count:
@@ -49,8 +50,8 @@ def instruction_times(runner: Runner, seconds: float) -> np.ndarray:
     repeats = np.ones(count, np.int64)
     walk = _Walk(runner)
     once = np.median([walk.seconds(repeats) for _ in range(5)], axis=0)
-    short = once < SHORT
-    repeats[short] = np.ceil(SHORT / np.maximum(once[short], SHORT / 1000))
+    short = once < MIN_INSTRUCTION_SECONDS
+    repeats[short] = np.ceil(MIN_INSTRUCTION_SECONDS / np.maximum(once[short], MIN_INSTRUCTION_SECONDS / 1000))
     walk.keep_apart([k for k in np.flatnonzero(short).tolist() if _in_place(runner.program, k)])
     found = [walk.seconds(repeats)]
     end = time.perf_counter() + seconds
@@ -61,14 +62,14 @@ def instruction_times(runner: Runner, seconds: float) -> np.ndarray:
 
 
 class _Walk:
-    """A program's table, walked row by row with a clock beside it."""
+    """Runs a program's table row by row and times each row."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner, self.apart = runner, {}  # type: Runner, dict[int, np.ndarray]
         self.elsewhere = np.zeros(0, np.uint8)
 
     def keep_apart(self, rows: list[int]) -> None:
-        """Makes copies of instructions whose results go to memory of their own, one after another to the same."""
+        """Makes copies of these instructions that store their results in separate memory, which all copies share."""
         program = self.runner.program
         sizes = [sum(rounded(program.layout.bytes[s]) for s in _written(program, k)) for k in rows]
         self.elsewhere = np.zeros(max(sizes, default=0) + ALIGNMENT, np.uint8)
@@ -77,25 +78,25 @@ class _Walk:
             self.apart[k] = _elsewhere(program, k, start)
 
     def seconds(self, repeats: np.ndarray) -> np.ndarray:
-        """Of each instruction in one run of the program, each called ``repeats`` times over."""
+        """The time of each instruction in one run of the program in which it is called ``repeats`` times."""
         call, table, progress, clock = loop(), self.runner.program.table, self.runner.progress, time.perf_counter_ns
-        address, row, told, count = table.ctypes.data, table.strides[0], progress.ctypes.data, len(table)
+        address, row, context, count = table.ctypes.data, table.strides[0], progress.ctypes.data, len(table)
         stamps = np.zeros((count, 2), np.int64)
         for k, times in enumerate(repeats.tolist()):
             here = address + row * k
             measured = self.apart[k].ctypes.data if k in self.apart else here
             begin = clock()
-            status = call(measured, 1, times, told)
+            status = call(measured, 1, times, context)
             stamps[k] = begin, clock()
             if k in self.apart:
-                status = status or call(here, 1, 1, told)
+                status = status or call(here, 1, 1, context)
             if status:
                 progress[2] = k
                 self.runner.fail(status)
         idle = []
-        for _ in range(9):  # runs nothing and so measures the call
+        for _ in range(9):  # an empty table: the time of the call
             begin = clock()
-            call(address, 0, 1, told)
+            call(address, 0, 1, context)
             idle.append(clock() - begin)
         seconds: np.ndarray = np.maximum(stamps[:, 1] - stamps[:, 0] - np.median(idle), 0.0) * 1e-9 / repeats
         return seconds

@@ -1,1 +1,1 @@
-"""Runs programs: the compiled entry, the thread pool, and how many threads to use."""
+"""Runs programs: the compiled entry, the thread pool, and the choice of a number of threads."""

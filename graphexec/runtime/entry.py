@@ -1,10 +1,11 @@
-"""From Python into a program and back: one call, one integer in, one integer out.
+"""The compiled entry to a program: one call from Python, one integer in, one integer out.
 
-What a call needs to know lies in a *block* of words, prepared once for a program. ``run(block, times)`` reads it, runs the
-table on this thread or with the crew, and takes the time where somebody wants to know it. CPython calls it as a method
-whose ``self`` is the block, a bytearray, made of IR like all else: the layout of `PyMethodDef` and the functions that the
-method calls are part of CPython's stable ABI. Their addresses are given to the linker when the code is loaded and are not
-part of it, so it can be kept on disk. Where there are none of them, ctypes makes the call, in half a microsecond more.
+The *call context* of a program is an array of words (`graphexec.abi.CallWord`), prepared once. ``run(context, times)`` reads it,
+runs the table on this thread or with the thread pool, and measures the time if the thread tuner needs it. CPython calls it
+as a method whose ``self`` is the context, a bytearray. The method is IR, too: the layout of `PyMethodDef` and the functions
+that it calls are part of CPython's stable ABI. Their addresses are given to the linker when the code is loaded and are not
+part of it, so the code can be cached on disk. On other Python implementations the call goes through ctypes, half a
+microsecond slower.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from graphexec.abi import ASK, CALL_WORDS, CallWord, PoolWord
+from graphexec.abi import ASK, CALL_WORDS, CallWord, Column, PoolWord
 from graphexec.codegen import linker
 from graphexec.llvm import fingerprint, toolchain
 from graphexec.runtime import thread_pool_ir
@@ -38,15 +39,16 @@ head:
   %left = icmp slt i64 %i, %count
   br i1 %left, label %body, label %done
 body:
-  %at = mul i64 %i, 3
-  %f.at = getelementptr i64, ptr %table, i64 %at
+  %at = mul i64 %i, {columns}
+  %f.index = add i64 %at, {kernel_column}
+  %f.at = getelementptr i64, ptr %table, i64 %f.index
   %f.word = load i64, ptr %f.at, align 8
-  %f = inttoptr i64 %f.word to ptr
-  %r.index = add i64 %at, 1
-  %r.at = getelementptr i64, ptr %table, i64 %r.index
-  %r.word = load i64, ptr %r.at, align 8
-  %r = inttoptr i64 %r.word to ptr
-  %status = call i64 %f(ptr %r, i64 0, i64 1, i64 0)
+  %kernel = inttoptr i64 %f.word to ptr
+  %a.index = add i64 %at, {arguments_column}
+  %a.at = getelementptr i64, ptr %table, i64 %a.index
+  %a.word = load i64, ptr %a.at, align 8
+  %arguments = inttoptr i64 %a.word to ptr
+  %status = call i64 %kernel(ptr %arguments, i64 0, i64 1, i64 0)
   %bad = icmp ne i64 %status, 0
   br i1 %bad, label %fail, label %next
 next:
@@ -79,24 +81,24 @@ define internal i64 @now() {{
   ret i64 %all
 }}
 
-define {linkage} i64 @{name}(ptr %block, i64 %times) nounwind {{
+define {linkage} i64 @{name}(ptr %context, i64 %times) nounwind {{
 entry:
-  store atomic i64 0, ptr %block monotonic, align 8
-  %table.at = getelementptr i64, ptr %block, i64 {table}
+  store atomic i64 0, ptr %context monotonic, align 8
+  %table.at = getelementptr i64, ptr %context, i64 {table}
   %table.word = load i64, ptr %table.at
   %table = inttoptr i64 %table.word to ptr
-  %count.at = getelementptr i64, ptr %block, i64 {count}
+  %count.at = getelementptr i64, ptr %context, i64 {count}
   %count = load i64, ptr %count.at
-  %crew.at = getelementptr i64, ptr %block, i64 {pool}
-  %crew.word = load i64, ptr %crew.at
-  %crew = inttoptr i64 %crew.word to ptr
-  %plain = icmp eq i64 %crew.word, 0
+  %pool.at = getelementptr i64, ptr %context, i64 {pool}
+  %pool.word = load i64, ptr %pool.at
+  %pool = inttoptr i64 %pool.word to ptr
+  %plain = icmp eq i64 %pool.word, 0
   br i1 %plain, label %untimed, label %timed
 untimed:
-  %s.plain = call i64 @alone(ptr %table, i64 %count, i64 %times, ptr %block)
+  %s.plain = call i64 @alone(ptr %table, i64 %count, i64 %times, ptr %context)
   ret i64 %s.plain
 timed:
-  %stop = getelementptr i64, ptr %block, i64 {stop}
+  %stop = getelementptr i64, ptr %context, i64 {stop}
   %flag = load atomic i64, ptr %stop monotonic, align 8
   %wanted = icmp eq i64 %flag, 0
   %some = icmp sgt i64 %times, 0
@@ -105,15 +107,15 @@ timed:
 nothing:
   ret i64 0
 prepare:
-  %threads.at = getelementptr i64, ptr %block, i64 {threads}
+  %threads.at = getelementptr i64, ptr %context, i64 {threads}
   %threads = load i64, ptr %threads.at
-  %members.at = getelementptr i64, ptr %crew, i64 {members}
-  %members = load atomic i64, ptr %members.at monotonic, align 8
-  %calls.at = getelementptr i64, ptr %block, i64 {calls}
+  %available.at = getelementptr i64, ptr %pool, i64 {pool_threads}
+  %available = load atomic i64, ptr %available.at monotonic, align 8
+  %calls.at = getelementptr i64, ptr %context, i64 {calls}
   %calls = load i64, ptr %calls.at
-  %runs.at = getelementptr i64, ptr %block, i64 {runs}
+  %runs.at = getelementptr i64, ptr %context, i64 {runs}
   %runs = load i64, ptr %runs.at
-  %enough = icmp sle i64 %threads, %members
+  %enough = icmp sle i64 %threads, %available
   %calls.left = icmp sgt i64 %calls, 0
   %runs.left = icmp sgt i64 %runs, 0
   %left = and i1 %calls.left, %runs.left
@@ -126,19 +128,19 @@ begin:
   %several = icmp sgt i64 %threads, 1
   br i1 %several, label %try, label %single
 try:
-  %free = call i1 @take(ptr %crew)
+  %free = call i1 @take(ptr %pool)
   br i1 %free, label %together, label %single
 together:
-  %s.together = call i64 @lead(ptr %crew, i64 %threads, i64 %table.word, i64 %count, i64 %n, ptr %block)
+  %s.together = call i64 @lead(ptr %pool, i64 %threads, i64 %table.word, i64 %count, i64 %n, ptr %context)
   br label %ran
 single:
-  %s.single = call i64 @alone(ptr %table, i64 %count, i64 %n, ptr %block)
+  %s.single = call i64 @alone(ptr %table, i64 %count, i64 %n, ptr %context)
   br label %ran
 ran:
   %s = phi i64 [ %s.together, %together ], [ %s.single, %single ]
   %to = call i64 @now()
   %took = sub i64 %to, %from
-  %spent.at = getelementptr i64, ptr %block, i64 {nanoseconds}
+  %spent.at = getelementptr i64, ptr %context, i64 {nanoseconds}
   %spent = load i64, ptr %spent.at
   %spent.now = add i64 %spent, %took
   store i64 %spent.now, ptr %spent.at
@@ -152,8 +154,8 @@ ran:
   %short = icmp slt i64 %n, %times
   %on = and i1 %sound, %still
   %unfinished = and i1 %on, %short
-  br i1 %unfinished, label %ask, label %over
-over:
+  br i1 %unfinished, label %ask, label %finished
+finished:
   ret i64 %s
 ask:
   ret i64 {ask}
@@ -180,9 +182,9 @@ look:
 raise:
   ret ptr null
 fine:
-  %block = call ptr @graphexec_python_PyByteArray_AsString(ptr %self)
+  %context = call ptr @graphexec_python_PyByteArray_AsString(ptr %self)
   %thread = call ptr @graphexec_python_PyEval_SaveThread()
-  %status = call i64 @run(ptr %block, i64 %times)
+  %status = call i64 @run(ptr %context, i64 %times)
   call void @graphexec_python_PyEval_RestoreThread(ptr %thread)
   %result = call ptr @graphexec_python_PyLong_FromLongLong(i64 %status)
   ret ptr %result
@@ -207,39 +209,44 @@ class _MethodDef(ctypes.Structure):
 def _running(name: str, linkage: str) -> list[str]:
     """IR of ``run``, under a name."""
     words = {word.name.lower(): int(word) for word in CallWord}
-    words |= {"members": int(PoolWord.THREADS), "ask": ASK, "clock": 6 if sys.platform == "darwin" else 1}
-    alone = _ALONE.format(name="alone", linkage="internal")
-    return [thread_pool_ir.leading(), alone, _RUN.format(name=name, linkage=linkage, **words)]
+    words |= {"pool_threads": int(PoolWord.THREADS), "ask": ASK, "clock": 6 if sys.platform == "darwin" else 1}
+    return [thread_pool_ir.leading(), _alone("alone", "internal"), _RUN.format(name=name, linkage=linkage, **words)]
 
 
-def _loaded(kind: str, make: Callable[[str], list[str]]) -> int:
-    """The address of a function whose IR ``make`` gives for its name."""
-    name = toolchain.symbol_name(kind, fingerprint.environment(), *make(kind))
+def _alone(name: str, linkage: str) -> str:
+    """IR of ``alone``, under a name."""
+    columns = {f"{column.name.lower()}_column": int(column) for column in Column}
+    return _ALONE.format(name=name, linkage=linkage, columns=len(Column), **columns)
+
+
+def _loaded(role: str, make: Callable[[str], list[str]]) -> int:
+    """The address of the function whose IR ``make(name)`` returns."""
+    name = toolchain.symbol_name(role, fingerprint.environment(), *make(role))
     return linker.obtain(name, lambda: (["\n".join(make(name))], name), written=True)
 
 
 @functools.cache
 def alone() -> Callable[[int, int, int, int], int]:
-    """``alone(table, count, times, progress)``: runs a table ``times`` times on this thread; a status.
+    """``alone(table, count, times, progress)``: runs a table ``times`` times on this thread and returns a status.
 
-    ``progress`` is the address of a block, of which the first three words are used.
+    ``progress`` is the address of a call context; only its first three words are used.
     """
-    address = _loaded("alone", lambda name: [_ALONE.format(name=name, linkage="")])
+    address = _loaded("alone", lambda name: [_alone(name, "")])
     prototype = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
     return prototype(address)
 
 
 @functools.cache
 def serve() -> Callable[[int, int], int]:
-    """``serve(state, ith)``: see `thread_pool_ir`."""
+    """``serve(state, thread)``: see `thread_pool_ir`."""
     address = _loaded("serve", lambda name: [thread_pool_ir.serving(name)])
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(address)
 
 
-def entry(block: bytearray) -> Callable[[int], int]:
-    """``call(times)``: runs the program of a block, without the GIL; a status, or ASK. It keeps the block alive."""
+def entry(context: bytearray) -> Callable[[int], int]:
+    """``call(times)``: runs a program without the GIL and returns a status, or ASK. It keeps the call context alive."""
     maker = _method_maker()
-    return _by_ctypes(block) if maker is None else maker(block)
+    return _by_ctypes(context) if maker is None else maker(context)
 
 
 @functools.cache
@@ -248,13 +255,13 @@ def _run() -> Callable[[Any, int], int]:
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(address)
 
 
-def _by_ctypes(block: bytearray) -> Callable[[int], int]:
-    return functools.partial(_run(), (ctypes.c_int64 * CALL_WORDS).from_buffer(block))
+def _by_ctypes(context: bytearray) -> Callable[[int], int]:
+    return functools.partial(_run(), (ctypes.c_int64 * CALL_WORDS).from_buffer(context))
 
 
 @functools.cache
 def _method_maker() -> Callable[[bytearray], Callable[[int], int]] | None:
-    """Makes a block's method; None where Python has not what it takes."""
+    """A function that makes the method of a call context; None if this Python lacks a function that the method calls."""
     if sys.implementation.name != "cpython" or not all(hasattr(ctypes.pythonapi, name) for name in (*_USED, "PyCFunction_NewEx")):
         return None
     for name in _USED:
@@ -267,8 +274,8 @@ def _method_maker() -> Callable[[bytearray], Callable[[int], int]] | None:
     new: Any = prototype(("PyCFunction_NewEx", ctypes.pythonapi))
     at = ctypes.addressof(definition)
 
-    def make(block: bytearray, definition: _MethodDef = definition) -> Callable[[int], int]:  # which must outlive every method
-        method: Callable[[int], int] = new(at, block, None)
+    def make(context: bytearray, definition: _MethodDef = definition) -> Callable[[int], int]:  # it must outlive every method
+        method: Callable[[int], int] = new(at, context, None)
         return method
 
     return make

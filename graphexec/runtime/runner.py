@@ -1,4 +1,4 @@
-"""A program bound to its input arrays, called again and again on as many threads as pay."""
+"""Runner: a program bound to its input arrays, run on the number of threads that is fastest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from graphexec.errors import KernelError
 from graphexec.ir.function import Function
 from graphexec.lower.program import Program
 from graphexec.runtime.call import CompiledCall
-from graphexec.runtime.thread_tuner import STRETCH, ThreadTuner
+from graphexec.runtime.thread_tuner import CALLS_PER_RECORD, ThreadTuner
 
 
 @dataclass
@@ -29,18 +29,19 @@ class Runner:
     def __post_init__(self) -> None:
         self._call = CompiledCall(self.program.table)
         self._enter = self._call.enter
-        self._pace: ThreadTuner | None = None
+        self.tuner: ThreadTuner | None = None
+        """Chooses the number of threads; None if it is fixed."""
         self._before = 0
         self.progress = self._call.progress
         self._arrays: dict[int, np.ndarray] = {}
         self.results: list[tuple[str, np.ndarray]] = []
         self._expected = [(name, buffer.shape, buffer.dtype, buffer) for name, buffer in self.inputs.items()]
         if self.threads > 1 and self.program.parallel:
-            self._pace = ThreadTuner(self.threads)
-            self._call.pace()
+            self.tuner = ThreadTuner(self.threads)
+            self._call.tune()
 
     def take(self, inputs: Mapping[str, Any]) -> bool:
-        """Copies inputs in, if they are what they were before: the same names, shapes and types; whether they are."""
+        """Copies inputs in if their names, shapes and types are those of the last call; returns whether they are."""
         if len(inputs) != len(self._expected):
             return False
         for name, shape, dtype, _ in self._expected:
@@ -52,14 +53,14 @@ class Runner:
         return True
 
     def run(self, times: int = 1) -> None:
-        """*Raises* KernelError naming the node, when a kernel reports an error."""
+        """Runs the program; *raises* KernelError that names the node when a kernel reports an error."""
         self._before = 0
         status = self._enter(times)
         if status:
             self._settle(status, times)
 
     def _settle(self, status: int, times: int) -> None:
-        """Goes on after a call that did not do all: says on how many threads, or raises."""
+        """Continues after a call that returned early: chooses a number of threads, or raises."""
         while status == ASK:
             done, self.progress[0] = int(self.progress[0]), 0
             self._before += done
@@ -69,26 +70,27 @@ class Runner:
             self.fail(status)
 
     def _ask(self) -> None:
-        if self._pace is None:  # fixed, but its crew is gone: in a forked child, or because Python ends
+        if self.tuner is None:  # fixed, but the pool's threads are gone: in a forked child, or at exit
             self._call.use(self.threads)
             return
         seconds, runs = self._call.spent()
         if runs:
-            self._pace.tell(seconds / runs, runs)
-        threads, most = self._pace.pick()
-        self._call.use(threads, min(most, STRETCH), most)
+            self.tuner.record(seconds / runs, runs)
+        threads, runs = self.tuner.choose()
+        self._call.use(threads, min(runs, CALLS_PER_RECORD), runs)
 
     def fix(self, threads: int) -> None:
-        """From now on runs on so many threads, and looks for no better number."""
-        self._pace, self.threads = None, threads
+        """From now on runs on this number of threads and makes no trials."""
+        self.tuner, self.threads = None, threads
         self._call.use(threads)
 
     @property
     def done(self) -> int:
-        """Runs that are done of those asked for last; may be read while they go on."""
+        """Completed runs of the last call; can be read while it goes on."""
         return self._before + int(self.progress[0])
 
     def fail(self, status: int) -> None:
+        """*Raises* KernelError that names the node of the failed instruction."""
         node = self.program.instructions[int(self.progress[2])].node
         message = node.op.errors.get(status) or f"the kernel failed with status {status}"
         facts = [f"{p} = {self.fn.names[v]!r}   {self.fn.specs[v]}" for p, v in zip(node.op.inputs, node.inputs, strict=False)
@@ -98,7 +100,7 @@ class Runner:
         )
 
     def array(self, value: int) -> np.ndarray:
-        """The memory of a value that is kept."""
+        """The memory of a kept value, as an array."""
         if value not in self._arrays:
             self._arrays[value] = self.program.array(value)
         return self._arrays[value]

@@ -1,9 +1,9 @@
 """The worker threads of this process.
 
-Several threads walk the same table. An instruction is parallel, and every thread does its share of its pieces or takes one
-piece after another, or serial, and thread 0 does it alone; where one needs what another thread has done, its row says that
-all must wait for one another first. Kernels cut their work so that bits do not depend on how many threads there are. Threads
-that wait spin for a while, then yield the processor, and sleep when no program runs; their code is in `thread_pool_ir`.
+Several threads walk the same table. Each runs its share of the pieces of a parallel instruction, or takes one piece after
+another; thread 0 alone runs the serial ones. A row that needs the results of other threads has a barrier. Kernels cut their
+work so that the bits do not depend on the number of threads. A thread that waits spins for a while, then yields the
+processor; without a program it sleeps. Their code is in `thread_pool_ir`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from graphexec.runtime import entry
 
 
 class ThreadPool:
-    """The worker threads of this process: one program at a time; who finds them busy works alone, with the same bits."""
+    """The worker threads. One program uses them at a time; a call made meanwhile runs on its own thread, with the same bits."""
 
     def __init__(self) -> None:
         raw = np.zeros(POOL_WORDS + 8, np.int64)
@@ -29,10 +29,10 @@ class ThreadPool:
         self._state = raw[start : start + POOL_WORDS]
         self._words = self._state.data
         self.address: int = self._state.ctypes.data
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
-        """Nobody is hired and nothing runs: as it is to begin with, and in a forked child."""
+    def _reset(self) -> None:
+        """No workers and no job: the state of a new pool, and of a forked child's."""
         self._lock = threading.Lock()
         self._workers: list[threading.Thread] = []
         self._closed = False
@@ -40,9 +40,9 @@ class ThreadPool:
         self._words[PoolWord.THREADS] = 1
 
     def start(self, threads: int) -> int:
-        """Sees to it that the crew has so many members, the caller among them; how many there are to be had."""
+        """Starts workers until there are ``threads`` threads with the caller's; returns the number available."""
         with self._lock:
-            if self._closed:  # Python is about to end and starts no thread any more
+            if self._closed:  # at exit Python starts no more threads
                 return 1
             threads = min(threads, MAX_THREADS)
             while len(self._workers) + 1 < threads:
@@ -52,14 +52,14 @@ class ThreadPool:
                 worker = threading.Thread(target=entry.serve(), args=arguments, name=f"graphexec-{number}", daemon=True)
                 try:
                     worker.start()
-                except RuntimeError:  # the system has no thread to give
+                except RuntimeError:  # the system has no more threads
                     return number
                 self._workers.append(worker)
                 self._words[PoolWord.THREADS] = number + 1
             return threads
 
     def shutdown(self) -> None:
-        """Ends the workers, unless a program goes on running."""
+        """Ends the workers; gives up after a second if a program is still running."""
         with self._lock:
             self._closed = True
             self._words[PoolWord.THREADS] = 1
@@ -74,21 +74,21 @@ class ThreadPool:
             self._words[PoolWord.LOCK] = 0
 
 
-_crew: list[ThreadPool] = []
+_pool: list[ThreadPool] = []
 
 
 def thread_pool() -> ThreadPool:
-    """The crew of this process; a forked child has none of its parent's threads and hires its own."""
-    if not _crew:
-        _crew.append(ThreadPool())
-        atexit.register(_crew[0].shutdown)
+    """The pool of this process. A forked child has none of its parent's threads and starts its own."""
+    if not _pool:
+        _pool.append(ThreadPool())
+        atexit.register(_pool[0].shutdown)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_crew[0]._forget)
-    return _crew[0]
+            os.register_at_fork(after_in_child=_pool[0]._reset)
+    return _pool[0]
 
 
 def default_threads() -> int:
-    """`GRAPHEXEC_NUM_THREADS`, or the processors that this process may use: CPU affinity and container limits count."""
+    """`GRAPHEXEC_NUM_THREADS`, or the number of processors available to this process by CPU affinity and container limits."""
     given = os.environ.get("GRAPHEXEC_NUM_THREADS", "")
     if given.isdigit() and int(given) > 0:
         return int(given)

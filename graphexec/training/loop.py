@@ -1,8 +1,8 @@
 """fit and evaluate: an epoch of mini-batches is one native call.
 
-Choosing the rows of the next mini-batch is an instruction like any other (`take_batch`), and so is adding up the loss:
-the program of a training step, with these around it, runs as often as there are whole batches, and a second program,
-for the rows that are left, once. Progress is read from a counter that the loop writes; a flag stops it between steps.
+Instructions select the rows of the next mini-batch (`take_batch`) and add up the loss. Together with them, the program of a
+training step runs once for each whole batch, and a second program runs once on the remaining rows. The loop counts its runs,
+which shows progress; a flag stops it between steps.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from graphexec import pipeline
 from graphexec.compiled import Compiled
 from graphexec.errors import DataError
 from graphexec.ir.builder import FunctionBuilder
-from graphexec.ir.function import Function, Leaf, Node
+from graphexec.ir.function import Function, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.registry import registry
-from graphexec.ir.spec import Size, Sizes, TensorSpec, shape_text
+from graphexec.ir.spec import Size, Sizes, shape_text
 from graphexec.runtime.runner import Runner
 
-SHORT = 0.02
-"""Seconds: an epoch expected to be shorter runs in the calling thread, where Ctrl-C waits for it."""
+MIN_BACKGROUND_SECONDS = 0.02
+"""Epochs expected to be shorter run in the calling thread, where Ctrl-C takes effect when they end."""
 
 Entry = dict[str, Any]
 
@@ -37,15 +37,15 @@ def fit(
     validation: Mapping[str, Any] | None = None, metrics: Mapping[str, str] | None = None, progress: bool | None = None,
     on_epoch: Callable[[Entry], None] | None = None, start_epoch: int = 0,
 ) -> list[Entry]:  # fmt: skip
-    """Trains on arrays by input name; gives one entry for each epoch.
+    """Trains on arrays by input name; returns one entry for each epoch.
 
     An entry holds ``epoch`` (from 1), ``loss`` (the mean of the batches' losses before their updates, weighted by rows),
     ``seconds``, and ``held_out`` with the loss and ``metrics`` (name: value of the graph) of ``validation``. Epoch e
-    shuffles by (seed, e), so training that goes on from ``start_epoch`` does what it would have done. The last batch of
-    an epoch may be smaller. ``progress`` shows a bar; by default when standard error is a terminal.
+    shuffles by (seed, e), so that training resumed from ``start_epoch`` repeats an uninterrupted run. The last batch of an
+    epoch may be smaller. ``progress`` shows a bar; the default is to show one if standard error is a terminal.
 
-    *Raises* DataError when arrays do not fit, KernelError when a kernel reports an error. Ctrl-C stops after the step
-    under way, and every array is whole.
+    *Raises* DataError when arrays do not fit, KernelError when a kernel reports an error. Ctrl-C stops after the current
+    step, so every array is consistent.
     """
     if epochs < 0 or (batch_size is not None and batch_size < 1):
         raise DataError(f"epochs={epochs} and batch_size={batch_size} must be positive")
@@ -70,7 +70,7 @@ def fit(
 def evaluate(
     compiled: Compiled, data: Mapping[str, Any], metrics: Mapping[str, str] | Iterable[str] = (), *, batch_size: int | None = None
 ) -> dict[str, float]:
-    """The loss and metrics over a data set: means of the batches' values weighted by rows. Nothing is updated."""
+    """The loss and metrics over a data set: means of the batches' values, weighted by rows. Updates nothing."""
     return Passes(compiled, data, "evaluate", _wanted(compiled, metrics), batch_size).run()
 
 
@@ -80,7 +80,7 @@ def _wanted(compiled: Compiled, metrics: Mapping[str, str] | Iterable[str] | Non
 
 
 class Passes:
-    """Goes over a data set, as often as it is asked to: the programs for whole batches and for the rest."""
+    """Passes over a data set: the programs for whole batches and for the remaining rows."""
 
     def __init__(
         self, compiled: Compiled, data: Mapping[str, Any], mode: str, wanted: Mapping[str, str], batch_size: int | None,
@@ -100,7 +100,7 @@ class Passes:
             self.runners.append((self._runner(mode, rest), 1))
 
     def run(self, epoch: int = 0, watch: _Watch | None = None) -> dict[str, float]:
-        """One pass over the data, which the seed and the number of the epoch shuffle; means by name."""
+        """One pass over the data, shuffled by the seed and the epoch number; returns the means by name."""
         if self._shuffler is not None:
             self.key[...] = np.array([self.compiled.seed % 2**64, epoch], np.uint64).view(np.int64)
             self._shuffler.run()
@@ -116,11 +116,11 @@ class Passes:
         return {name: float(total) / self.rows if self.rows else float("nan") for name, total in self.totals.items()}
 
     def _shuffling(self) -> Runner:
-        """The program that draws the order of rows; see the op `shuffle`."""
+        """The program that draws a permutation of the rows; see the op `shuffle`."""
         nothing = Function("shuffle", [], [], [], {})
         builder = FunctionBuilder(nothing)
-        permutation = _leaf(builder, "epoch.order", self.permutation.shape, "int64")
-        key = _leaf(builder, "epoch.key", self.key.shape, "int64")
+        permutation = builder.leaf("epoch.order", "parameter", self.permutation.shape, "int64")
+        key = builder.leaf("epoch.key", "parameter", self.key.shape, "int64")
         builder.add(registry.get("shuffle"), (permutation, key), {}, "epoch.shuffle")
         fn = infer(builder.build(nothing), Sizes({}))
         return Runner(pipeline.lowered(fn, {"epoch.order": self.permutation, "epoch.key": self.key}, 1), fn, {}, 1)
@@ -133,14 +133,14 @@ class Passes:
         return Runner(program, fn, {}, self.compiled.threads)
 
     def _function(self, mode: str, batch: int) -> Function:
-        """The order of a step or of an evaluation, with its inputs taken from the data and its values added up."""
+        """The function of a step or an evaluation that takes its inputs from the data and adds up the wanted values."""
         base = _evaluation(self.compiled, self.wanted) if mode == "evaluate" else self.compiled.functions.of(mode)
         nodes, moved = _take_nodes(base, self.arrays, self.dimension, batch)
         builder = FunctionBuilder(moved)
         builder.nodes = nodes + list(base.nodes)
         cursor = next((leaf.value_id for leaf in moved.leaves if leaf.name == "epoch.cursor"), None)
         for name, value in self.wanted.items():
-            total = _leaf(builder, f"epoch.total.{name}", (), "float64")
+            total = builder.leaf(f"epoch.total.{name}", "parameter", (), "float64")
             source = base.outputs[value]
             builder.add(registry.get("accumulate"), (total, source), {"weight": float(batch)}, f"epoch.{name}")
         if cursor is not None:
@@ -162,8 +162,8 @@ def _evaluation(compiled: Compiled, wanted: Mapping[str, str]) -> Function:
 
 
 def _rows(compiled: Compiled, data: Mapping[str, Any]) -> tuple[str | None, int, dict[str, np.ndarray]]:
-    """The dimension that mini-batches cut, the number of rows, and the arrays as the program reads them."""
-    compiled.bind(data)  # finds what is missing or does not fit
+    """The dimension that is cut into mini-batches, the number of rows, and the arrays in the form that the program reads."""
+    compiled.bind(data)  # raises if an input is missing or does not fit
     leading = {leaf.shape[0] for leaf in compiled.inputs.values() if leaf.shape and isinstance(leaf.shape[0], str)}
     if len(leading) > 1:
         raise DataError(
@@ -192,7 +192,7 @@ def _sizes(compiled: Compiled, arrays: Mapping[str, np.ndarray]) -> dict[str, in
 
 
 def _take_nodes(base: Function, arrays: Mapping[str, np.ndarray], dimension: str | None, batch: int) -> tuple[list[Node], Function]:
-    """Nodes that fill in the inputs from the data, and the order whose leaves are the data instead."""
+    """Nodes that copy a batch of the data into the inputs, and the function whose leaves are the data instead."""
     builder = FunctionBuilder(base)
     builder.leaves = []
     nodes: list[Node] = []
@@ -200,32 +200,23 @@ def _take_nodes(base: Function, arrays: Mapping[str, np.ndarray], dimension: str
     rest = [leaf for leaf in base.leaves if leaf not in taken]
     if taken:
         rows = arrays[f"epoch.data.{taken[0].name}"].shape[0]
-        permutation = _leaf(builder, "epoch.order", (rows,), "int64")
-        cursor = _leaf(builder, "epoch.cursor", (), "int64")
+        permutation = builder.leaf("epoch.order", "parameter", (rows,), "int64")
+        cursor = builder.leaf("epoch.cursor", "parameter", (), "int64")
         op = registry.get("take_batch")
     for leaf in taken:
         data = arrays[f"epoch.data.{leaf.name}"]
-        source = _leaf(builder, f"epoch.data.{leaf.name}", data.shape, leaf.dtype)
+        source = builder.leaf(f"epoch.data.{leaf.name}", "parameter", data.shape, leaf.dtype)
         attributes = {"batch": Size(batch, dimension or "batch")}
         nodes.append(Node(leaf.name, op, (source, permutation, cursor), (leaf.value_id,), attributes))
     return nodes, base.with_nodes(base.nodes, leaves=[*rest, *builder.leaves], names=builder.names, specs=builder.specs)
 
 
-def _leaf(builder: FunctionBuilder, name: str, shape: tuple[int, ...], dtype: str) -> int:
-    index = len(builder.names)
-    builder.leaves.append(Leaf(name, "parameter", index, tuple(int(n) for n in shape), dtype, trainable=False))
-    builder.names.append(name)
-    builder.taken.add(name)
-    builder.specs.append(TensorSpec(shape, dtype))
-    return index
-
-
 class _Watch:
-    """Runs epochs while it shows progress and listens for Ctrl-C."""
+    """Runs epochs, shows progress and handles Ctrl-C."""
 
     def __init__(self, bar: bool, steps: int, name: str) -> None:
         self._bar: Any = None
-        self._step = 0.0  # seconds; 0 while nobody knows
+        self._step = 0.0  # seconds; 0 until measured
         self._before = self._shown = 0
         self._pool: ThreadPoolExecutor | None = None
         if bar:
@@ -250,9 +241,9 @@ class _Watch:
         runner.progress[:] = 0
         self._before = self._shown = 0
         known = self._step > 0 or times < 3
-        for count in (times,) if known else (1, 1, times - 2):  # the first step is slow, the second says what one takes
+        for count in (times,) if known else (1, 1, times - 2):  # the first step is slow, the second is timed
             begin = time.perf_counter()
-            if self._step * count < SHORT:
+            if self._step * count < MIN_BACKGROUND_SECONDS:
                 runner.run(count)
             else:
                 self._run_beside(runner, count)
@@ -261,7 +252,7 @@ class _Watch:
         self._show(times)
 
     def _run_beside(self, runner: Runner, times: int) -> None:
-        """The native call in another thread; this one stays free for signals and for the bar."""
+        """Makes the native call in another thread, so that this one can handle signals and update the bar."""
         self._pool = self._pool or ThreadPoolExecutor(1, "graphexec-fit")
         future: Future[None] = self._pool.submit(runner.run, times)
         try:

@@ -71,7 +71,7 @@ def measure(name: str, threads: int, seconds: float) -> dict[str, Any]:
     p10, median, p90 = np.percentile(steps, [10, 50, 90])
     return {
         "median": median, "p10": p10, "p90": p90, "native": float(np.median(native)), "instructions": len(exe.program.instructions),
-        "threads": exe.compiled.last._pace.best if exe.compiled.last._pace else 1,
+        "threads": exe.compiled.last.tuner.best if exe.compiled.last.tuner else 1,
         "build": build, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }  # fmt: skip
 

@@ -3,7 +3,7 @@
 import pytest
 
 from graphexec.profile import roofline as module
-from graphexec.profile.roofline import FOOTPRINTS, Machine, machine
+from graphexec.profile.roofline import FOOTPRINTS, Machine, measure
 
 
 def test_the_roofline():
@@ -21,15 +21,15 @@ def test_limits_are_measured_once(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHEXEC_CACHE_DIR", str(tmp_path / "limits"))
     module.cache.directory.cache_clear()
     try:
-        first = machine(2)
+        first = measure(2)
         assert first.threads == 2
         assert [n for n, _ in first.bandwidth] == list(FOOTPRINTS)
         assert first.peak["float32"] > 1e8
         assert 1.2 < first.peak["float32"] / first.peak["float64"] < 3.5  # vectors hold twice as many
         assert all(rate > 1e7 for _, rate in first.bandwidth)
-        monkeypatch.setattr(module.peak, "peak", lambda dtype: pytest.fail("measured again"))
-        assert machine(2) == first
-        one = machine(1)
+        monkeypatch.setattr(module.peak_flops, "peak", lambda dtype: pytest.fail("measured again"))
+        assert measure(2) == first
+        one = measure(1)
         assert all(two >= rate for (_, two), (_, rate) in zip(first.bandwidth, one.bandwidth, strict=True))
     finally:
         module.cache.directory.cache_clear()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from graphexec.ir.registry import registry
-from graphexec.runtime import thread_tuner as pace
+from graphexec.runtime import thread_tuner
 
 STEPS = 200
 
@@ -39,7 +39,7 @@ def digest(name, threads):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in models.WORKLOADS if not n.startswith("infer")])
 def test_two_hundred_steps(name, monkeypatch):
-    monkeypatch.setattr(pace.ThreadTuner, "pick", lambda self: (self._counts[0], STEPS))
+    monkeypatch.setattr(thread_tuner.ThreadTuner, "choose", lambda self: (self._counts[0], STEPS))
     try:
         expected, parallel = digest(name, 1)
         assert not parallel

@@ -14,8 +14,7 @@ import graphexec as gx
 from graphexec.abi import CALL_WORDS, CallWord
 from graphexec.codegen import linker as library
 from graphexec.llvm import toolchain
-from graphexec.runtime import entry
-from graphexec.runtime import thread_pool_ir as thread_pool
+from graphexec.runtime import entry, thread_pool_ir
 
 ops = gx.ops
 CPYTHON = sys.implementation.name == "cpython"
@@ -146,7 +145,7 @@ def test_a_python_without_one_of_the_functions_falls_back(monkeypatch):
 
 
 @pytest.mark.skipif(not CPYTHON, reason="the method is CPython's")
-def test_a_method_keeps_its_block_alive():
+def test_a_method_keeps_its_context_alive():
     block = bytearray(8 * CALL_WORDS)  # a table of no instructions
     held = sys.getrefcount(block)
     enter = entry.entry(block)
@@ -155,8 +154,8 @@ def test_a_method_keeps_its_block_alive():
     assert np.frombuffer(block, np.int64)[CallWord.DONE] == 3
 
 
-def test_crews_of_several_sizes_at_once(way):
-    """Programs that take 2, 3 and 5 members, from three Python threads: a member left out of one serves the next only once."""
+def test_programs_on_several_numbers_of_threads_at_once(way):
+    """Programs on 2, 3 and 5 threads, from three Python threads: a worker left out of one job serves the next only once."""
     expected = trained(1)
     losses = [expected.step(which=FINE, x=X) for _ in range(60)]
     exes = {threads: trained(threads) for threads in (2, 3, 5)}
@@ -175,7 +174,7 @@ def test_crews_of_several_sizes_at_once(way):
     assert all(of == losses for of in found.values())
 
 
-def test_a_crew_that_finds_no_more_threads_goes_on_with_fewer(monkeypatch):
+def test_a_pool_that_gets_no_more_threads_goes_on_with_fewer(monkeypatch):
     exe, expected = trained(2), trained(1)
     runner = runner_of(exe, 2)
     expected.step(which=FINE, x=X)
@@ -189,20 +188,20 @@ def test_a_crew_that_finds_no_more_threads_goes_on_with_fewer(monkeypatch):
 
 
 def test_the_number_of_threads_is_asked_for_now_and_then():
-    """The trials at first, and one call in STRETCH after them; each run is told of once."""
+    """The trials at first, and one call in CALLS_PER_RECORD after them; each run is recorded once."""
     exe = trained(2)
     exe.step(which=FINE, x=X)
-    told, pace = [], exe.compiled.last._pace
-    real, picked = pace.tell, pace.pick
-    pace.tell = lambda seconds, runs: told.append((seconds, runs)) or real(seconds, runs)
+    recorded, tuner = [], exe.compiled.last.tuner
+    record, choose = tuner.record, tuner.choose
+    tuner.record = lambda seconds, runs: recorded.append((seconds, runs)) or record(seconds, runs)
     counts = []
-    pace.pick = lambda: counts.append(picked()) or counts[-1]
+    tuner.choose = lambda: counts.append(choose()) or counts[-1]
     for _ in range(200):
         exe.step()
-    assert 25 <= len(told) <= 120
-    assert all(seconds > 1e-7 for seconds, _ in told)
-    assert sum(runs for _, runs in told) in range(192, 202)
-    assert {1, 8} >= {runs for _, runs in told} >= {1}
+    assert 25 <= len(recorded) <= 120
+    assert all(seconds > 1e-7 for seconds, _ in recorded)
+    assert sum(runs for _, runs in recorded) in range(192, 202)
+    assert {1, 8} >= {runs for _, runs in recorded} >= {1}
     exe.compiled.last.run(500)
     assert exe.compiled.last.done == 500
 
@@ -232,7 +231,7 @@ worker.start()
 while busy.done < 3:
     time.sleep(1e-3)
 child = os.fork()
-if child == 0:  # the crew's lock was held, by a thread that is not here
+if child == 0:  # the pool's lock was held by a thread that is not here
     same = all(exe(v=v)["s"] == expected for _ in range(3))
     workers = sum(t.name.startswith("graphexec-") and t.is_alive() for t in threading.enumerate())
     os._exit(0 if same and workers == 1 else 3)
@@ -287,7 +286,7 @@ def over(text, times, **environment):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="fork without exec is safe on Linux only")
-def test_a_child_forked_while_the_crew_is_busy_has_its_own():
+def test_a_child_forked_while_the_pool_is_busy_has_its_own():
     over(FORK_WHILE_BUSY, "1", PYTHONWARNINGS="ignore::DeprecationWarning")
 
 
@@ -321,7 +320,7 @@ def test_the_code_is_right_for_arm_too(machine, system, monkeypatch):
     monkeypatch.setattr(sys, "platform", system)
     target = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine()
     running = "\n".join([*entry._running("run", "internal"), entry._METHOD.format(name="method")])
-    for text in (running, thread_pool.serving("member")):
+    for text in (running, thread_pool_ir.serving("worker")):
         module = llvm.parse_assembly(text)
         module.triple = "aarch64-unknown-linux-gnu"
         module.verify()

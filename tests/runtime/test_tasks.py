@@ -1,4 +1,4 @@
-"""Pieces of an instruction that members of a crew take one by one: each piece once, whoever comes when."""
+"""Pieces of an instruction that threads take one at a time: each piece once, in whatever order threads come."""
 
 import numpy as np
 import pytest
@@ -14,25 +14,25 @@ from graphexec.runtime.thread_pool import thread_pool
 ops = gx.ops
 
 COUNTING = """
-; counts[ith] += 1, done[who] += 1; the record: both addresses, pieces expected, rounds to spin for member 0, a piece that fails,
-; and how many pieces of member 1 end the spinning
-define i64 @{name}(ptr %record, i64 %ith, i64 %nth, i64 %who) nounwind {{
+; counts[piece] += 1, done[thread] += 1; the arguments: both addresses, pieces expected, rounds to spin for thread 0,
+; a piece that fails, and how many pieces of thread 1 end the spinning
+define i64 @{name}(ptr %record, i64 %piece, i64 %pieces, i64 %thread) nounwind {{
 entry:
   %counts = load ptr, ptr %record
-  %count = getelementptr i64, ptr %counts, i64 %ith
+  %count = getelementptr i64, ptr %counts, i64 %piece
   %c = atomicrmw add ptr %count, i64 1 monotonic
   %done.at = getelementptr i64, ptr %record, i64 1
   %dones = load ptr, ptr %done.at
-  %done = getelementptr i64, ptr %dones, i64 %who
+  %done = getelementptr i64, ptr %dones, i64 %thread
   %d = atomicrmw add ptr %done, i64 1 monotonic
   %expected.at = getelementptr i64, ptr %record, i64 2
   %expected = load i64, ptr %expected.at
-  %wrong = icmp ne i64 %expected, %nth
+  %wrong = icmp ne i64 %expected, %pieces
   %rounds.at = getelementptr i64, ptr %record, i64 3
   %rounds = load i64, ptr %rounds.at
   %awaited.at = getelementptr i64, ptr %record, i64 5
   %awaited = load i64, ptr %awaited.at
-  %slow = icmp eq i64 %who, 0
+  %slow = icmp eq i64 %thread, 0
   %limit = select i1 %slow, i64 %rounds, i64 0
   br label %spin
 spin:
@@ -48,7 +48,7 @@ again:
 over:
   %failing.at = getelementptr i64, ptr %record, i64 4
   %failing = load i64, ptr %failing.at
-  %fails = icmp eq i64 %failing, %ith
+  %fails = icmp eq i64 %failing, %piece
   %bad = or i1 %wrong, %fails
   %status = zext i1 %bad to i64
   ret i64 %status
@@ -102,8 +102,8 @@ def test_each_piece_is_done_once(counting, threads, slow):
         assert counted.done.sum() == 8 * sum(int(e.sum()) for e in counted.expected)
 
 
-def test_a_member_whose_share_is_done_takes_from_another(counting):
-    """The first member waits, with its first piece, for more pieces of the second than its share is."""
+def test_a_thread_whose_share_is_done_takes_from_another(counting):
+    """The first thread waits, with its first piece, for more pieces of the second than its share is."""
     counted = Counted(counting, [100], [True], 2, slow=2**33, awaited=75)
     assert counted.call.enter(1) == 0
     assert counted.done[1] >= 75

@@ -1,54 +1,54 @@
-"""How many threads a program is run on: found by timing, with times that are made up."""
+"""The choice of a number of threads, with invented times."""
 
 import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec.runtime.thread_tuner import MOST_RUNS, RAREST, SOONEST, ThreadTuner
+from graphexec.runtime.thread_tuner import MAX_RUNS_BETWEEN_TRIALS, MAX_TRIAL_RUNS, MIN_RUNS_BETWEEN_TRIALS, ThreadTuner
 
 
-def play(pace, seconds, runs):
+def play(tuner, seconds, runs):
     """Runs a program that takes seconds[threads]; the number of threads of each run."""
     used = []
     while len(used) < runs:
-        threads, most = pace.pick()
+        threads, most = tuner.choose()
         count = min(most, runs - len(used))
-        pace.tell(seconds[threads], count)
+        tuner.record(seconds[threads], count)
         used += [threads] * count
     return used
 
 
 @pytest.mark.parametrize(("several", "one", "better"), [(1.0, 1.7, 4), (1.7, 1.0, 1), (1.0, 1.0, 4)])
 def test_what_is_faster_is_used(several, one, better):
-    used = play(ThreadTuner(4), {4: several, 1: one}, 8 * SOONEST)
+    used = play(ThreadTuner(4), {4: several, 1: one}, 8 * MIN_RUNS_BETWEEN_TRIALS)
     assert used[:8] == [4, 4, 1, 1, 4, 4, 1, 1]  # the first run of each trial does not count
-    assert used[8 : 8 + SOONEST] == [better] * SOONEST
-    assert used[8 + SOONEST : 10 + SOONEST] == [5 - better] * 2  # it is tried again
-    assert used[10 + SOONEST :].count(5 - better) <= 4
+    assert used[8 : 8 + MIN_RUNS_BETWEEN_TRIALS] == [better] * MIN_RUNS_BETWEEN_TRIALS
+    assert used[8 + MIN_RUNS_BETWEEN_TRIALS : 10 + MIN_RUNS_BETWEEN_TRIALS] == [5 - better] * 2  # it is tried again
+    assert used[10 + MIN_RUNS_BETWEEN_TRIALS :].count(5 - better) <= 4
 
 
 def test_short_runs_are_tried_several_times():
-    used = play(ThreadTuner(2), {2: 1e-5, 1: 1e-5}, 4 * MOST_RUNS)
-    assert used == ([2] * MOST_RUNS + [1] * MOST_RUNS) * 2
+    used = play(ThreadTuner(2), {2: 1e-5, 1: 1e-5}, 4 * MAX_TRIAL_RUNS)
+    assert used == ([2] * MAX_TRIAL_RUNS + [1] * MAX_TRIAL_RUNS) * 2
 
 
 def test_a_change_of_the_machine_is_noticed():
-    pace, seconds = ThreadTuner(2), {2: 1.0, 1: 1.8}
-    play(pace, seconds, 10 * RAREST)
-    assert pace.best == 2
+    tuner, seconds = ThreadTuner(2), {2: 1.0, 1: 1.8}
+    play(tuner, seconds, 10 * MAX_RUNS_BETWEEN_TRIALS)
+    assert tuner.best == 2
     seconds[2] = 5.0  # somebody else keeps the other processor busy
-    used = play(pace, seconds, RAREST + SOONEST)
-    assert pace.best == 1
-    assert used[-SOONEST // 2 :].count(2) <= 2
+    used = play(tuner, seconds, MAX_RUNS_BETWEEN_TRIALS + MIN_RUNS_BETWEEN_TRIALS)
+    assert tuner.best == 1
+    assert used[-MIN_RUNS_BETWEEN_TRIALS // 2 :].count(2) <= 2
 
 
 def test_a_single_disturbed_run_changes_nothing():
-    pace = ThreadTuner(2)
-    play(pace, {2: 1.0, 1: 1.5}, 8 + SOONEST // 2)
-    pace.pick()
-    pace.tell(2.5, 1)
-    play(pace, {2: 1.0, 1: 1.5}, SOONEST)
-    assert pace.best == 2
+    tuner = ThreadTuner(2)
+    play(tuner, {2: 1.0, 1: 1.5}, 8 + MIN_RUNS_BETWEEN_TRIALS // 2)
+    tuner.choose()
+    tuner.record(2.5, 1)
+    play(tuner, {2: 1.0, 1: 1.5}, MIN_RUNS_BETWEEN_TRIALS)
+    assert tuner.best == 2
 
 
 def test_runs_in_one_call_are_counted_while_their_threads_change():

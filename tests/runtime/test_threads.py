@@ -61,7 +61,7 @@ def test_a_run_repeats_bit_for_bit():
 
 
 def test_two_executables_in_two_python_threads():
-    """One finds the crew busy and works alone, with the same bits."""
+    """One finds the pool busy and works alone, with the same bits."""
     expected = gx.compile(mixed(), loss="loss", wrt=["x", "w"], seed=1, threads=1).gradients(v=V)
     exes = [gx.compile(mixed(), loss="loss", wrt=["x", "w"], seed=1, threads=2) for _ in range(2)]
     found, failures = [[], []], []
