@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec import executable
+from graphexec import compiled
 
 ops = gx.ops
 
@@ -25,7 +25,7 @@ def exe_and_data(rng, rows=5):
 def test_arrays_like_the_last_are_not_looked_at_again(rng, monkeypatch):
     exe, data = exe_and_data(rng)
     exe(**data)
-    monkeypatch.setattr(executable, "check_fits", lambda *a: pytest.fail("looked at"))
+    monkeypatch.setattr(compiled, "check_fits", lambda *a: pytest.fail("looked at"))
     for _ in range(3):
         data["x"] = rng.standard_normal((5, 3)).astype("f")
         assert exe(**data)["total"] == pytest.approx(data["x"].sum(), abs=1e-5)

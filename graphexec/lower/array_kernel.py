@@ -10,13 +10,13 @@ from graphexec.codegen.elementwise import Array
 from graphexec.codegen.kernels import Kernel
 from graphexec.gemm.partition import most_pieces_by_rows, strips
 from graphexec.ir.function import ABSENT, Node
-from graphexec.ir.op import Attributes
+from graphexec.ir.op import Attributes, GemmTrait
 from graphexec.ir.op_kinds import KernelOp
 from graphexec.ir.spec import is_one, itemsize
 from graphexec.ir.view import View, collapse
 from graphexec.lower.cost import array_kernel_nanoseconds
-from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, operand_slots
-from graphexec.lower.layout_assignment import Layout
+from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, OperandSlot, operand_slots
+from graphexec.lower.layout import Layout
 from graphexec.lower.partition import UNLIMITED_THREADS, Partition, partition_along
 
 
@@ -63,8 +63,8 @@ def array_kernel_call(
     values = [*(inputs[k] for k in passed), *outputs]
     views, specs = [layout.views[v] for v in values], [layout.specs[v] for v in values]
     cores = _core_ranks(layout, op, passed, values)
-    batch_rank = len(specs[len(passed)].shape) - cores[len(passed)]
-    batch = _batch(views, cores, () if op.core is None else specs[len(passed)].shape[:batch_rank])
+    out, out_core = specs[len(passed)].shape, cores[len(passed)]
+    batch = _batch(views, cores, () if op.core is None else out[: len(out) - out_core])
     dtype = op.promoted([None if v == ABSENT else layout.specs[v] for v in inputs])
     constants, numbers, dtypes, lengths = kernels.split_attributes(op, attributes, dtype)
     arrays = tuple(Array(spec.dtype, core) for spec, core in zip(specs, cores, strict=True))
@@ -72,26 +72,33 @@ def array_kernel_call(
     strided = tuple(name in op.strided for name in names)
     kernel = kernels.array_kernel(op, constants, dtype, arrays, strided, dtypes, lengths, len(batch.sizes))
     block = ArgumentBlock(batch.sizes)
-    partitions: list[Partition | None] = []
     for slot, view, array, moves in zip(operand_slots(passed, range(len(outputs))), views, arrays, batch.moves, strict=True):
-        item = itemsize(array.dtype)
-        if batch.sizes:
-            partitions.append(_batch_partition(view, array.ndim, batch.sizes, moves, item, shared=op.parallel))
-        block.address(slot)
-        block.words += [int(m) * item for m in moves]
-        block.words += _shape_and_strides(view, array.ndim, item)
+        _add_array(block, slot, view, array, moves)
     block.mark(ATTRIBUTES)
     block.numbers(numbers, dtypes)
     if op.scratch:
         block.scratch(op.scratch)
-        partitions += [None] * len(batch.sizes[:1])
-    split_axis, units = 0, batch.sizes[0] if batch.sizes else max([1, *map(int, specs[len(passed)].shape[:1])])
-    if not batch.sizes and op.gemm is not None:
-        matrices, factors = [_matrix(view) for view in views], (op.gemm.a, op.gemm.b)
-        partitions = [*_row_partitions(matrices, dtype, factors), None]
-        split_axis, units = _strips(matrices[op.gemm.a], matrices[op.gemm.b], dtype)
+    if batch.sizes:
+        split_axis, units, partitions = 0, batch.sizes[0], _batch_partitions(op, views, arrays, batch)
+    elif op.gemm is not None:
+        split_axis, units, partitions = _gemm_partitions(op.gemm, [_matrix(view) for view in views], dtype)
+    else:
+        split_axis, units, partitions = 0, max([1, *map(int, out[:1])]), []  # such kernels divide the first axis
+    if partitions and op.scratch:
+        partitions.append(None)
     work, shareable = array_kernel_nanoseconds(layout, op, values), op.parallel or bool(batch.sizes)
     return ArrayCall(kernel, block, work, shareable, units, tuple(partitions), split_axis)
+
+
+def _add_array(block: ArgumentBlock, slot: OperandSlot, view: View, array: Array, moves: Sequence[int]) -> None:
+    """Adds an operand's address, its strides along the batch axes, and the sizes and strides that the kernel sees."""
+    item, lead = itemsize(array.dtype), view.ndim - array.ndim
+    block.address(slot)
+    block.words += [int(m) * item for m in moves]
+    shape, strides = view.shape[lead:], view.strides[lead:]
+    if View(shape, strides).is_contiguous:
+        strides = View.contiguous(shape).strides  # an axis of size 1 may carry any stride
+    block.words += [int(n) for n in shape] + [int(s) * item for s in strides]
 
 
 def _core_ranks(layout: Layout, op: KernelOp, passed: Sequence[int], values: Sequence[int]) -> list[int]:
@@ -113,23 +120,19 @@ def _lead_strides(view: View, core: int, batch: tuple[int, ...]) -> list[int]:
     return list(lead.broadcast(batch).strides)
 
 
-def _shape_and_strides(view: View, core: int, item: int) -> list[int]:
-    """The sizes and the strides in bytes of the axes that the kernel handles."""
-    shape, strides = view.shape[view.ndim - core :], view.strides[view.ndim - core :]
-    if View(shape, strides).is_contiguous:
-        strides = View.contiguous(shape).strides  # an axis of size 1 may carry any stride
-    return [int(n) for n in shape] + [int(s) * item for s in strides]
+def _batch_partitions(op: KernelOp, views: Sequence[View], arrays: Sequence[Array], batch: _Batch) -> list[Partition | None]:
+    """The partitions of operands when threads call the kernel for different indices of the first batch axis.
 
-
-def _batch_partition(
-    view: View, core: int, sizes: Sequence[int], moves: Sequence[int], item: int, *, shared: bool
-) -> Partition | None:
-    """The partition of an operand when threads call the kernel for different indices of the first batch axis."""
-    lead = view.ndim - core
-    inner = [(int(n), int(s)) for n, s in zip(view.shape[lead:], view.strides[lead:], strict=True)]
-    axes = [*zip(sizes, moves, strict=True), *inner]
-    threads = sizes[0] if shared else UNLIMITED_THREADS  # with more threads, all call a parallel kernel for every index
-    return partition_along([n for n, _ in axes], [int(m) * item for _, m in axes], 0, threads=threads)
+    With more threads than indices, all threads call a parallel kernel for every index, so that nothing is known.
+    """
+    threads = batch.sizes[0] if op.parallel else UNLIMITED_THREADS
+    found = []
+    for view, array, moves in zip(views, arrays, batch.moves, strict=True):
+        lead, item = view.ndim - array.ndim, itemsize(array.dtype)
+        sizes = [*batch.sizes, *map(int, view.shape[lead:])]
+        strides = [int(s) * item for s in (*moves, *view.strides[lead:])]
+        found.append(partition_along(sizes, strides, 0, threads=threads))
+    return found
 
 
 def _matrix(view: View) -> View:
@@ -137,22 +140,20 @@ def _matrix(view: View) -> View:
     return View(view.shape[-2:], view.strides[-2:])
 
 
-def _strips(a: View, b: View, dtype: str) -> tuple[int, int]:
-    """The axis along which a product is cut into strips, and their number."""
+def _gemm_partitions(gemm: GemmTrait, matrices: Sequence[View], dtype: str) -> tuple[int, int, list[Partition | None]]:
+    """The axis along which a product is cut into strips, their number, and the partitions of its operands.
+
+    Partitions are known if each thread computes some rows. Then every thread reads all of the second factor.
+    """
+    a, b = matrices[gemm.a], matrices[gemm.b]
     (rsa, csa), (rsb, csb) = map(int, a.strides), map(int, b.strides)
-    return strips(dtype, rsa, csa, rsb, csb, m=int(a.shape[0]), n=int(b.shape[1]), k=int(a.shape[1]))
-
-
-def _row_partitions(views: Sequence[View], dtype: str, factors: tuple[int, int]) -> list[Partition | None]:
-    """The partitions of a product's operands when threads compute rows of it; every thread reads all of the second factor."""
-    a, b = (views[k] for k in factors)
-    (m, k), n, item = (int(x) for x in a.shape), int(b.shape[1]), itemsize(dtype)
-    threads = most_pieces_by_rows(dtype, int(a.strides[1]), int(b.strides[1]), m, n, k)
-    if threads < 2:
-        return [None] * len(views)
-    return [
-        None
-        if at == factors[1]
-        else partition_along([int(x) for x in v.shape], [int(s) * item for s in v.strides], 0, threads=threads)
-        for at, v in enumerate(views)
-    ]
+    m, n, k = int(a.shape[0]), int(b.shape[1]), int(a.shape[1])
+    split_axis, units = strips(dtype, rsa, csa, rsb, csb, m, n, k)
+    threads, item = most_pieces_by_rows(dtype, csa, csb, m, n, k), itemsize(dtype)
+    partitions: list[Partition | None] = [None] * len(matrices)
+    if threads >= 2:
+        for at, matrix in enumerate(matrices):
+            if at != gemm.b:
+                sizes, strides = [int(x) for x in matrix.shape], [int(s) * item for s in matrix.strides]
+                partitions[at] = partition_along(sizes, strides, 0, threads=threads)
+    return split_axis, units, partitions

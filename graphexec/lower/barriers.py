@@ -15,7 +15,7 @@ import numpy as np
 from graphexec.abi import BARRIER, DYNAMIC_PIECES_PER_THREAD, FLAG_BITS, SERIAL, Column
 from graphexec.ir.spec import itemsize
 from graphexec.lower.kernel_args import KernelSpec
-from graphexec.lower.layout_assignment import Layout
+from graphexec.lower.layout import Layout
 from graphexec.lower.partition import Partition
 
 BARRIER_NANOSECONDS = 1_000

@@ -19,7 +19,7 @@ from graphexec.ir.fused.elementwise import FusedOp, RowwiseOp
 from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.spec import broadcast
 from graphexec.lower.alignment import rounded
-from graphexec.lower.layout_assignment import Layout, row_schedule, row_views
+from graphexec.lower.layout import Layout, row_schedule, row_views
 
 MAX_BLOCKS_BY_SIZE = 1_000
 """With more blocks, largest-first placement is not tried: its time grows with the square of their number."""

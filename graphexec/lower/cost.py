@@ -8,7 +8,7 @@ from math import prod
 from graphexec.ir.function import Node
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
 from graphexec.ir.op_kinds import KernelOp
-from graphexec.lower.layout_assignment import Layout
+from graphexec.lower.layout import Layout
 
 
 def array_kernel_nanoseconds(layout: Layout, op: KernelOp, values: Sequence[int]) -> float:

@@ -16,7 +16,7 @@ from graphexec.ir.spec import itemsize
 from graphexec.ir.view import collapse
 from graphexec.lower.body_calls import typed_body
 from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, OperandSlot, fixed_size, movement, operand_slots, vectors_for
-from graphexec.lower.layout_assignment import Layout, iteration
+from graphexec.lower.layout import Layout, iteration
 
 
 def elementwise_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:

@@ -19,7 +19,7 @@ from graphexec.ir.spec import itemsize
 from graphexec.lower.array_kernel import ATTRIBUTES, array_kernel_call
 from graphexec.lower.body_calls import typed_body
 from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, OperandSlot, movement, vectors_for
-from graphexec.lower.layout_assignment import Layout
+from graphexec.lower.layout import Layout
 from graphexec.lower.partition import Partition, partition_along
 
 

@@ -9,7 +9,7 @@ from graphexec.ir.fused.horizontal import SHARED, HorizontalOp
 from graphexec.ir.fused.scalar import ScalarRef
 from graphexec.lower.body_calls import typed_body
 from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, OperandSlot
-from graphexec.lower.layout_assignment import Layout
+from graphexec.lower.layout import Layout
 
 
 def horizontal_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:

@@ -17,7 +17,7 @@ from graphexec.lower.elementwise import elementwise_spec
 from graphexec.lower.gemm_epilogue import gemm_epilogue_spec
 from graphexec.lower.horizontal import horizontal_spec
 from graphexec.lower.kernel_args import KernelSpec
-from graphexec.lower.layout_assignment import Layout
+from graphexec.lower.layout import Layout
 from graphexec.lower.reduction import reduction_spec
 from graphexec.lower.rowwise import rowwise_spec
 

@@ -19,7 +19,7 @@ from graphexec.lower.alignment import aligned, aligned_array
 from graphexec.lower.barriers import place_barriers, worth_threads
 from graphexec.lower.buffer_assignment import BufferAssignment
 from graphexec.lower.kernel_args import KernelSpec
-from graphexec.lower.layout_assignment import Layout
+from graphexec.lower.layout import Layout
 from graphexec.lower.table import TableBuilder
 
 

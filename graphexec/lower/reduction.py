@@ -16,7 +16,7 @@ from graphexec.ir.spec import Size, is_one, itemsize
 from graphexec.ir.view import View
 from graphexec.llvm import toolchain
 from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, OperandSlot, movement
-from graphexec.lower.layout_assignment import Layout
+from graphexec.lower.layout import Layout
 
 FIXED_ROW_SIZES = (8, 16, 32)
 """Sizes of a short row whose elements can be lanes, combined pairwise in registers: with 32-byte vectors, at most one vector."""

@@ -15,7 +15,7 @@ from graphexec.ir.spec import Size, is_one, itemsize
 from graphexec.ir.view import View, collapse
 from graphexec.lower.body_calls import typed_body
 from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, movement, operand_slots, vectors_for
-from graphexec.lower.layout_assignment import Layout, row_schedule, row_views
+from graphexec.lower.layout import Layout, row_schedule, row_views
 
 MIN_ROWS_ACROSS = 8
 """With fewer declared rows, there are too few to fill the lanes with one row each."""

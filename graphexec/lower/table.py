@@ -10,7 +10,7 @@ from graphexec.abi import FLAG_BITS, SERIAL, SPLIT, Column
 from graphexec.ir.spec import itemsize
 from graphexec.lower.alignment import aligned
 from graphexec.lower.kernel_args import SCRATCH, KernelSpec
-from graphexec.lower.layout_assignment import Layout
+from graphexec.lower.layout import Layout
 
 
 class _Group:
