@@ -77,7 +77,7 @@ class _RecentAccesses:
         return bool((overlap & ((owner != owners) | (owner == ANY_THREAD))).any())
 
     def add(self, mine: np.ndarray) -> None:
-        fits = mine[:, :MAX_ACCESSES - self.count]
+        fits = mine[:, : MAX_ACCESSES - self.count]
         self.columns[:, self.count : self.count + fits.shape[1]] = fits
         self.count += fits.shape[1]
         if fits.shape[1] < mine.shape[1]:  # a single instruction with too many: one access from its lowest byte to its highest
