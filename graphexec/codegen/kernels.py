@@ -14,13 +14,16 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from graphexec.codegen import distributed_loops, elementwise, horizontal, linker, rowwise
-from graphexec.codegen.distributed_loops import Staged
-from graphexec.codegen.elementwise import Array, Body, Closing, Operand, Reduction, Step
-from graphexec.codegen.loop_distribution import LEAST
-from graphexec.codegen.rowwise import Form, RowStep, RowwiseBody
+from graphexec.codegen import distributed_loops, elementwise, horizontal, linker, reduction, rowwise
+from graphexec.codegen.array_kernel import Array, array_kernel_ir
+from graphexec.codegen.distributed_loops import DistributedBody
+from graphexec.codegen.elementwise import Closing
+from graphexec.codegen.loop_distribution import MIN_INSTRUCTIONS
+from graphexec.codegen.operands import Body, Operand, Step
+from graphexec.codegen.row_loops import Form, RowwiseBody
 from graphexec.codegen.specialize import specialize
 from graphexec.codegen.straight_line import straighten
+from graphexec.codegen.writer import VECTORS
 from graphexec.errors import GraphExecError, PluginError
 from graphexec.ir.fused.row_schedule import RowSchedule
 from graphexec.ir.fused.scalar import BodyCall, ScalarRef
@@ -97,40 +100,37 @@ class Close(NamedTuple):
 
 def elementwise_kernel(
     calls: tuple[BodyCall, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, ScalarRef], ...], words: tuple[str, ...],
-    ndim: int, closes: tuple[Close, ...] = (), vectors: int = elementwise.VECTORS, few: int = 0,
+    ndim: int, closes: tuple[Close, ...] = (), vectors: int = VECTORS, fixed_size: int = 0,
 ) -> Kernel:  # fmt: skip
-    """A loop nest of ``ndim`` axes that does ``calls`` to every element, ``vectors`` at a time; see `codegen.elementwise_ir`."""
-    parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes), vectors, few)
+    """A loop nest of ``ndim`` axes that applies ``calls`` to every element; see `elementwise.elementwise_ir`."""
+    parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes), vectors, fixed_size)
     combines = [BodyCall(c.op, {}, (), c.dtype) for c in closes]
 
     def make(name: str) -> list[str]:
         steps = tuple(_step(c) for c in calls)
-        endings = [
-            Closing(_step(call), c.value, c.dtype, _constant(c.op.identity_of(c.dtype), c.dtype))
-            for call, c in zip(combines, closes, strict=True)
-        ]
+        closings = [Closing(_step(call), c.value) for call, c in zip(combines, closes, strict=True)]
         body = Body(loads, steps, stores, words)
-        texts = _texts([*steps, *(e.combine for e in endings)])
-        staged = _staged(body, endings, texts) if ndim == 1 and not few else None
-        if staged:
-            return [distributed_loops.staged_ir(name, body, endings, staged), *texts]
-        return [elementwise.elementwise_ir(name, body, ndim, endings, vectors, few), *texts]
+        texts = _texts([*steps, *(c.combine for c in closings)])
+        distributed = _distributed(body, closings, texts) if ndim == 1 and not fixed_size else None
+        if distributed:
+            return [distributed_loops.distributed_ir(name, body, closings, distributed), *texts]
+        return [elementwise.elementwise_ir(name, body, ndim, closings, vectors, fixed_size), *texts]
 
     return _kernel(calls[-1].op.name if len(calls) + len(closes) == 1 else "fused", parts, (*calls, *combines), make)
 
 
-def _staged(body: Body, closings: Sequence[Closing], texts: Sequence[str]) -> Staged | None:
-    """The stages of a long body; None where one loop is as good. ``texts`` are the scalar functions."""
-    if sum(_scalars[s.symbol][0].count("\n") for s in body.steps) < LEAST:
+def _distributed(body: Body, closings: Sequence[Closing], texts: Sequence[str]) -> DistributedBody | None:
+    """The partitions of a long body; None if one loop is as fast. ``texts`` are the scalar functions."""
+    if sum(_scalars[s.symbol][0].count("\n") for s in body.steps) < MIN_INSTRUCTIONS:
         return None
     straight = straighten([distributed_loops.element_ir("element", body, closings), *texts], "element")
-    return distributed_loops.cut(straight, body, closings) if straight else None
+    return distributed_loops.distribute(straight, body, closings) if straight else None
 
 
 def horizontal_kernel(
     calls: tuple[BodyCall, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, ScalarRef], ...], words: tuple[str, ...]
 ) -> Kernel:
-    """``calls`` on every element of several arrays; see `horizontal.multi_tensor_ir`."""
+    """Applies ``calls`` to every element of several arrays; see `horizontal.horizontal_ir`."""
 
     def make(name: str) -> list[str]:
         steps = tuple(_step(c) for c in calls)
@@ -141,18 +141,17 @@ def horizontal_kernel(
 
 def reduction_kernel(
     op: ReductionOp, calls: tuple[BodyCall, ...], loads: tuple[Operand, ...], value: ScalarRef, words: tuple[str, ...],
-    out: Operand, dtype: str, kept: int, reduced: int, along: bool, row: int = 0,
+    out: Operand, dtype: str, kept: int, reduced: int, within_row: bool, fixed_row_size: int = 0,
 ) -> Kernel:  # fmt: skip
-    """A reduction over what ``calls`` make of an element, ``value``; see `codegen.reduction_ir`."""
+    """Reduces the ``value`` that ``calls`` compute from an element; see `reduction.reduction_ir`."""
     combine = BodyCall(op, {}, (), dtype)
-    parts = ("reduction", calls, loads, value, words, out, dtype, kept, reduced, along, op.identity, row)
+    parts = ("reduction", calls, loads, value, words, out, dtype, kept, reduced, within_row, op.identity, fixed_row_size)
 
     def make(name: str) -> list[str]:
         steps = tuple(_step(c) for c in calls)
-        closing = _step(combine)
+        axes = reduction.Reduction(_step(combine), kept, reduced, within_row, fixed_row_size)
         body = Body(loads, steps, ((out, value),), words)
-        reduction = Reduction(closing, dtype, _constant(op.identity_of(dtype), dtype), kept, reduced, along, row)
-        return [elementwise.reduction_ir(name, body, reduction, out), *_texts((*steps, closing))]
+        return [reduction.reduction_ir(name, body, axes, out), *_texts((*steps, axes.combine))]
 
     return _kernel(op.name, parts, (*calls, combine), make)
 
@@ -161,22 +160,15 @@ def rowwise_kernel(
     calls: tuple[BodyCall, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, ScalarRef, bool], ...],
     words: tuple[str, ...], plan: RowSchedule, ndim: int, form: Form,
 ) -> Kernel:  # fmt: skip
-    """A loop nest over rows that does ``calls`` in the phases of a plan; see `rowwise.rows_ir`."""
+    """A loop nest over rows that applies ``calls`` in the phases of a plan; see `rowwise.rowwise_ir`."""
     identities = tuple(c.op.identity if isinstance(c.op, ReductionOp) else None for c in calls)
     parts = ("rows", calls, loads, stores, words, plan, ndim, form, identities)
 
     def make(name: str) -> list[str]:
-        steps = tuple(_row_step(c) for c in calls)
-        text = rowwise.rowwise_ir(name, RowwiseBody(loads, steps, stores, words), plan, ndim, form)
-        return [text, *_texts([s.step for s in steps])]
+        steps = tuple(_step(c) for c in calls)
+        return [rowwise.rowwise_ir(name, RowwiseBody(loads, steps, stores, words), plan, ndim, form), *_texts(steps)]
 
     return _kernel("rows", parts, calls, make)
-
-
-def _row_step(call: BodyCall) -> RowStep:
-    if not isinstance(call.op, ReductionOp):
-        return RowStep(_step(call))
-    return RowStep(_step(call), call.dtype, _constant(call.op.identity_of(call.dtype), call.dtype))
 
 
 def array_kernel(
@@ -197,9 +189,7 @@ def array_kernel(
 
         text, results = _compiled(op, symbol, types, call.attributes, dtype, scalar=False)
         returns = results[0] if results else None
-        loops = elementwise.array_kernel_ir(
-            name, symbol, arrays, words, batch, scratch=op.scratch, shared=op.parallel, returns=returns
-        )
+        loops = array_kernel_ir(name, symbol, arrays, words, batch, scratch=op.scratch, shared=op.parallel, returns=returns)
         return [loops, text]
 
     return _kernel(op.name, parts, (call,), make)
@@ -252,6 +242,8 @@ def _step(call: BodyCall) -> Step:
         return _scalar_arguments(op, frontend, types, len(call.words))
 
     _, results = _compiled(op, symbol, arguments, call.attributes, call.dtype, scalar=True)
+    if isinstance(op, ReductionOp):
+        return Step(symbol, call.arguments, types, results, call.dtype, _constant(op.identity_of(call.dtype), call.dtype))
     return Step(symbol, call.arguments, types, results)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphexec.codegen import kernels
-from graphexec.codegen.elementwise import Array
+from graphexec.codegen.array_kernel import Array
 from graphexec.gemm.partition import most_pieces_by_rows, strips
 from graphexec.ir.function import ABSENT, Node
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp

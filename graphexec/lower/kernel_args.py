@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from graphexec.codegen import kernels
-from graphexec.codegen.elementwise import SAME, STRIDED, UNIT, VECTORS, Operand
 from graphexec.codegen.kernels import Kernel
+from graphexec.codegen.operands import SAME, STRIDED, UNIT, Operand
+from graphexec.codegen.writer import VECTORS
 from graphexec.ir.function import Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.scalar import BodyCall, ScalarRef

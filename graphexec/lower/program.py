@@ -14,8 +14,8 @@ import numpy as np
 
 from graphexec.abi import ALIGNMENT, BLOCK, CHUNK, FLAGS, SERIAL, SHORT_ROW, SPLIT
 from graphexec.codegen import kernels
-from graphexec.codegen.elementwise import Operand
 from graphexec.codegen.kernels import Close, Kernel
+from graphexec.codegen.operands import Operand
 from graphexec.errors import GraphExecError
 from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp, RowwiseOp
