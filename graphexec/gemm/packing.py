@@ -1,4 +1,4 @@
-"""Panels and dot products of the matrix product: packing with and without transposition, and sums along k."""
+"""packing: kernels that pack panels, with and without transposition, and dot products along k."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ class Panels(Emitter):
     def pack_copy(self) -> Any:
         """out[kk*distance + i] = x[kk*step + i] for i < width (to the vector's end: 0), kk < k; at most two vectors.
 
-        Rows of x are often a page apart, where the processor fetches nothing by itself.
+        Rows of x are often a page apart, where hardware does not prefetch.
         """
         lanes, ahead = self.target.lanes, 2 * self.target.ahead
 
@@ -47,7 +47,7 @@ class Panels(Emitter):
     def pack_panels(self, count: int, width: int, distance: int) -> Any:
         """`count` whole panels side by side, `gap` bytes apart: out[p*gap + kk*distance + i] = x[kk*step + p*width + i].
 
-        Whole stretches of the rows of x are read: those of one panel alone would often be part of a cache line.
+        It reads whole cache lines of x; the columns of one panel alone would often be part of a line.
         """
         lanes, item = self.target.lanes, self.target.item
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from graphexec.codegen import kernels
 from graphexec.codegen.array_kernel import Array
-from graphexec.gemm.partition import most_pieces_by_rows, strips
+from graphexec.gemm.partition import most_pieces_by_rows, panels
 from graphexec.ir.function import ABSENT, Node
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
 from graphexec.ir.op_kinds import KernelOp
@@ -60,7 +60,7 @@ def array_kernel_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
         views, factors = [_last_two(layout.views[v]) for v in values], PRODUCTS[op.name]
         cuts = [*_row_cuts(views, dtype, factors), None]
         a, b = (views[k] for k in factors)
-        kind, units = strips(dtype, *map(int, a.strides), *map(int, b.strides), *map(int, (*a.shape[:1], *b.shape[::-1])))
+        kind, units = panels(dtype, *map(int, a.strides), *map(int, b.strides), *map(int, (*a.shape[:1], *b.shape[::-1])))
     return record.template(kernel, work, shareable=op.parallel or bool(sizes), units=units, cuts=tuple(cuts), kind=kind)
 
 
