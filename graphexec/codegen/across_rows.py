@@ -14,7 +14,7 @@ from graphexec.ir.fused.scalar import ScalarRef
 
 
 class AcrossRows(RowLoops):
-    """BLOCK rows side by side. A value that a row has one of is kept in an array, with one element for each row."""
+    """BLOCK rows side by side. Values that are the same for a whole row are kept in arrays, one element for each row."""
 
     def emit(self, sizes: Sequence[str]) -> None:
         writer, (*outer, n, count) = self.writer, sizes
@@ -97,7 +97,7 @@ class AcrossRows(RowLoops):
                 self.element(phase, Place(rows, index, writer.add(first, lane), lane), read)
 
     def finish(self) -> None:
-        """Stores the values that a row has one of."""
+        """Stores the outputs with one value per row."""
         stores = [(k, o, ref) for k, (o, ref, once) in enumerate(self.body.stores, len(self.body.loads)) if once]
         if not stores:
             return

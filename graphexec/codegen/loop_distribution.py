@@ -26,7 +26,7 @@ CHAIN = 30
 """Instructions of a dependent chain that the processor can overlap with the elements that follow."""
 
 NEARBY = 4
-"""Instructions on either side of a cut, none of which is crossed by fewer values."""
+"""A candidate cut crosses no more values than any other cut within this many instructions of it."""
 
 MAX_INSTRUCTIONS = 6 * CHAIN
 """Instructions of the longest partition that is considered, if there is a choice; it bounds the time of planning."""

@@ -17,7 +17,7 @@ class RowwiseBody(NamedTuple):
     loads: tuple[Operand, ...]
     steps: tuple[Step, ...]
     stores: tuple[tuple[Operand, ScalarRef, bool], ...]
-    """Each with whether a row has one value of it rather than one for each element."""
+    """Each with whether it is one value per row rather than one per element."""
     words: tuple[str, ...]
 
 

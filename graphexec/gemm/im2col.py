@@ -77,7 +77,7 @@ class Patches(Emitter):
 
     @contextmanager
     def _rows(self, first: Int, last: Int, outs: Sequence[Int]) -> Iterator[tuple[Int, Int]]:
-        """The rows of windows that a run of them touches, (plane, row), without dividing in the loops."""
+        """Loops over the rows of windows, (plane, row), that windows `first` to `last` touch, without divisions in the loops."""
         top, bottom = first // outs[2], (last - 1) // outs[2] + 1
         with (top // outs[1]).to((bottom - 1) // outs[1] + 1) as i:
             above = i * outs[1]
@@ -133,7 +133,7 @@ class Patches(Emitter):
             self.store(builder, shuffle(builder, half, total, mixed), self.at(builder, image.value, start))
 
     def _seen(self, image: Int, lanes: int, step: int) -> tuple[Any, list[Any]]:
-        """Elements 1 or 2 apart, and for 2 the vectors that hold them, which overlap so as not to reach beyond the last."""
+        """Loads elements 1 or 2 apart; for 2 also gives the vectors that hold them, which overlap to end at the last element."""
         builder = image.builder
         if step == 1 or lanes == 1:
             return self.load(builder, self.at(builder, image.value), lanes=lanes), []

@@ -134,7 +134,7 @@ class Outer(Emitter):
     def _firsts(
         self, builder: Any, flags: Any, places: Callable[[], list[list[Any]]], bias: Any, masks: list[Any]
     ) -> list[list[Any]]:
-        """What the sums start from: zero or the bias (for every row), plus C where it is added to."""
+        """The initial sums: zero or the bias (for every row), plus C if the product is added to it."""
         before = builder.block
         with builder.if_then(builder.icmp_signed("!=", builder.and_(flags, I64(ADD_BIAS)), I64(0))):
             loaded = [self.load(builder, self.at(builder, bias, j * self.target.lanes), mask)
@@ -194,7 +194,7 @@ class Outer(Emitter):
         return [sums[i * vectors : (i + 1) * vectors] for i in range(rows)]
 
     def _ahead(self, builder: Any, number: int, a_now: Any, b_now: Any, ahead: list[Any]) -> None:
-        """Fetches the operands of a later step: each line of B once, and of A where a step of a packed panel begins one."""
+        """Prefetches operands of a later step: each line of B once, and a line of A if a step of a packed panel begins it."""
         item = self.target.item
         for byte in range(0, self.target.columns * item, LINE):
             self.prefetch(builder, self.at(builder, b_now, ahead[1], byte // item))
@@ -202,7 +202,7 @@ class Outer(Emitter):
             self.prefetch(builder, self.at(builder, a_now, ahead[0]))
 
 def _serving(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """For 1, 2, ... live rows, the variant that serves them: (fewest rows, most rows, vectors)."""
+    """The variant for 1, 2, ... live rows: (fewest rows, most rows, vectors)."""
     found: list[tuple[int, int, int]] = []
     for rows, vectors in sizes:
         found += [(len(found) + 1, rows, vectors)] * (rows - len(found))
@@ -210,7 +210,7 @@ def _serving(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
 
 
 def _switch(builder: Any, value: Any, cases: list[tuple[int, Any]], arguments: Any) -> None:
-    """Calls the function whose number is `value`; the last one if there is none."""
+    """Calls the function numbered `value`, or the last one if no number matches."""
     end = builder.append_basic_block("called")
     blocks = [builder.append_basic_block("case") for _ in cases]
     switch = builder.switch(value, blocks[-1])

@@ -157,7 +157,7 @@ class Panels(Emitter):
     def dots(self) -> Any:
         """out[i*distance] (+)= sum over kk of x[kk] * y[i*step + kk], for i < width <= 8.
 
-        Each row has two chains of vector sums; the tail of k is masked. A row's order of operations is its own.
+        Each row has two chains of vector sums, in an order that does not depend on other rows; the tail of k is masked.
         """
 
         rows, chains = self.target.dot_rows_at_once, 2
@@ -197,7 +197,7 @@ class Panels(Emitter):
 
     def _dot_loop(self, builder: Any, x: Any, y: Any, starts: list[Any], steps: Any,
                   zeros: list[list[Any]]) -> list[list[Any]]:
-        """The whole steps of `dots`, none of which may be there."""
+        """The whole steps of `dots`; there may be none."""
         chains = len(zeros[0])
         before = builder.block
         with builder.if_then(builder.icmp_signed(">", steps, I64(0))):
@@ -229,7 +229,7 @@ class Panels(Emitter):
                  for u, mask in enumerate(masks)] for i, start in enumerate(starts)]
 
     def _total(self, builder: Any, value: Any) -> Any:
-        """Sum of a vector's lanes, halving it."""
+        """The sum of a vector's lanes, by halves."""
         while value.type.count > 1:
             half = value.type.count // 2
             value = builder.fadd(shuffle(builder, value, value, range(half)),
