@@ -1,1 +1,1 @@
-"""The loops of kernels as LLVM IR, around what Numba compiles of an op."""
+"""Kernels: loops written as LLVM IR around the functions of ops, which Numba compiles."""

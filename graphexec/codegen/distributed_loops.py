@@ -1,7 +1,8 @@
-"""codegen_stages: a long elementwise loop as several, one after another over a block of elements; see `stages`.
+"""distributed_loops: the kernel of a long elementwise loop, written as several loops over a strip of elements.
 
-What happens to an element is first written as a function by itself, so that LLVM inlines the ops and merges what they have
-in common (:func:`element_ir`); its instructions are then put into the loops of a kernel (:func:`staged_ir`).
+The loop is distributed in two steps. The work on one element is first written as a function of its own, so that LLVM inlines the
+ops and merges common subexpressions (:func:`element_ir`). Its instructions are then divided into partitions (`loop_distribution`),
+and each partition becomes a loop of the kernel (:func:`distributed_ir`).
 """
 
 from __future__ import annotations
@@ -10,202 +11,201 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from graphexec.abi import BLOCK
-from graphexec.codegen.elementwise import (  # fmt: skip
-    LLVM_TYPES,
-    SAME,
-    Body,
-    Closing,
-    _Access,
-    _declare,
-    _Lanes,
-    _Lines,
-    _module,
-    _Nest,
-    _Scalars,
-    _share,
-    words_of,
-)
-from graphexec.codegen.loop_distribution import LEAST, Instruction, Stage, Straight, plan_stages
+from graphexec.codegen.elementwise import Closing, ElementwiseNest
+from graphexec.codegen.lanes import BlockLanes
+from graphexec.codegen.loop_distribution import MIN_INSTRUCTIONS, LLVMInstruction, Partition, StraightLineBody, plan_partitions
+from graphexec.codegen.operands import SAME, Access, Body, Scalars, declare, words_of
+from graphexec.codegen.writer import LLVM_TYPES, IRWriter
 
-SPAN = 128
-"""Elements that a stage does before the next one begins, a multiple of BLOCK. Two dozen temporaries and the operands of so many
-take half of a first cache of 32 KiB. With four times as many, one thread took 20 to 40 % longer on arrays of the third cache."""
+STRIP = 128
+"""Elements that a partition computes before the next one begins, a multiple of BLOCK.
+
+Two dozen temporaries and as many operands take half of a first-level cache of 32 KiB. With four times as many elements, one thread
+took 20 to 40 % longer on arrays in the third-level cache.
+"""
 
 VECTORS = 4
-"""Vectors at a time in a stage."""
-
-_MARK = ", !llvm.access.group !94"
+"""Vectors in flight in a partition."""
 
 
 def element_ir(name: str, body: Body, closings: Sequence[Closing]) -> str:
-    """``i32 name(loads, attributes, pointers for stores and closings)``: what happens to one element."""
-    lines = _Lines()
-    scalars = _Scalars(lines, body, [f"%word{k}" for k in range(len(body.words))])
+    """``i32 name(loads, attributes, pointers for stores and closings)``: the work on one element."""
+    writer = IRWriter()
+    scalars = Scalars(writer, body, [f"%word{k}" for k in range(len(body.words))])
     loaded = [f"%in{k}" for k in range(len(body.loads))]
     results = scalars.run(loaded)
     ends = [(f"%out{k}", ref, o.dtype) for k, (o, ref) in enumerate(body.stores)]
-    ends += [(f"%close{k}", c.value, c.dtype) for k, c in enumerate(closings)]
+    ends += [(f"%close{k}", c.value, c.combine.accumulator) for k, c in enumerate(closings)]
     for pointer, ref, dtype in ends:
-        lines.put(f"store {LLVM_TYPES[dtype]} {scalars.value(ref, loaded, results, dtype)}, ptr {pointer}")
-    lines.put(f"ret i32 {lines.let('load i32, ptr %status')}")
+        writer.put(f"store {LLVM_TYPES[dtype]} {scalars.value(ref, loaded, results, dtype)}, ptr {pointer}")
+    writer.put(f"ret i32 {writer.let('load i32, ptr %status')}")
     parameters = [f"{LLVM_TYPES[o.dtype]} {v}" for o, v in zip(body.loads, loaded, strict=True)]
     parameters += [f"{'double' if t[0] == 'f' else 'i64'} {w}" for t, w in zip(body.words, scalars.words, strict=True)]
     parameters += [f"ptr noalias {pointer}" for pointer, _, _ in ends]
     return (
-        "\n".join(dict.fromkeys(_declare(body.steps)))
+        "\n".join(dict.fromkeys(declare(body.steps)))
         + f"\ndefine i32 @{name}({', '.join(parameters)}) nounwind {{\nentry:\n"
-        + "\n".join(lines.lines)
+        + "\n".join(writer.lines)
         + "\n}\n"
     )
 
 
-class Staged(NamedTuple):
-    """A body as stages: the instructions that are the same for every element, those that are not, and where these are cut."""
+class DistributedBody(NamedTuple):
+    """A body divided into partitions."""
 
-    once: Sequence[Instruction]
-    each: Sequence[Instruction]
-    stages: Sequence[Stage]
+    invariant: Sequence[LLVMInstruction]
+    """Instructions whose result is the same for every element."""
+    varying: Sequence[LLVMInstruction]
+    partitions: Sequence[Partition]
+    """Stretches of the varying instructions."""
     stored: Sequence[str]
-    """The name, or the constant, that each store gets."""
+    """For each store, the name or the constant that it gets."""
     closed: Sequence[str]
-    """The name of what each closing combines."""
+    """For each closing, the name of the value that it combines."""
     declarations: Sequence[str]
 
 
-def cut(straight: Straight, body: Body, closings: Sequence[Closing]) -> Staged | None:
-    """The stages of a body; None where one loop is as good."""
-    ends = {f"out{k}": o.dtype for k, (o, _) in enumerate(body.stores)} | {f"close{k}": c.dtype for k, c in enumerate(closings)}
+def distribute(straight: StraightLineBody, body: Body, closings: Sequence[Closing]) -> DistributedBody | None:
+    """Divides a body into partitions; None if one loop is as fast."""
+    ends = {f"out{k}": o.dtype for k, (o, _) in enumerate(body.stores)}
+    ends |= {f"close{k}": c.combine.accumulator for k, c in enumerate(closings)}
     if ends.keys() != straight.stores.keys():
         return None
     instructions, results = list(straight.instructions), []
     for pointer, dtype in ends.items():
         (kind, result), wanted = straight.stores[pointer], LLVM_TYPES[dtype]
         if kind != wanted:
-            instructions.append(Instruction(f"%as.{pointer}", wanted, (result,), f"bitcast {kind} {result} to {wanted}"))
+            instructions.append(LLVMInstruction(f"%as.{pointer}", wanted, (result,), f"bitcast {kind} {result} to {wanted}"))
             result = instructions[-1].name
         results.append(result)
     operands = {f"%in{k}" for k, o in enumerate(body.loads) if o.inner != SAME}
-    once, each = _apart(instructions, operands)
-    made = {i.name: i.reads for i in each}
+    invariant, varying = _separate_invariant(instructions, operands)
+    reads = {i.name: i.reads for i in varying}
     stored, closed = results[: len(body.stores)], results[len(body.stores) :]
-    if len(each) < LEAST or not made.keys() >= set(closed):
+    if len(varying) < MIN_INSTRUCTIONS or not reads.keys() >= set(closed):
         return None
-    stages = plan_stages(made, operands, stored, closed)
-    return Staged(once, each, stages, stored, closed, straight.declarations) if len(stages) > 1 else None
+    partitions = plan_partitions(reads, operands, stored, closed)
+    if len(partitions) == 1:
+        return None
+    return DistributedBody(invariant, varying, partitions, stored, closed, straight.declarations)
 
 
-def _apart(instructions: Sequence[Instruction], operands: Collection[str]) -> tuple[list[Instruction], list[Instruction]]:
-    """What is the same for every element, and what is not."""
-    once, each, moving = [], [], set(operands)  # type: tuple[list[Instruction], list[Instruction], set[str]]
+def _separate_invariant(
+    instructions: Sequence[LLVMInstruction], operands: Collection[str]
+) -> tuple[list[LLVMInstruction], list[LLVMInstruction]]:
+    """(invariant, varying): instructions that depend on none of the ``operands``, and the others."""
+    invariant: list[LLVMInstruction] = []
+    varying: list[LLVMInstruction] = []
+    moving = set(operands)
     for instruction in instructions:
         if moving.isdisjoint(instruction.reads):
-            once.append(instruction)
+            invariant.append(instruction)
         else:
-            each.append(instruction)
+            varying.append(instruction)
             moving.add(instruction.name)
-    return once, each
+    return invariant, varying
 
 
-def staged_ir(name: str, body: Body, closings: Sequence[Closing], staged: Staged) -> str:
-    """As `elementwise_ir` for one axis, with the same record."""
-    lines = _Lines()
-    operands = [*body.loads, *(o for o, _ in body.stores)]
-    attributes = 1 + sum(words_of(o, 0) for o in operands)
-    words = lines.numbers(attributes, body.words)
-    scalars = _Scalars(lines, body._replace(steps=()), words)
-    closers = [_Lanes(lines, scalars, c.combine, c.dtype, c.identity, str(k)) for k, c in enumerate(closings)]
-    partials = [lines.pointer(attributes + len(body.words) + k) for k in range(len(closings))]
-    size = lines.word(0, "n")
-    access = _Access(lines, operands, 1, 0)
-    nest = _StagedNest(lines, body, scalars, access, list(zip(closings, closers, strict=True)), staged)
+def distributed_ir(name: str, body: Body, closings: Sequence[Closing], distributed: DistributedBody) -> str:
+    """Like `elementwise_ir` for one axis, with the same record."""
+    writer = IRWriter()
+    attributes = 1 + sum(words_of(o, 0) for o in body.operands)
+    words = writer.numbers(attributes, body.words)
+    scalars = Scalars(writer, body._replace(steps=()), words)
+    lanes = [BlockLanes(writer, scalars, c.combine, str(k)) for k, c in enumerate(closings)]
+    partials = [writer.pointer(attributes + len(body.words) + k) for k in range(len(closings))]
+    size = writer.word(0, "n")
+    nest = _DistributedNest(writer, body, scalars, Access(writer, body.operands, 1, 0), closings, lanes, distributed)
     if closings:
         nest.chunks([size], partials)
     else:
-        nest.plain([_share(lines, size, BLOCK)])
+        nest.plain([writer.share(size, BLOCK)])
     scalars.leave()
-    declarations = [*staged.declarations, *_declare([c.combine for c in closings])]
-    return _module(lines, name, declarations, VECTORS, unroll=False)
+    declarations = [*distributed.declarations, *declare([c.combine for c in closings])]
+    return writer.kernel_module(name, declarations, VECTORS, unroll=False)
 
 
-class _StagedNest(_Nest):
-    """A nest of one axis, whose elements are done SPAN at a time."""
+class _DistributedNest(ElementwiseNest):
+    """A nest of one axis: each partition computes STRIP elements before the next one does.
+
+    ``names`` maps names of the straight-line body to those of the kernel.
+    """
 
     def __init__(
-        self, lines: _Lines, body: Body, scalars: _Scalars, access: _Access, closings: list[tuple[Closing, _Lanes]], staged: Staged
-    ) -> None:
-        super().__init__(lines, body, scalars, access, closings)
-        self.staged = staged
-        mask = "i64" if any(i.type == "double" for i in staged.each) else "i32"  # as wide as what it chooses between
-        self.types = {i.name: mask if i.type == "i1" else i.type for i in staged.each}
-        self.bits = {i.name for i in staged.each if i.type == "i1"}
+        self, writer: IRWriter, body: Body, scalars: Scalars, access: Access, closings: Sequence[Closing],
+        lanes: Sequence[BlockLanes], distributed: DistributedBody,
+    ) -> None:  # fmt: skip
+        super().__init__(writer, body, scalars, access, closings, lanes)
+        self.distributed = distributed
+        mask = "i64" if any(i.type == "double" for i in distributed.varying) else "i32"  # as wide as the values it selects from
+        self.types = {i.name: mask if i.type == "i1" else i.type for i in distributed.varying}
+        self.bits = {i.name for i in distributed.varying if i.type == "i1"}
         self.names = {f"%word{k}": w for k, w in enumerate(scalars.words)}
-        left = dict.fromkeys(name for stage in staged.stages for name in stage.leaves)
-        self.room = {name: lines.let(f"alloca [{SPAN} x {self.types[name]}], align 64", "room") for name in left}
+        temporaries = dict.fromkeys(name for partition in distributed.partitions for name in partition.outputs)
+        self.room = {name: writer.let(f"alloca [{STRIP} x {self.types[name]}], align 64", "room") for name in temporaries}
         self.bases = [access.row(k, []) for k in range(len(access.operands))]
         for k, o in enumerate(body.loads):
             if o.inner == SAME:
                 self.names[f"%in{k}"] = access.load(k, self.bases[k], group=False)
-        self.run(staged.once, self.names)
+        self.run(distributed.invariant, self.names)
 
     def inner(self, rows: Sequence[str], fixed: Mapping[int, str], low: str, high: str, first: str | None = None) -> None:
-        self.spans(low, high)
+        self.strips(low, high)
 
     def blocks(self, rows: Sequence[str], fixed: Mapping[int, str], start: str, span: str) -> None:
-        self.spans(start, self.lines.let(f"add i64 {start}, {span}"))
+        self.strips(start, self.writer.add(start, span))
 
-    def spans(self, low: str, high: str) -> None:
-        lines = self.lines
-        loop = lines.begin(low, high)
-        left = lines.let(f"sub i64 {high}, {loop[0]}")
-        count = lines.let(f"select i1 {lines.let(f'icmp slt i64 {left}, {SPAN}')}, i64 {left}, i64 {SPAN}")
-        for stage in self.staged.stages:
-            self.stage(stage, loop[0], count)
-        for (_, lanes), name in zip(self.closings, self.staged.closed, strict=True):
-            self.close(lanes, name, count)
-        lines.end(loop, step=SPAN)
+    def strips(self, low: str, high: str) -> None:
+        writer = self.writer
+        with writer.loop(low, high, step=STRIP) as first:
+            count = writer.minimum(writer.let(f"sub i64 {high}, {first}"), STRIP)
+            for partition in self.distributed.partitions:
+                self.partition(partition, first, count)
+            for lanes, name in zip(self.lanes, self.distributed.closed, strict=True):
+                self.close(lanes, name, count)
 
-    def stage(self, stage: Stage, first: str, count: str) -> None:
-        lines = self.lines
-        loop = lines.begin("0", count)
-        index = lines.let(f"add i64 {first}, {loop[0]}")
-        names = dict(self.names)
-        for name in stage.takes:
-            names[name] = self.operand(int(name[3:]), index) if name.startswith("%in") else self.kept(name, loop[0])
-        self.run(self.staged.each[stage.first : stage.last], names)
-        for name in stage.leaves:
-            kind, value = self.types[name], names[name]
-            value = lines.let(f"sext i1 {value} to {kind}") if name in self.bits else value
-            lines.put(f"store {kind} {value}, ptr {self.place(name, loop[0])}{_MARK}")
-        if stage is self.staged.stages[-1]:
-            for which, stored in enumerate(self.staged.stored, len(self.body.loads)):
-                self.access.store(which, self.access.element(which, self.bases[which], index), names.get(stored, stored))
-        lines.end(loop, independent=True)
+    def partition(self, partition: Partition, first: str, count: str) -> None:
+        """One partition on a strip: loads its inputs, runs its instructions, keeps its outputs; the last one does all stores."""
+        writer = self.writer
+        with writer.loop("0", count, independent=True) as at:
+            index = writer.add(first, at)
+            names = dict(self.names)
+            for name in partition.inputs:
+                names[name] = self.operand(int(name[3:]), index) if name.startswith("%in") else self.load_temporary(name, at)
+            self.run(self.distributed.varying[partition.first : partition.last], names)
+            for name in partition.outputs:
+                kind, value = self.types[name], names[name]
+                value = writer.let(f"sext i1 {value} to {kind}") if name in self.bits else value
+                writer.store(kind, value, self.temporary(name, at))
+            if partition is self.distributed.partitions[-1]:
+                for which, stored in enumerate(self.distributed.stored, len(self.body.loads)):
+                    self.access.store(which, self.access.element(which, self.bases[which], index), names.get(stored, stored))
 
-    def close(self, lanes: _Lanes, name: str, count: str) -> None:
-        """Element i goes to lane i % BLOCK."""
-        lines = self.lines
-        whole = lines.let(f"and i64 {count}, {-BLOCK}")
-        block = lines.begin("0", whole)
-        self.combine(lanes, name, block[0], str(BLOCK))
-        lines.end(block, step=BLOCK)
-        self.combine(lanes, name, whole, lines.let(f"sub i64 {count}, {whole}"))
+    def close(self, lanes: BlockLanes, name: str, count: str) -> None:
+        """Combines a strip of a temporary into the lanes: element i goes to lane i % BLOCK."""
+        writer = self.writer
+        whole = writer.round_down(count, BLOCK)
+        with writer.loop("0", whole, step=BLOCK) as block:
+            self.combine(lanes, name, block, str(BLOCK))
+        self.combine(lanes, name, whole, writer.let(f"sub i64 {count}, {whole}"))
 
-    def combine(self, lanes: _Lanes, name: str, first: str, count: str) -> None:
-        loop = self.lines.begin("0", count)
-        lanes.combine(loop[0], self.kept(name, self.lines.let(f"add i64 {first}, {loop[0]}")))
-        self.lines.end(loop, independent=True)
+    def combine(self, lanes: BlockLanes, name: str, first: str, count: str) -> None:
+        with self.writer.loop("0", count, independent=True) as lane:
+            lanes.combine(lane, self.load_temporary(name, self.writer.add(first, lane)))
 
     def operand(self, which: int, index: str) -> str:
         return self.access.load(which, self.access.element(which, self.bases[which], index))
 
-    def place(self, name: str, index: str) -> str:
-        return self.lines.let(f"getelementptr {self.types[name]}, ptr {self.room[name]}, i64 {index}")
+    def temporary(self, name: str, index: str) -> str:
+        """The address of an element of a temporary."""
+        return self.writer.element(self.types[name], self.room[name], index)
 
-    def kept(self, name: str, index: str) -> str:
+    def load_temporary(self, name: str, index: str) -> str:
         kind = self.types[name]
-        value = self.lines.let(f"load {kind}, ptr {self.place(name, index)}{_MARK}")
-        return self.lines.let(f"icmp slt {kind} {value}, 0") if name in self.bits else value
+        value = self.writer.load(kind, self.temporary(name, index))
+        return self.writer.let(f"icmp slt {kind} {value}, 0") if name in self.bits else value
 
-    def run(self, instructions: Sequence[Instruction], names: dict[str, str]) -> None:
+    def run(self, instructions: Sequence[LLVMInstruction], names: dict[str, str]) -> None:
+        """Writes instructions with the names of the kernel, and adds the names of their results."""
         for i in instructions:
-            names[i.name] = self.lines.let(i.with_names(names))
+            names[i.name] = self.writer.let(i.with_names(names))

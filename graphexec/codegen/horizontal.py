@@ -1,56 +1,55 @@
-"""codegen_multi_tensor: a loop over arrays that lie apart, around an elementwise loop over each."""
+"""horizontal: a loop over several separate arrays around an elementwise loop over each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphexec.codegen.elementwise import SAME, Body, Operand, _Access, _declare, _Lines, _module, _Nest, _Scalars
+from graphexec.codegen.elementwise import ElementwiseNest
+from graphexec.codegen.operands import SAME, Access, Body, Operand, Scalars, declare
+from graphexec.codegen.writer import INVARIANT, IRWriter
 
 VECTORS = 2
-"""Vectors at a time: the arrays are small."""
+"""Vectors in flight: the arrays are small."""
 
 
 def horizontal_ir(name: str, body: Body) -> str:
-    """What ``body`` does to the elements of several members, one after another; one thread does it.
+    """Runs ``body`` on the elements of several members, one member after another, on one thread.
 
-    An operand moves by one element along a member's axis, or not at all (SAME); the latter all members have in common.
-    Record: how many members; the addresses of operands that do not move; the attributes; then for each member its size and
-    the addresses of its operands.
+    An operand moves by one element along a member's axis, or is SAME, which all members have in common. The record holds the number
+    of members; the addresses of the SAME operands; the attributes; and for each member its size and its operands' addresses.
     """
-    lines = _Lines()
-    operands = [*body.loads, *(o for o, _ in body.stores)]
-    common = sum(o.inner == SAME for o in operands)
-    scalars = _Scalars(lines, body, lines.numbers(1 + common, body.words))
-    access = _Members(lines, operands, 1 + common + len(body.words))
-    nest = _Nest(lines, body, scalars, access, [])
-    fixed = {k: access.load(k, at, group=False) for k, at in access.common.items()}  # once: so is what is made of it alone
-    member = lines.begin("0", lines.word(0, "n"))
-    size = access.enter(member[0])
-    nest.inner(access.bases, fixed, "0", size)
-    lines.end(member)
+    writer = IRWriter()
+    common = sum(o.inner == SAME for o in body.operands)
+    scalars = Scalars(writer, body, writer.numbers(1 + common, body.words))
+    access = _Members(writer, body.operands, 1 + common + len(body.words))
+    nest = ElementwiseNest(writer, body, scalars, access, [], [])
+    # loaded before the loop over members, so that LLVM also computes before it what depends on these alone
+    fixed = {k: access.load(k, at, group=False) for k, at in access.common.items()}
+    with writer.loop("0", writer.word(0, "n")) as member:
+        size = access.enter(member)
+        nest.inner(access.bases, fixed, "0", size)
     scalars.leave()
-    return _module(lines, name, _declare(body.steps), VECTORS)
+    return writer.kernel_module(name, declare(body.steps), VECTORS)
 
 
-class _Members(_Access):
-    """Addresses of operands of which a member has its own, or all have the same."""
+class _Members(Access):
+    """Addresses of operands, each either common to all members or one for each member."""
 
-    def __init__(self, lines: _Lines, operands: Sequence[Operand], first: int) -> None:
-        super().__init__(lines, [], 0, 0)
+    def __init__(self, writer: IRWriter, operands: Sequence[Operand], first: int) -> None:
+        super().__init__(writer, [], 0, 0)
         self.operands, self.first = operands, first
         common = iter(range(1, first))
-        self.common = {k: lines.pointer(next(common)) for k, o in enumerate(operands) if o.inner == SAME}
+        self.common = {k: writer.pointer(next(common)) for k, o in enumerate(operands) if o.inner == SAME}
         self.words = 1 + len(operands) - len(self.common)
 
     def enter(self, member: str) -> str:
-        """The size of a member, whose addresses are taken from here on."""
-        lines = self.lines
-        at = lines.let(f"add i64 {lines.let(f'mul i64 {member}, {self.words}')}, {self.first}")
-        block = lines.let(f"getelementptr i64, ptr %record, i64 {at}")
+        """Switches to the addresses of a member; gives its size."""
+        writer = self.writer
+        block = writer.element("i64", "%record", writer.add(writer.let(f"mul i64 {member}, {self.words}"), str(self.first)))
         found = []
         for k in range(self.words):
-            place = lines.let(f"getelementptr i64, ptr {block}, i64 {k}")
-            found.append(lines.let(f"load {'ptr' if k else 'i64'}, ptr {place}, !invariant.load !90"))
+            place = writer.element("i64", block, str(k))
+            found.append(writer.let(f"load {'ptr' if k else 'i64'}, ptr {place}, !invariant.load {INVARIANT}"))
         mine = iter(found[1:])
         self.bases = [self.common[k] if k in self.common else next(mine) for k in range(len(self.operands))]
         return found[0]

@@ -1,6 +1,7 @@
-"""Native functions that kernels share, by symbol: the matrix product of each element type, and parts of Numba's runtime.
+"""linker: builds, caches and loads kernels together with the native functions that they share.
 
-A kernel's object code names them; `require` compiles or loads them before the kernel is linked.
+The shared functions are the matrix product and im2col of each element type, and parts of Numba's runtime. A kernel's object code
+refers to them by symbol; `require` compiles or loads them before the kernel is linked.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ def needs(modules: Iterable[str]) -> list[str]:
 
 
 def pack(code: bytes, needed: list[str]) -> bytes:
-    """Object code with a line before it: what it needs to be linked, and whether that is more of Numba than we have."""
+    """Object code after a line of JSON: the shared functions it needs, and whether it needs Numba's own runtime as well."""
     foreign = {name.decode() for name in _NUMBA.findall(code)} - _INSIDE - set(runtime.SYMBOLS)
     return json.dumps({"needs": needed, "runtime": bool(foreign)}).encode() + b"\n" + code
 
 
 def link(payload: bytes, entry: str) -> int:
-    """Loads packed object code, and first what it needs; the address of its entry."""
+    """Loads packed object code after the functions it needs; gives the address of its entry."""
     head, _, code = payload.partition(b"\n")
     facts = json.loads(head)
     for name in facts["needs"]:
@@ -45,7 +46,7 @@ def link(payload: bytes, entry: str) -> int:
 
 
 def obtain(name: str, make: Callable[[], tuple[list[str], str]], *, written: bool = False) -> int:
-    """The address of a kernel, from the disk or made by ``make``: IR modules, and their entry, which is ``name``.
+    """The address of a kernel, loaded from the cache or built from what ``make`` gives: IR modules and their entry, ``name``.
 
     For ``written`` see `toolchain.optimized`.
     """
@@ -60,7 +61,7 @@ def obtain(name: str, make: Callable[[], tuple[list[str], str]], *, written: boo
 
 
 def require(name: str) -> None:
-    """Makes a shared function known to code that is linked from now on."""
+    """Loads a shared function, so that code linked later can call it."""
     with _LOCK:
         if name in _loaded or (name in runtime.SYMBOLS and toolchain.is_known(name)):
             return
@@ -77,7 +78,7 @@ def _compile(name: str, unique: str) -> list[str]:
 
 
 def _numba_runtime() -> None:
-    """Kernels that allocate call Numba's runtime, which must be there."""
+    """Starts Numba's runtime, which kernels that allocate call."""
     from numba.core.registry import cpu_target
     from numba.core.runtime import rtsys  # type: ignore[attr-defined]
 

@@ -1,8 +1,9 @@
-"""stages: where a long loop body is cut into loops that run one after another over a block of elements.
+"""loop_distribution: divides a long loop body into partitions, loops that run one after another over a strip of elements.
 
-A body of several hundred instructions needs more registers than there are, and is one chain of dependent operations: the
-processor waits and spills. A stage is a stretch of it that fits; what a later stage needs is kept in a block of temporaries,
-which stays in the first cache. The cuts lie where few values cross, which is after each function that was inlined.
+A body of several hundred instructions needs more registers than the processor has, and is one chain of dependent operations: the
+processor waits and spills. A partition is a stretch that fits. Values that a later partition needs are kept in temporaries for a
+strip of elements, which stay in the first-level cache. The cuts are placed where few values cross, which is after each inlined
+function. LLVM calls this transformation loop distribution.
 """
 
 from __future__ import annotations
@@ -15,27 +16,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-LEAST = 96
-"""Instructions below which a body is one loop."""
+MIN_INSTRUCTIONS = 96
+"""Instructions of the shortest body that is divided."""
 
 LOOP_COST, SPILL_COST, REGISTERS = 8, 2, 6
-"""In instructions: of a stage's loop, and of each value more than so many that it works on at a time."""
+"""Costs in instructions, of a partition's loop and of each live value beyond REGISTERS; REGISTERS is a number of values."""
 
 CHAIN = 30
-"""Instructions of a chain up to which the processor finds enough to do in the elements that follow."""
+"""Instructions of a dependent chain that the processor can overlap with the elements that follow."""
 
 NEARBY = 4
-"""Instructions on either side within which a cut crosses the fewest values."""
+"""A candidate cut crosses no more values than any other cut within this many instructions of it."""
 
-LONGEST = 6 * CHAIN
-"""Instructions of a stage, where there is a choice: longer ones need not be considered, and would take long to."""
+MAX_INSTRUCTIONS = 6 * CHAIN
+"""Instructions of the longest partition that is considered, if there is a choice; it bounds the time of planning."""
 
 NAME = re.compile(r"%[\w.$-]+|%\"[^\"]+\"")
 """A value in IR text."""
 
 
-class Instruction(NamedTuple):
-    """One instruction: its result, the result's LLVM type, the names it reads, and its text behind ``=``."""
+class LLVMInstruction(NamedTuple):
+    """One LLVM instruction: its result, the result's LLVM type, the names it reads, and its text after ``=``."""
 
     name: str
     type: str
@@ -43,63 +44,64 @@ class Instruction(NamedTuple):
     text: str
 
     def with_names(self, names: Mapping[str, str]) -> str:
-        """The text, reading other names."""
+        """The text with the names it reads replaced."""
         return NAME.sub(lambda m: names.get(m[0], m[0]), self.text)
 
 
-class Straight(NamedTuple):
-    """The instructions in an order in which they can be run, and what is stored in the end."""
+class StraightLineBody(NamedTuple):
+    """Instructions in an order in which they can run, and the final stores."""
 
-    instructions: tuple[Instruction, ...]
+    instructions: tuple[LLVMInstruction, ...]
     stores: dict[str, tuple[str, str]]
-    """By the name of the pointer: LLVM type, and name or constant. LLVM may have chosen another type of the same size."""
+    """For each pointer's name: LLVM type, and name or constant. LLVM may have chosen another type of the same size."""
     declarations: tuple[str, ...]
 
 
-class Stage(NamedTuple):
-    """The instructions ``first`` to ``last``, exclusive; what it takes from operands and temporaries; what it leaves there."""
+class Partition(NamedTuple):
+    """Instructions ``first`` to ``last``, exclusive; the operands and temporaries they read; the temporaries they leave."""
 
     first: int
     last: int
-    takes: tuple[str, ...]
-    leaves: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
-def plan_stages(
-    made: Mapping[str, Sequence[str]], operands: Collection[str], stored: Sequence[str], kept: Sequence[str] = ()
-) -> list[Stage]:
-    """The stages of a body: values in the order in which they are ``made``, each with the names of those that it is made of.
+def plan_partitions(
+    reads: Mapping[str, Sequence[str]], operands: Collection[str], stored: Sequence[str], kept: Sequence[str] = ()
+) -> list[Partition]:
+    """The cheapest partitions of a body, by dynamic programming over the candidate cuts.
 
-    All of ``stored`` is at hand in the last stage: an operand may be overwritten there, and not before. All of ``kept`` is left.
+    ``reads`` maps each value, in the order of computation, to the values it is computed from. All of ``stored`` is available in the
+    last partition, which alone may overwrite an operand. All of ``kept`` is an output of the partition that computes it.
     """
-    body = _Body(made, operands, stored, kept)
+    body = _Body(reads, operands, stored, kept)
     cuts = body.candidates()
     best: dict[int, tuple[float, list[int]]] = {0: (0.0, [0])}
     for before, end in pairwise(cuts):
-        near = {c for c in cuts if end - LONGEST <= c < end} or {before}
+        near = {c for c in cuts if end - MAX_INSTRUCTIONS <= c < end} or {before}
         cost, start = min((best[start][0] + cost, start) for start, cost in body.costs(end, near))
         best[end] = (cost, [*best[start][1], end])
     path = best[len(body.names)][1]
-    return [body.stage(first, last) for first, last in pairwise(path)]
+    return [body.partition(first, last) for first, last in pairwise(path)]
 
 
 class _Body:
     def __init__(
-        self, made: Mapping[str, Sequence[str]], operands: Collection[str], stored: Sequence[str], kept: Sequence[str]
+        self, reads: Mapping[str, Sequence[str]], operands: Collection[str], stored: Sequence[str], kept: Sequence[str]
     ) -> None:
-        self.names, self.made, self.operands, self.kept = list(made), made, operands, set(kept)
+        self.names, self.reads, self.operands, self.kept = list(reads), reads, operands, set(kept)
         self.at = {name: k for k, name in enumerate(self.names)}
         self.end = len(self.names)
         self.stored = [s for s in dict.fromkeys(stored) if s in self.at or s in operands]
         self.uses: dict[str, list[int]] = {}
         for k, name in enumerate(self.names):
-            for r in made[name]:
+            for r in reads[name]:
                 self.uses.setdefault(r, []).append(k)
         for name in self.stored:
             self.uses.setdefault(name, []).append(self.end)
 
     def candidates(self) -> list[int]:
-        """Where fewer values cross than nearby, and the two ends."""
+        """The cuts that no nearby cut beats in values crossing, and the two ends."""
         changes = np.zeros(self.end + 2, np.int64)
         for name, k in self.at.items():
             changes[k + 1] += 1
@@ -109,28 +111,33 @@ class _Body:
         inner = [int(p) for p in np.flatnonzero(crossing == lowest) if NEARBY <= p <= self.end - NEARBY]
         return [0, *inner, self.end]
 
-    def stage(self, first: int, last: int) -> Stage:
-        made = self.names[first:last]
-        read = [r for name in made for r in self.made[name]] + (self.stored if last == self.end else [])
-        takes = [r for r in dict.fromkeys(read) if r in self.operands or self.at.get(r, self.end) < first]
-        leaves = [name for name in made if name in self.kept or (last < self.end and last <= self.uses.get(name, [-1])[-1])]
-        return Stage(first, last, tuple(takes), tuple(leaves))
+    def partition(self, first: int, last: int) -> Partition:
+        names = self.names[first:last]
+        read = [r for name in names for r in self.reads[name]] + (self.stored if last == self.end else [])
+        inputs = [r for r in dict.fromkeys(read) if r in self.operands or self.at.get(r, self.end) < first]
+        outputs = [name for name in names if name in self.kept or (last < self.end and last <= self.uses.get(name, [-1])[-1])]
+        return Partition(first, last, tuple(inputs), tuple(outputs))
 
     def costs(self, end: int, starts: Collection[int]) -> Iterator[tuple[int, float]]:
-        """What each stage costs that ends there: (start, instructions more than its own). Grows it by one instruction at a time."""
-        takes = set(self.stored) if end == self.end else set()
-        leaves, alive = 0, np.zeros(end - min(starts), np.int64)  # alive[-k]: while the k-th instruction before the end is done
+        """For each partition from one of ``starts`` to ``end``: (start, cost in instructions beyond its own).
+
+        The partition grows backwards by one instruction at a time; ``alive[-k]`` counts the values alive at its k-th instruction
+        from the end.
+        """
+        inputs = set(self.stored) if end == self.end else set()
+        outputs, alive = 0, np.zeros(end - min(starts), np.int64)
         for first in range(end - 1, min(starts) - 1, -1):
             name = self.names[first]
-            takes.discard(name)
-            takes.update(self.made[name])
+            inputs.discard(name)
+            inputs.update(self.reads[name])
             uses = self.uses.get(name, ())
             if name in self.kept or (uses and uses[-1] >= end and end < self.end):
-                leaves += 1
+                outputs += 1
             inside = bisect.bisect_left(uses, end)
             if inside:
                 alive[first - end + 1 : uses[inside - 1] - end + 1 or None] += 1
             if first in starts:
                 length = end - first
                 waiting = max(length * length / CHAIN - length, 0)
-                yield first, len(takes) + leaves + LOOP_COST + SPILL_COST * max(int(alive.max()) - REGISTERS, 0) + waiting
+                spilled = max(int(alive.max()) - REGISTERS, 0)
+                yield first, len(inputs) + outputs + LOOP_COST + SPILL_COST * spilled + waiting

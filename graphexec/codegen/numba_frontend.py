@@ -1,7 +1,7 @@
-"""Numba as a front end: a Python function and argument types in, LLVM IR out.
+"""numba_frontend: compiles a Python function for given argument types to LLVM IR.
 
-The engine writes loops and calls itself (`codegen`), so all that Numba compiles are scalar functions and the bodies of
-array kernels. Imported only when something has to be compiled.
+The engine writes loops and calls itself, so Numba compiles only scalar functions and array kernels. This module imports Numba, and
+is itself imported only when something must be compiled.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Compiled(NamedTuple):
 
     ir: str
     results: tuple[str, ...]
-    """Element types of what it returns; empty for None."""
+    """Element types of the results; empty for None."""
 
 
 def element_type(dtype: str) -> Any:
-    """What a literal is converted with."""
+    """The Numba type that literals are converted to."""
     return SCALARS[dtype]
 
 
@@ -46,11 +46,11 @@ def tuple_of(items: Sequence[Any]) -> Any:
 
 
 _KNOWN = ("graphexec", "numba", "numpy")
-"""Packages whose functions Numba knows, or has been told about."""
+"""Packages whose functions Numba supports, or that are registered with it."""
 
 
 def compile_helpers(function: Callable[..., Any], prepare: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Lets a function, whose globals are its own, call plain functions: they are compiled with it, as ``prepare`` makes them."""
+    """Compiles the plain functions that a function calls, after ``prepare``, and puts them into its globals, which are its own."""
     compiled: dict[Any, Any] = {}
     callers: list[Any] = [function]
     while callers:
@@ -66,7 +66,7 @@ def compile_helpers(function: Callable[..., Any], prepare: Callable[[Callable[..
 
 
 def compile_function(function: Callable[..., Any], arguments: Sequence[Any], name: str) -> Compiled:
-    """Compiles a function of numbers and arrays. *Raises* NumbaError when it is not nopython code."""
+    """Compiles a function of numbers and arrays. *Raises* NumbaError if it is not nopython code."""
     from graphexec.gemm import numba_intrinsics as product
     from graphexec.vecmath import numba_overloads as vector_math
 

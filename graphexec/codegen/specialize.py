@@ -1,10 +1,9 @@
-"""Rewrites the source of an op's function into one that compiles for given attributes and one element type.
+"""specialize: rewrites the source of an op's function so that Numba compiles it for given attributes and one element type.
 
-Three things stand between plain Python and good native code, and are mended here:
-- attributes are keyword-only, which Numba does not take: numbers become positional arguments, others constants, and
-  branches on constants are resolved;
-- `1 - x` with a float32 x would be computed in float64: literals get the element type, as NumPy's do;
-- a function must keep its globals and line numbers, so that errors point to the author's file.
+- Attributes are keyword-only, which Numba does not accept: numbers become positional arguments, other attributes become constants,
+  and branches on constants are resolved.
+- `1 - x` with a float32 x would be computed in float64: literals get the element type, as in NumPy.
+- The function keeps its globals and line numbers, so that errors point to the author's file.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ _INTEGER_CALLS = {"range", "int", "len", "round", "divmod", "enumerate", "float"
 
 
 def specialize(function: Callable[..., Any], constants: Mapping[str, Any], element: Any, *, scalar: bool) -> Callable[..., Any]:
-    """The function with ``constants`` put in for those parameters, others positional, literals of type ``element``.
+    """The function with ``constants`` in place of those parameters, the others positional, and literals of type ``element``.
 
-    ``scalar`` functions get integer literals of the element type too; in array kernels integers are indices. Without
-    source text (a function typed at a prompt) literals keep their own types.
+    In ``scalar`` functions integer literals get the element type too; in array kernels integers are indices. Without source text (a
+    function typed at a prompt) literals keep their own types.
     """
     tree = parse(function)
     if tree is None:
@@ -34,7 +33,7 @@ def specialize(function: Callable[..., Any], constants: Mapping[str, Any], eleme
     assert isinstance(node, ast.FunctionDef)
     node.decorator_list = []
     keywords = [a for a in node.args.kwonlyargs if a.arg not in constants]
-    many = [] if node.args.vararg is None else [node.args.vararg]  # any number of operands arrive as one tuple
+    many = [] if node.args.vararg is None else [node.args.vararg]  # a variadic op gets its operands as one tuple
     node.args.args = [a for a in node.args.args if a.arg not in constants] + many + keywords
     node.args.vararg = None
     node.args.kwonlyargs, node.args.kw_defaults, node.args.defaults = [], [], []
@@ -48,7 +47,7 @@ def specialize(function: Callable[..., Any], constants: Mapping[str, Any], eleme
     namespace.update(inspect.getclosurevars(function).nonlocals)
     namespace[_LITERAL] = element
     node.name = "".join(c if c.isalnum() else "_" for c in node.name)
-    exec(compile(tree, function.__code__.co_filename, "exec"), namespace)  # the author's own code, loaded already
+    exec(compile(tree, function.__code__.co_filename, "exec"), namespace)  # the author's own code, which is already loaded
     result: Callable[..., Any] = namespace[node.name]
     return result
 
@@ -63,7 +62,7 @@ def _text(function: Callable[..., Any]) -> tuple[str, int] | None:
 
 
 def parse(function: Callable[..., Any]) -> ast.Module | None:
-    """The function's syntax tree at its place in its file; None where there is no source text of a plain `def`."""
+    """The function's syntax tree with the line numbers of its file; None if there is no source text of a plain `def`."""
     found = _text(function)
     if found is None:
         return None
@@ -86,7 +85,7 @@ def _without_source(function: Callable[..., Any], constants: Mapping[str, Any]) 
 
 
 class _Constants(ast.NodeTransformer):
-    """Puts constants in and resolves what then depends on constants alone."""
+    """Substitutes constants and resolves branches that then depend on constants alone."""
 
     def __init__(self, constants: dict[str, Any]) -> None:
         self.constants = constants
@@ -123,12 +122,12 @@ class _Constants(ast.NodeTransformer):
 
 
 def _syntax(value: Any) -> ast.expr:
-    """An attribute's value as syntax; NaN and infinities, which have no literal, are constants too."""
+    """An attribute's value as a syntax tree; `ast.Constant` also holds NaN and infinities, which have no literal."""
     return ast.Tuple([_syntax(v) for v in value], ast.Load()) if isinstance(value, tuple) else ast.Constant(value)
 
 
 def _known(test: ast.expr) -> tuple[bool] | None:
-    """The truth of a test made of constants, as a 1-tuple; None where it is not one."""
+    """The truth value of a test of constants, as a 1-tuple; None for other tests."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         inner = _known(test.operand)
         return None if inner is None else (not inner[0],)
@@ -160,7 +159,7 @@ def _value(node: ast.expr) -> tuple[Any] | None:
 
 
 class _Literals(ast.NodeTransformer):
-    """Wraps numbers where they meet elements: `1 - x` becomes `_literal(1) - x`."""
+    """Wraps numbers that are combined with elements: `1 - x` becomes `_literal(1) - x`."""
 
     def __init__(self, scalar: bool) -> None:
         self.scalar = scalar

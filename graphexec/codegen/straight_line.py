@@ -1,7 +1,7 @@
-"""straighten: what a loop does to one element as a list of instructions, after LLVM has inlined and merged all it can.
+"""straight_line: reads the work on one element as a list of instructions, after LLVM has inlined and merged what it can.
 
-The element is a function without branches or memory, as scalar functions are (`graphexec.math` has no branches). So its
-instructions can be laid out anew, as `stages` does, and still be what LLVM made of them.
+The element is a function without branches or memory, like the scalar functions themselves (`graphexec.math` has no branches). Its
+instructions can therefore be placed in other loops, as `distributed_loops` does, and remain the code that LLVM optimised.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from graphexec.codegen.loop_distribution import NAME, Instruction, Straight
+from graphexec.codegen.loop_distribution import NAME, LLVMInstruction, StraightLineBody
 from graphexec.llvm import toolchain
 
 _PURE = frozenset(
@@ -21,17 +21,17 @@ _STORE = re.compile(r"store (\w+) (\S+), ptr %(\w+)")
 _CALLEE = re.compile(r"@([\w.$]+)\(")
 
 
-def straighten(modules: Sequence[str], entry: str) -> Straight | None:
-    """The function ``entry``, whose pointers are written once each and which returns 0; None where it is not so simple."""
+def straighten(modules: Sequence[str], entry: str) -> StraightLineBody | None:
+    """The instructions of function ``entry``; None unless it has one block, writes each pointer once, and returns 0."""
     module = toolchain.optimized(modules, entry)
     return _read(module, module.get_function(entry))
 
 
-def _read(module: Any, function: Any) -> Straight | None:
+def _read(module: Any, function: Any) -> StraightLineBody | None:
     blocks = list(function.blocks)
     if len(blocks) != 1:
         return None
-    instructions: list[Instruction] = []
+    instructions: list[LLVMInstruction] = []
     stores: dict[str, tuple[str, str]] = {}
     callees: set[str] = set()
     names: dict[str, str] = {}
@@ -56,13 +56,15 @@ def _read(module: Any, function: Any) -> Straight | None:
             right = re.sub(r"^(tail |notail |musttail )", "", right)
         names[left] = f"%e{len(instructions)}"
         right = NAME.sub(lambda m: names.get(m[0], m[0]), right)
-        instructions.append(Instruction(names[left], str(found.type), tuple(dict.fromkeys(NAME.findall(right))), right))
+        instructions.append(LLVMInstruction(names[left], str(found.type), tuple(dict.fromkeys(NAME.findall(right))), right))
     return None
 
 
-def _made(module: Any, instructions: list[Instruction], stores: dict[str, tuple[str, str]], callees: set[str]) -> Straight:
+def _made(
+    module: Any, instructions: list[LLVMInstruction], stores: dict[str, tuple[str, str]], callees: set[str]
+) -> StraightLineBody:
     declarations = [_declaration(module.get_function(c)) for c in sorted(callees)]
-    return Straight(tuple(instructions), stores, tuple(declarations))
+    return StraightLineBody(tuple(instructions), stores, tuple(declarations))
 
 
 def _declaration(function: Any) -> str:

@@ -1,4 +1,4 @@
-"""A small writer of LLVM vector IR: what the kernels of the matrix product have in common."""
+"""emitter: writes LLVM vector IR: the operations that the kernels of the matrix product share."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -76,12 +76,12 @@ class Emitter:
         builder.call(call, [value, pointer, I32(self.target.item), mask])
 
     def opaque(self, builder: Any, pointer: Any) -> Any:
-        """The same pointer, of which the optimizer no longer knows how it was computed."""
+        """The same pointer, passed through empty assembly so that the optimizer does not see how it was computed."""
         nothing = ir.InlineAsm(ir.FunctionType(pointer.type, [pointer.type]), "", "=r,0")
         return builder.call(nothing, [pointer])
 
     def prefetch(self, builder: Any, pointer: Any, write: bool = False) -> None:
-        """Asks for the cache line at `pointer`; an address past the end of the operand does no harm."""
+        """Prefetches the cache line at `pointer`; an address past the end of the operand does no harm."""
         call = self.declare("llvm.prefetch.p0", ir.VoidType(), [POINTER, I32, I32, I32])
         builder.call(call, [pointer, I32(int(write)), I32(3), I32(1)])
 
@@ -99,10 +99,11 @@ class Emitter:
         return builder.call(call, [x, y, z])
 
     def mask(self, builder: Any, count: Any, start: int = 0) -> Any:
-        """Lanes below `count` - `start`; a count beyond the vector's end is all of it."""
+        """The lanes below `count` - `start`, at most all of them."""
         lanes = self.target.lanes
         iota = ir.Constant(ir.VectorType(I32, lanes), list(range(start, start + lanes)))
         return builder.icmp_signed("<", iota, splat(builder, builder.trunc(count, I32), lanes))
+
 
 @dataclass(frozen=True, eq=False)
 class Int:
@@ -168,12 +169,12 @@ class Int:
         return (self < other).pick(self, other)
 
     def up(self, step: int) -> "Int":
-        """How many steps cover this many."""
+        """The number of steps that cover this many."""
         return (self + (step - 1)) // step
 
     @contextmanager
     def holds(self) -> Iterator[None]:
-        """What follows is done where this truth value holds."""
+        """A block that runs if this truth value holds."""
         with self.builder.if_then(self.value):
             yield
 
@@ -207,7 +208,7 @@ class Int:
 
 
 class Loop:
-    """A counted loop under construction: declare what it carries, write the body, say what comes `next`."""
+    """A counted loop under construction: declare its phis, write its body, then give each phi its `next` value."""
 
     def __init__(self, builder: Any, count: Any, other: Any = None) -> None:
         """The loop is entered from the builder's block, and from the open block `other` if there is one."""
@@ -251,14 +252,14 @@ class Loop:
 
 @contextmanager
 def counted(builder: Any, count: Any, other: Any = None) -> Iterator[Loop]:
-    """A loop that runs `count` >= 1 times; what it carries is declared before the rest of its body."""
+    """A loop that runs `count` >= 1 times; declare its phis before the rest of its body."""
     loop = Loop(builder, count, other)
     yield loop
     loop.close()
 
 
 def repeated(builder: Any, count: Any, state: list[Any], body: Callable[[list[Any]], list[Any]]) -> list[Any]:
-    """Does `body` to a list of values `count` >= 0 times, in a loop that is not unrolled any further."""
+    """Applies `body` to a list of values `count` >= 0 times, in a loop that LLVM does not unroll further."""
     head, inside, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
     entry = builder.block
     builder.branch(head)

@@ -1,12 +1,12 @@
-"""Patches of images for convolutions, as LLVM IR: what each window sees, as the columns of a matrix, and back.
+"""im2col: patches of images for convolutions, as LLVM IR: the elements that each window sees, as columns of a matrix, and back.
 
     im2col(image, patches, low, high, first, last, sizes, kernel, windows, strides, padding, dilations, lowest)
 
 A row of the patches is one element of the window, (channel, plane, row, column) counted in row-major order; rows `low` to
 `high` of windows `first` to `last` are written side by side. An image is (channels, planes, rows, columns), contiguous; outside it
 is 0, or -inf where `lowest` is not 0. From `sizes` to `dilations` each is three numbers. `col2im` adds patches to the image
-instead. Every argument is an int64. Along a row of windows elements are moved in vectors of falling width, also for stride 2:
-rows of images are short, and a loop's remainder would take most of the time.
+instead. Every argument is an int64. Along a row of windows, elements are copied in vectors of decreasing width, also for stride 2:
+rows of images are short, and a remainder loop would take most of the time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ ARGUMENTS = 25
 
 
 class _Segment(NamedTuple):
-    """A run of windows in one row: its columns from `start` to `stop`, of which those from `begin` to `end` see the image."""
+    """Windows `start` to `stop` of one row; those from `begin` to `end` see the image, the others see padding."""
 
     start: Int
     begin: Int
@@ -30,7 +30,7 @@ class _Segment(NamedTuple):
     patch: Int
     """Address of the patch element of column 0."""
     image: Int
-    """Address of what column 0 sees."""
+    """Address of the image element that column 0 sees."""
 
 
 class Patches(Emitter):
@@ -77,7 +77,7 @@ class Patches(Emitter):
 
     @contextmanager
     def _rows(self, first: Int, last: Int, outs: Sequence[Int]) -> Iterator[tuple[Int, Int]]:
-        """The rows of windows that a run of them touches, (plane, row), without dividing in the loops."""
+        """Loops over the rows of windows, (plane, row), that windows `first` to `last` touch, without divisions in the loops."""
         top, bottom = first // outs[2], (last - 1) // outs[2] + 1
         with (top // outs[1]).to((bottom - 1) // outs[1] + 1) as i:
             above = i * outs[1]
@@ -92,7 +92,7 @@ class Patches(Emitter):
             builder.store(value, self.at(builder, patch.value, i.value))
 
     def _move(self, act: Callable[[Int, Int, int, int], None], part: _Segment, step: Int) -> None:
-        """Does `act` to the elements that see the image."""
+        """Applies `act` to the elements that see the image."""
         item = self.target.item
         count, patch, image = part.end - part.begin, part.patch + part.begin * item, part.image + part.begin * step * item
         with step.equals(1).either() as (near, far):
@@ -128,12 +128,12 @@ class Patches(Emitter):
         total = builder.fadd(value, self.load(builder, self.at(builder, patch.value), lanes=lanes))
         if not halves:
             self.store(builder, total, self.at(builder, image.value))
-        for start, half in zip((0, lanes - 1), halves, strict=False):  # what lies between is put back as it was
+        for start, half in zip((0, lanes - 1), halves, strict=False):  # the elements in between are stored unchanged
             mixed = [lanes + (start + j) // 2 if (start + j) % 2 == 0 else j for j in range(lanes)]
             self.store(builder, shuffle(builder, half, total, mixed), self.at(builder, image.value, start))
 
     def _seen(self, image: Int, lanes: int, step: int) -> tuple[Any, list[Any]]:
-        """Elements 1 or 2 apart, and for 2 the vectors that hold them, which overlap so as not to reach beyond the last."""
+        """Loads elements 1 or 2 apart; for 2 also gives the vectors that hold them, which overlap to end at the last element."""
         builder = image.builder
         if step == 1 or lanes == 1:
             return self.load(builder, self.at(builder, image.value), lanes=lanes), []

@@ -1,4 +1,4 @@
-"""What the loops around the kernels of the matrix product are written with, and what they do when a part of C is done.
+"""loops: how the loops around the kernels are written, and the epilogue that runs on each finished part of C.
 
 Arguments of every function are int64; addresses are plain integers, counted in bytes.
 """
@@ -12,12 +12,12 @@ from graphexec.gemm.emitter import I64, Int
 from graphexec.gemm.microkernels import Outer
 from graphexec.gemm.packing import Panels
 
-THEN_WORDS, THEN_STATUS = 5, 4
-"""Words of what is done to finished parts of C before those of its operands; the one for its status. See :meth:`Loops.then`."""
+EPILOGUE_WORDS, EPILOGUE_STATUS = 5, 4
+"""Words of an epilogue before those of its operands; the one that takes its status. See :meth:`Loops.epilogue`."""
 
 
 class Loops(Outer, Panels):
-    """Functions made of integers, tests and loops."""
+    """Functions of integers, tests and loops."""
 
     def loops(self, name: str, arguments: int, body: Any) -> Any:
         """The function `name`, whose `body` takes `Int`s."""
@@ -33,7 +33,7 @@ class Loops(Outer, Panels):
             builder.call(function, values)
 
     def first_of(self, *cases: tuple[Callable[[], Int] | None, Callable[[], None]]) -> None:
-        """Writes a chain of tests: what belongs to the first condition that holds is done; None always holds."""
+        """Writes a chain of tests: the action of the first condition that holds runs; None always holds."""
         (condition, action), *others = cases
         if condition is None:
             action()
@@ -64,17 +64,17 @@ class Loops(Outer, Panels):
 
     # --- what follows the product ---------------------------------------------------------------------------------
 
-    def then(self) -> Any:
-        """Runs an elementwise kernel over rows i0 to i1 and columns j0 to j1 of C, which are done, while they are in the cache.
+    def epilogue(self) -> Any:
+        """Runs an elementwise kernel on rows i0 to i1 and columns j0 to j1 of C, which are finished and still in the cache.
 
-        `after` is the address of words: the kernel, its record and the length of that, the number of operands, and a word
-        for its status; then for each operand where its address stands in the record, and how far apart its rows and
-        its columns are, in bytes. The kernel gets a copy of the record with the sizes and addresses of that part.
+        `link` is the address of words: the kernel, its record and the record's length, the number of operands, a word for its
+        status; then for each operand the index of its address in the record, and the distance of its rows and of its columns
+        in bytes. The kernel gets a copy of the record with the sizes and addresses of this part.
         """
 
-        def body(after: Int, i0: Int, i1: Int, j0: Int, j1: Int) -> None:
-            builder = after.builder
-            kernel, record, length, operands = (self.word(after, k) for k in range(4))
+        def body(link: Int, i0: Int, i1: Int, j0: Int, j1: Int) -> None:
+            builder = link.builder
+            kernel, record, length, operands = (self.word(link, k) for k in range(4))
             with ((i0 < i1) & (j0 < j1)).holds():
                 part = Int(builder, builder.ptrtoint(builder.alloca(I64, size=length.value), I64))
                 with length.each() as k:
@@ -82,20 +82,20 @@ class Loops(Outer, Panels):
                 self.put_word(i1 - i0, part, 0)
                 self.put_word(j1 - j0, part, 1)
                 with operands.each() as k:
-                    at, outer, inner = (self.word(after, k * 3 + (THEN_WORDS + d)) for d in range(3))
+                    at, outer, inner = (self.word(link, k * 3 + (EPILOGUE_WORDS + d)) for d in range(3))
                     self.put_word(self.word(part, at) + i0 * outer + j0 * inner, part, at)
                 kind = ir.FunctionType(I64, [I64] * 4)
                 function = builder.inttoptr(kernel.value, kind.as_pointer())
                 status = Int(builder, builder.call(function, [part.value, I64(0), I64(1), I64(0)]))
                 with status.differs(0).holds():
-                    self.put_word(status, after, THEN_STATUS)
+                    self.put_word(status, link, EPILOGUE_STATUS)
 
-        return self.loops("then", 5, body)
+        return self.loops("epilogue", 5, body)
 
-    def finished(self, after: Int, i0: Int | int, i1: Int | int, j0: Int | int, j1: Int | int) -> None:
-        """Does what follows to a part of C, if anything does."""
-        with after.differs(0).holds():
-            self.do(self.then(), after, i0, i1, j0, j1)
+    def run_epilogue(self, link: Int, i0: Int | int, i1: Int | int, j0: Int | int, j1: Int | int) -> None:
+        """Runs the epilogue on a finished part of C, if there is one."""
+        with link.differs(0).holds():
+            self.do(self.epilogue(), link, i0, i1, j0, j1)
 
     def word(self, address: Int, index: Int | int) -> Int:
         builder = address.builder

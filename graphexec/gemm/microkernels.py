@@ -1,6 +1,6 @@
-"""Register kernels of the matrix product, written straight to LLVM vector IR.
+"""microkernels: the register kernels of the matrix product, written directly to LLVM vector IR.
 
-Each variant is one private LLVM function; the driver calls them:
+Each variant is a private LLVM function that the driver calls:
 
     tile     C[r, cols] (+)= A[r, k] B[k, cols] for up to 14 rows and one or two vectors of columns: an unrolled outer
              product per step of k, all sums in registers
@@ -9,7 +9,7 @@ Each variant is one private LLVM function; the driver calls them:
 
 Every lane of both runs the same chain, sum = fma(a, b, sum), from zero, the bias or C, k ascending, so the result does
 not depend on which variant computes an element, nor on how k is cut. Columns past the edge are masked: never read,
-never written. Packing and dot products are in `gemm_panels`.
+never written. Packing and dot products are in `packing`.
 
 Source: Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008;
 Van Zee and van de Geijn, "BLIS", ACM TOMS 41(3), 2015.
@@ -20,16 +20,16 @@ from typing import Any
 
 from graphexec.gemm.emitter import ADD_BIAS, ADD_C, I8, I64, LINE, Emitter, repeated
 
-LONG = 96  #: depth from which the lines of C are worth fetching before they are needed
+LONG = 96  #: least depth at which prefetching the lines of C pays off
 
 
 class Outer(Emitter):
-    """Outer product kernels: `tile`, whole or of one vector, and `strip`, any of whose vectors may be partial."""
+    """Outer-product kernels: `tile`, with one vector or two, and `strip`, any of whose vectors may be partial."""
 
     def outer(self, name: str, least: int, rows: int, vectors: int) -> Any:
-        """C[live, cols] (+)= A B, for `least` to `rows` rows: those past the end repeat the last one.
+        """C[live, cols] (+)= A B, for `least` to `rows` rows; rows past the end repeat the last one.
 
-        `whole` is a tile all of whose columns are there; the last vector of a `tile`, and any of a `strip`, may be partial.
+        A `whole` tile has all its columns; the last vector of a `tile`, and any vector of a `strip`, may be partial.
         """
 
         def body(builder: Any, *arguments: Any) -> None:
@@ -68,7 +68,7 @@ class Outer(Emitter):
         _switch(builder, arguments[8], cases, arguments)
 
     def row(self) -> Any:
-        """out[j] += sum over i < `row_depth` of x[i*step] * B[i*ldb + j], for j < n; B's next rows are fetched meanwhile."""
+        """out[j] += sum over i < `row_depth` of x[i*step] * B[i*ldb + j], for j < n; B's next rows are prefetched."""
         lanes, depth = self.target.lanes, self.target.row_depth
 
         def body(builder: Any, out: Any, x: Any, step: Any, b: Any, ldb: Any, n: Any) -> None:
@@ -77,7 +77,7 @@ class Outer(Emitter):
                        for i in range(depth)]
             for _ in range(1, depth):
                 starts.append(self.at(builder, starts[-1], ldb))
-            far = builder.mul(ldb, I64(depth))  # rows and next rows must fit the first cache: long ones come by themselves
+            far = builder.mul(ldb, I64(depth))  # both sets of rows must fit the first-level cache; hardware prefetches long rows
             near = builder.icmp_signed("<=", far, I64(self.target.row_reach // self.target.item))
             far = builder.select(near, far, I64(0))
 
@@ -113,7 +113,7 @@ class Outer(Emitter):
                     for i in range(rows)]
 
         def places() -> list[list[Any]]:
-            """Where C's vectors are. Computed where they are needed: there are not registers enough to keep them meanwhile."""
+            """Addresses of C's vectors, computed at each use: there are not enough registers to keep them."""
             start = self.opaque(builder, self.at(builder, c))
             return [[self.at(builder, row, j * self.target.lanes) for j in range(len(masks))]
                     for row in (self.at(builder, start, builder.mul(ldc, i)) for i in repeated)]
@@ -134,7 +134,7 @@ class Outer(Emitter):
     def _firsts(
         self, builder: Any, flags: Any, places: Callable[[], list[list[Any]]], bias: Any, masks: list[Any]
     ) -> list[list[Any]]:
-        """What the sums start from: zero or the bias (for every row), plus C where it is added to."""
+        """The initial sums: zero or the bias (for every row), plus C if the product is added to it."""
         before = builder.block
         with builder.if_then(builder.icmp_signed("!=", builder.and_(flags, I64(ADD_BIAS)), I64(0))):
             loaded = [self.load(builder, self.at(builder, bias, j * self.target.lanes), mask)
@@ -194,7 +194,7 @@ class Outer(Emitter):
         return [sums[i * vectors : (i + 1) * vectors] for i in range(rows)]
 
     def _ahead(self, builder: Any, number: int, a_now: Any, b_now: Any, ahead: list[Any]) -> None:
-        """Fetches the operands of a later step: each line of B once, and of A where a step of a packed panel begins one."""
+        """Prefetches operands of a later step: each line of B once, and a line of A if a step of a packed panel begins it."""
         item = self.target.item
         for byte in range(0, self.target.columns * item, LINE):
             self.prefetch(builder, self.at(builder, b_now, ahead[1], byte // item))
@@ -202,7 +202,7 @@ class Outer(Emitter):
             self.prefetch(builder, self.at(builder, a_now, ahead[0]))
 
 def _serving(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """For 1, 2, ... live rows, the variant that serves them: (fewest rows, most rows, vectors)."""
+    """The variant for 1, 2, ... live rows: (fewest rows, most rows, vectors)."""
     found: list[tuple[int, int, int]] = []
     for rows, vectors in sizes:
         found += [(len(found) + 1, rows, vectors)] * (rows - len(found))
@@ -210,7 +210,7 @@ def _serving(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
 
 
 def _switch(builder: Any, value: Any, cases: list[tuple[int, Any]], arguments: Any) -> None:
-    """Calls the function whose number is `value`; the last one if there is none."""
+    """Calls the function numbered `value`, or the last one if no number matches."""
     end = builder.append_basic_block("called")
     blocks = [builder.append_basic_block("case") for _ in cases]
     switch = builder.switch(value, blocks[-1])

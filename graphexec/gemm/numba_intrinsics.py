@@ -1,7 +1,6 @@
-"""Native functions as kernels see them: `plugin.gemm(a, b, out, scratch, piece, pieces)`, `plugin.im2col`, `plugin.col2im`.
+"""numba_intrinsics: Numba's side of the shared functions `plugin.gemm`, `plugin.im2col` and `plugin.col2im`.
 
-Each is compiled once for each element type under the symbol ``graphexec_native_<name>_<dtype>``; a kernel that calls it
-holds the call only.
+Each is compiled once for each element type under the symbol ``graphexec_native_<name>_<dtype>``; a kernel contains only the call.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from graphexec.ir import intrinsics
 from graphexec.llvm import toolchain
 
 LINE, BEGINNING = 64, 1024
-"""Bytes of a cache line, and of what `plugin.prefetch` fetches of a row at most."""
+"""Bytes of a cache line; the most bytes of a row that `plugin.prefetch` fetches."""
 
 
 def _call(builder: Any, kind: str, dtype: str, values: Sequence[Any]) -> Any:
-    """What a shared function returns for int64 arguments."""
+    """Calls a shared function with int64 arguments; gives what it returns."""
     i64, i32, pointer = ir.IntType(64), ir.IntType(32), ir.PointerType()
     signature = ir.FunctionType(i32, [pointer, pointer, *[i64] * SHARED[kind]])
     name = f"{PREFIX}{kind}_{dtype}"
@@ -60,7 +59,7 @@ def _pointer(typing, address):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def _fetch(typing, address):  # type: ignore[no-untyped-def]
-    """A cache line for reading, into all caches; an address that is none is ignored."""
+    """Prefetches a cache line for reading into all caches; an invalid address is ignored."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         i32, pointer = ir.IntType(32), ir.PointerType()
@@ -75,12 +74,12 @@ def _fetch(typing, address):  # type: ignore[no-untyped-def]
 
 @functools.cache
 def register() -> None:
-    """Teaches Numba what `plugin.gemm`, `plugin.im2col`, `plugin.col2im`, `plugin.array_at` and `plugin.prefetch` are."""
+    """Registers `plugin.gemm`, `plugin.im2col`, `plugin.col2im`, `plugin.array_at` and `plugin.prefetch` with Numba."""
     for dtype in ("float32", "float64"):
         for kind in SHARED:
             toolchain.reserve_symbol(f"{PREFIX}{kind}_{dtype}")
 
-    _teach_gemm()
+    _register_gemm()
 
     @overload(intrinsics.array_at)
     def array_at(address, size, like):  # type: ignore[no-untyped-def]
@@ -102,10 +101,10 @@ def register() -> None:
     overload(intrinsics.col2im)(_between("col2im"))
 
 
-def _teach_gemm() -> None:
-    """`plugin.gemm` as one call of the shared function, whose arguments are taken out of the arrays' records.
+def _register_gemm() -> None:
+    """Lowers `plugin.gemm` to one call of the shared function, with arguments taken from the arrays' records.
 
-    Written to IR: as a Python function it would be typed and compiled anew for each kernel.
+    It is written to IR because Numba would type and compile a Python function again for each kernel.
     """
 
     @type_callable(intrinsics.gemm)

@@ -1,4 +1,4 @@
-"""Panels and dot products of the matrix product: packing with and without transposition, and sums along k."""
+"""packing: kernels that pack panels, with and without transposition, and dot products along k."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ class Panels(Emitter):
     def pack_copy(self) -> Any:
         """out[kk*distance + i] = x[kk*step + i] for i < width (to the vector's end: 0), kk < k; at most two vectors.
 
-        Rows of x are often a page apart, where the processor fetches nothing by itself.
+        Rows of x are often a page apart, where hardware does not prefetch.
         """
         lanes, ahead = self.target.lanes, 2 * self.target.ahead
 
@@ -47,7 +47,7 @@ class Panels(Emitter):
     def pack_panels(self, count: int, width: int, distance: int) -> Any:
         """`count` whole panels side by side, `gap` bytes apart: out[p*gap + kk*distance + i] = x[kk*step + p*width + i].
 
-        Whole stretches of the rows of x are read: those of one panel alone would often be part of a cache line.
+        It reads whole cache lines of x; the columns of one panel alone would often be part of a line.
         """
         lanes, item = self.target.lanes, self.target.item
 
@@ -157,7 +157,7 @@ class Panels(Emitter):
     def dots(self) -> Any:
         """out[i*distance] (+)= sum over kk of x[kk] * y[i*step + kk], for i < width <= 8.
 
-        Each row has two chains of vector sums; the tail of k is masked. A row's order of operations is its own.
+        Each row has two chains of vector sums, in an order that does not depend on other rows; the tail of k is masked.
         """
 
         rows, chains = self.target.dot_rows_at_once, 2
@@ -197,7 +197,7 @@ class Panels(Emitter):
 
     def _dot_loop(self, builder: Any, x: Any, y: Any, starts: list[Any], steps: Any,
                   zeros: list[list[Any]]) -> list[list[Any]]:
-        """The whole steps of `dots`, none of which may be there."""
+        """The whole steps of `dots`; there may be none."""
         chains = len(zeros[0])
         before = builder.block
         with builder.if_then(builder.icmp_signed(">", steps, I64(0))):
@@ -229,7 +229,7 @@ class Panels(Emitter):
                  for u, mask in enumerate(masks)] for i, start in enumerate(starts)]
 
     def _total(self, builder: Any, value: Any) -> Any:
-        """Sum of a vector's lanes, halving it."""
+        """The sum of a vector's lanes, by halves."""
         while value.type.count > 1:
             half = value.type.count // 2
             value = builder.fadd(shuffle(builder, value, value, range(half)),

@@ -1,4 +1,4 @@
-"""The functions that kernels share, the matrix product and im2col of each element type, as LLVM IR; no Numba is needed."""
+"""shared: the functions that kernels share, the matrix product and im2col of each element type, compiled without Numba."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from llvmlite import ir
 
 from graphexec.gemm.driver import Driver
 from graphexec.gemm.im2col import ARGUMENTS, Patches
-from graphexec.gemm.loops import THEN_STATUS
+from graphexec.gemm.loops import EPILOGUE_STATUS
 from graphexec.gemm.target import target_for
 from graphexec.llvm import toolchain
 
 PREFIX = "graphexec_native_"
-"""How the symbol of a shared function begins: ``graphexec_native_<name>_<dtype>``."""
+"""Prefix of the symbol of a shared function: ``graphexec_native_<name>_<dtype>``."""
 
 SHARED = {"gemm": 17, "im2col": ARGUMENTS, "col2im": ARGUMENTS}
-"""The shared functions, each in both element types, and how many arguments they take."""
+"""The shared functions, each for both element types, with their number of arguments."""
 
 
 def compile_shared(name: str, symbol: str) -> str:
     """IR of a shared function, such as "gemm_float32", under ``symbol`` in Numba's calling convention.
 
-    It is IR already, and goes to LLVM without Numba, which would optimise it once more.
+    The IR goes to LLVM without Numba, which would optimise it once more.
     """
     kind, _, dtype = name.partition("_")
     module = ir.Module(name)
@@ -40,11 +40,11 @@ def compile_shared(name: str, symbol: str) -> str:
     return str(module)
 
 
-def _status(builder: Any, after: Any) -> Any:
-    """What went wrong in what followed the product: 0, or a status, which is taken out of its word."""
+def _status(builder: Any, epilogue: Any) -> Any:
+    """The status of the epilogue, 0 for success; its word is reset."""
     i64, before = ir.IntType(64), builder.block
-    with builder.if_then(builder.icmp_signed("!=", after, i64(0))):
-        word = builder.inttoptr(builder.add(after, i64(8 * THEN_STATUS)), i64.as_pointer())
+    with builder.if_then(builder.icmp_signed("!=", epilogue, i64(0))):
+        word = builder.inttoptr(builder.add(epilogue, i64(8 * EPILOGUE_STATUS)), i64.as_pointer())
         noted = builder.load(word)
         with builder.if_then(builder.icmp_signed("!=", noted, i64(0))):
             builder.store(i64(0), word)

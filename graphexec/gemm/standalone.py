@@ -1,5 +1,4 @@
-"""The matrix product as a Python function that Numba compiles, for tests and benchmarks."""
-
+"""standalone: the matrix product as a Python function that Numba compiles, for tests and benchmarks."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache

@@ -1,6 +1,6 @@
-"""What the matrix product knows of the machine: vector width, register tile, cache blocks.
+"""target: the machine as the matrix product sees it: vector width, register tile, cache blocks.
 
-One frozen record per (dtype, instruction set); everything else in `gemm*.py` reads its numbers from here.
+There is one frozen record for each dtype and instruction set; the other modules of `gemm` take their numbers from it.
 """
 
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ Heights: TypeAlias = tuple[int, ...]
 Strips: TypeAlias = tuple[tuple[int, int], ...]
 
 #: (name, bytes in a vector, rows of the tile variants, (rows, vectors) of the strips, host features that all must be
-#: there), best first. The largest tile and strips are what fits the vector registers: 32, 16, 32 and, for the scalar
-#: one, 16.
+#: there), best first. The largest tile and strips are those that fit the vector registers: 32, 16, 32 and, for the
+#: scalar one, 16.
 INSTRUCTION_SETS: tuple[tuple[str, int, Heights, Strips, tuple[str, ...]], ...] = (
     ("avx512", 64, (4, 8, 10, 12, 14), ((1, 8), (2, 8), (6, 4)), ("avx512f", "avx512vl")),
     ("avx2", 32, (4, 6), ((1, 6), (2, 4)), ("avx2", "fma")),
@@ -26,13 +26,13 @@ INSTRUCTION_SETS: tuple[tuple[str, int, Heights, Strips, tuple[str, ...]], ...] 
     ("scalar", 0, (4,), ((1, 4), (2, 4)), ()),
 )
 
-#: Where they are not those of `Target`, which suit a core with 48 KiB of first-level cache or more, and 1 MiB or more of second.
+#: Replacements for defaults of `Target`, which suit a core with at least 48 KiB of first-level and 1 MiB of second-level cache.
 #: Those of AVX-512 were measured on Zen 4 (32 KiB and 1 MiB), those of AVX2 on Zen 3.
 TUNED: Mapping[str, Mapping[str, int]] = {
     "avx512": {"group": 4, "unroll": 2, "depth_bytes": 4096, "row_block": 56, "block_columns": 384},
     "avx2": {  # 32 and 256 to 512 KiB; 16 registers, all of them taken by a tile
         "row_block": 48, "dot_rows_at_once": 4, "narrow_columns": 8, "a_columns": 48, "a_bytes": 1 << 16, "b_tiles": 8,
-        "b_bytes": 1 << 14, "beside_rows": 24,
+        "b_bytes": 1 << 14, "remainder_rows": 24,
     },
 }  # fmt: skip
 
@@ -48,19 +48,19 @@ class Target:
     strips: Strips  #: (rows, vectors) of the kernels for few rows
     fma: bool  #: whether the machine multiplies and adds with one rounding
     masks: bool  #: whether it loads part of a vector at the price of a whole one
-    depth_bytes: int = 2048  #: bytes of the most of k in one pass (kc): panels of either dtype are as large
+    depth_bytes: int = 2048  #: bytes of the deepest pass over k (kc), so that panels of both dtypes are equally large
     row_block: int = 84  #: rows of the packed block of A (mc)
     block_columns: int = 512  #: columns of the packed block of B (nc)
     dot_depth: int = 4096  #: most of k in one pass of the dot product kernel
     row_depth: int = 4  #: rows of B that are added to a C of one row at a time
-    row_reach: int = 12_800  #: bytes ahead at which the next ones are asked for, at most
+    row_reach: int = 12_800  #: most bytes ahead at which the next rows are prefetched
     strip_depth: int = 64  #: most of k in one pass of a strip
     dot_rows_at_once: int = 8  #: rows of the dot product kernel
-    beside_rows: int = 8  #: rows of a block of one panel and a few columns beside it; of shorter rows twice as many
-    beside_bytes: int = 512  #: shortest rows of A for which such a block is smaller than others
+    remainder_rows: int = 8  #: rows of a block of one panel with remainder columns; twice as many if rows are short
+    remainder_bytes: int = 512  #: bytes of the shortest rows of A for which such a block is smaller than others
     narrow_rows: int = 512  #: rows of a product of few columns computed at a time; a multiple of the lanes
     narrow_columns: int = 16  #: most columns of such a product
-    group: int = 3  #: rows of A addressed from one pointer: a pointer each is too many, one for all is a chain of additions
+    group: int = 3  #: rows of A addressed from one pointer: one each takes too many registers, one for all is a chain of additions
     unroll: int = 4  #: steps of k without a branch
     ahead: int = 8  #: how many steps of k ahead of its use an operand is fetched
     dot_rows: int = 4  #: most rows by a transposed B done as dot products
@@ -69,7 +69,7 @@ class Target:
     clash: int = 128  #: least k at which rows a multiple of a page apart push each other out of the cache
     b_tiles: int = 18  #: fewest tiles of C, one above the other, for which a B by rows is packed
     b_bytes: int = 1 << 20  #: largest B by rows read in place whatever C's rows
-    local_bytes: int = 1 << 15  #: largest B of which every piece reads all, to work on rows of A that may be its own
+    local_bytes: int = 1 << 15  #: largest B that every piece reads whole, so that it can work on rows of A of its own
     local_rows: int = 8  #: fewest rows of such a piece
 
     @property
@@ -113,19 +113,19 @@ class Target:
         return -(-self.row_block // self.rows) * self.panel_bytes
 
     @property
-    def turn_size(self) -> int:
-        """Elements of a C computed as C^T in scratch, at most."""
+    def transposed_size(self) -> int:
+        """Most elements of a C that is computed as C^T in scratch memory."""
         return self.narrow_rows * self.narrow_columns
 
     @property
-    def turn_place(self) -> int:
-        """Where such a C^T stands in a thread's scratch: after a block of A and a block of B."""
+    def transposed_place(self) -> int:
+        """Offset of such a C^T in a thread's scratch memory: after a block of A and a block of B."""
         return self.block_bytes + self.column_block * self.depth * self.item
 
     @property
     def work_bytes(self) -> int:
-        """Scratch of one thread: a block of A, a block of B, a C^T and a few columns of it as rows."""
-        return self.turn_place + (self.turn_size + self.narrow_rows * self.lanes) * self.item
+        """Scratch memory of one thread: a block of A, a block of B, a C^T and a few columns of it as rows."""
+        return self.transposed_place + (self.transposed_size + self.narrow_rows * self.lanes) * self.item
 
 
 @lru_cache(None)

@@ -1,1 +1,1 @@
-"""What is emitted as LLVM IR, and how it is compiled, cached and loaded."""
+"""LLVM: compiles IR to object code, caches it and loads it."""

@@ -1,8 +1,8 @@
-"""Compiled kernels on disk: object code and scalar functions, keyed by all that they depend on.
+"""cache: compiled kernels on disk: object code and scalar functions, under names that hash everything they depend on.
 
-A private folder (0700) of this user; each file is written under another name and renamed, so that a reader sees all
-of it or nothing, and carries its own checksum. A folder that cannot be written costs one warning, and work goes on.
-`GRAPHEXEC_CACHE_DIR` moves it.
+The cache is a private folder (0700) of this user; `GRAPHEXEC_CACHE_DIR` moves it. Each file carries a checksum and is written under
+a temporary name, then renamed, so that a reader sees all of it or nothing. If the folder cannot be written, there is one warning
+and nothing is cached.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAGIC = b"graphexec kernel 1\n"
 
 @functools.cache
 def directory() -> Path | None:
-    """The cache folder, made if need be; None, after one warning, where it cannot be used safely."""
+    """The cache folder, created if necessary; None, after one warning, if it cannot be used safely."""
     given = os.environ.get("GRAPHEXEC_CACHE_DIR")
     base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "graphexec"
     try:
@@ -39,7 +39,7 @@ def directory() -> Path | None:
 
 
 def read(name: str) -> bytes | None:
-    """What was stored under a name; None where there is nothing, or it is damaged."""
+    """The content stored under a name; None if there is none or it is damaged."""
     folder = directory()
     if folder is None:
         return None
@@ -54,7 +54,7 @@ def read(name: str) -> bytes | None:
 
 
 def write(name: str, payload: bytes) -> None:
-    """Stores a file whole, or not at all."""
+    """Stores a file completely or not at all."""
     folder = directory()
     if folder is None:
         return

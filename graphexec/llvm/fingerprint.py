@@ -1,7 +1,7 @@
-"""What a kernel depends on, as text: a change in any function that it calls changes the text.
+"""fingerprint: hashes of everything a kernel depends on; a change in any function that it calls changes the hash.
 
-Numba's own cache looks at one file's time of change; a kernel that calls a helper in another module would keep running
-the old helper. Here the code of every function that can be reached is part of the key.
+Numba's own cache checks the modification time of one file, so a kernel that calls a helper in another module would keep running the
+old helper. Here the code of every reachable function is part of the key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FOREIGN = ("numba", "numpy", "llvmlite", "math", "builtins", "operator")
 
 
 SOURCES = ("errors.py", "abi.py", "math.py", "ir", "llvm", "gemm", "vecmath", "codegen", "runtime")
-"""Files and packages of the engine that can change a kernel's code: all that `codegen` and `runtime` import."""
+"""Files and packages of the engine that can change a kernel's code: everything that `codegen` and `runtime` import."""
 
 
 def sources() -> list[Path]:
@@ -37,7 +37,7 @@ def sources() -> list[Path]:
 
 @functools.cache
 def environment() -> str:
-    """Versions, processor, and the engine's own sources."""
+    """Versions, the processor, and a hash of the engine's own sources."""
     digest = hashlib.sha256()
     for path in sources():
         digest.update(path.read_bytes())
@@ -46,7 +46,7 @@ def environment() -> str:
 
 
 def of_function(function: Callable[..., Any]) -> str:
-    """Hash of a function's code and of all that it reaches through globals and closures."""
+    """Hash of a function's code and of everything it reaches through globals and closures."""
     digest = hashlib.sha256()
     for line in _describe(function, set()):
         digest.update(line.encode())

@@ -1,6 +1,6 @@
-"""Ctrl-C while native code is made: it takes effect afterwards.
+"""interrupt: delays Ctrl-C until native code is compiled.
 
-Numba and LLVM run Python in callbacks and destructors, and what is raised there is printed and lost.
+Numba and LLVM run Python in callbacks and destructors; an exception raised there is printed and lost.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """SIGINT is noted, and raised again at the end. In threads that get no signals, and where it is ignored, nothing changes."""
+    """Notes SIGINT and raises it again at the end. Does nothing in threads that get no signals, or if SIGINT is ignored."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
         yield

@@ -1,7 +1,7 @@
-"""What Numba's compiled code calls outside itself and we can give it, so that loading a kernel does not import Numba.
+"""numba_runtime: our versions of the runtime functions that Numba's code calls, so that loading a kernel does not import Numba.
 
-`numba_attempt_nocopy_reshape` works out the strides of a reshaped array, or says that they do not exist; the rule is NumPy's.
-`NRT_MemInfo_call_dtor` frees what a kernel allocated; a kernel that allocates nothing names it and never calls it.
+`numba_attempt_nocopy_reshape` computes the strides of a reshaped array, or reports that none exist; the rule is NumPy's.
+`NRT_MemInfo_call_dtor` frees what a kernel allocated; a kernel that allocates nothing refers to it but never calls it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ define void @{name}(ptr %meminfo) {{
 }}
 """
 
-# Groups of old axes and of new ones that hold the same number of elements are matched from the left. An old group must be
-# contiguous in itself; then the strides inside the new one follow from its last. Old axes of size 1 are left out.
+# Groups of old axes and groups of new axes with the same number of elements are matched from the left. An old group must be
+# contiguous in itself; the strides of the new group then follow from its last stride. Old axes of size 1 are left out. No element
+# of an empty array is ever addressed, so every stride of its new axes is the element size, as in Numba.
 _RESHAPE = """
 define i32 @{name}(i64 %all, ptr %all.dims, ptr %all.strides, i64 %n, ptr %dims, ptr %strides, i64 %item, i32 %fortran) {{
 entry:
@@ -58,13 +59,14 @@ counted:
   br label %count
 compare:
   %differ = icmp ne i64 %wanted, %elements
+  br i1 %differ, label %no, label %equal
+equal:
   %empty = icmp eq i64 %wanted, 0
-  %impossible = or i1 %differ, %empty
-  br i1 %impossible, label %no, label %groups
+  br i1 %empty, label %tail, label %groups
 groups:
-  %oi = phi i64 [ 0, %compare ], [ %oj, %spread.done ]
-  %ni = phi i64 [ 0, %compare ], [ %nj, %spread.done ]
-  %last = phi i64 [ %item, %compare ], [ %fine, %spread.done ]
+  %oi = phi i64 [ 0, %equal ], [ %oj, %spread.done ]
+  %ni = phi i64 [ 0, %equal ], [ %nj, %spread.done ]
+  %last = phi i64 [ %item, %equal ], [ %fine, %spread.done ]
   %old.left = icmp slt i64 %oi, %old
   %new.left = icmp slt i64 %ni, %n
   %both = and i1 %old.left, %new.left
@@ -132,12 +134,13 @@ spread.on:
 spread.done:
   br label %groups
 tail:
-  %t = phi i64 [ %ni, %groups ], [ %t.next, %tail.on ]
+  %t = phi i64 [ 0, %equal ], [ %ni, %groups ], [ %t.next, %tail.on ]
+  %t.stride = phi i64 [ %item, %equal ], [ %last, %groups ], [ %t.stride, %tail.on ]
   %t.more = icmp slt i64 %t, %n
   br i1 %t.more, label %tail.on, label %yes
 tail.on:
   %t.at = getelementptr i64, ptr %strides, i64 %t
-  store i64 %last, ptr %t.at
+  store i64 %t.stride, ptr %t.at
   %t.next = add i64 %t, 1
   br label %tail
 yes:

@@ -1,7 +1,7 @@
-"""LLVM: IR text in, native code out.
+"""toolchain: compiles IR text to native code.
 
-Kernels are optimised for this host, emitted as object code, and linked into the process by one MCJIT engine. Numba is
-not needed to load object code, so a process whose kernels are cached never imports it.
+Kernels are optimised for this host, emitted as object code, and linked into the process by one MCJIT engine. Loading object code
+does not need Numba, so a process whose kernels are cached never imports it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
 else:
-    llvm = None  # imported when code is first compiled or loaded: it takes a third of a second that not every process needs
+    llvm = None  # imported when code is first compiled or loaded, because the import takes a third of a second
 
 _LOCK = threading.RLock()
 
@@ -38,7 +38,7 @@ def host() -> tuple[str, str]:
 
 @functools.cache
 def vector_bytes() -> int:
-    """Width of this processor's vector registers; 16 where it is not known."""
+    """Width of this processor's vector registers; 16 if unknown."""
     features = host()[1].split(",")
     return 64 if "+avx512f" in features else 32 if "+avx2" in features else 16
 
@@ -69,17 +69,16 @@ def build(modules: Sequence[str], entry: str, *, written: bool = False) -> bytes
 
 
 def assembly(modules: Sequence[str], entry: str) -> str:
-    """The machine code as text, to be read."""
+    """The machine code as readable text."""
     with _LOCK:
         return str(_target_machine().emit_assembly(optimized(modules, entry)))
 
 
 def optimized(modules: Sequence[str], entry: str, *, written: bool = False) -> llvm.ModuleRef:
-    """IR modules linked and put through LLVM's -O3; where they are ``written`` as their author wants them, in vectors and
-    unrolled, they stay as they are.
+    """IR modules linked and optimised by LLVM's -O3. ``written`` code is vectorised and unrolled already and stays as it is.
 
-    Loops become vectors of elements. Operations on one element are not packed into one (LLVM's SLP): a product in a pack is not
-    rounded together with the sum that it goes into, and the last elements of an array would differ from the others in a bit.
+    Loops are vectorised over elements. Operations on one element are not (LLVM's SLP): a product inside such a vector would not be
+    fused with the sum that uses it, and the last elements of an array would differ from the others in a bit.
     """
     _load_llvm()
     with _LOCK:
@@ -97,7 +96,7 @@ def optimized(modules: Sequence[str], entry: str, *, written: bool = False) -> l
 
 
 def isolate(text: str, entry: str, name: str) -> str:
-    """A module of which only ``entry`` is visible, under ``name``: it can be linked with any other."""
+    """A module with only ``entry`` visible, under ``name``, so that it can be linked with any other module."""
     _load_llvm()
     with _LOCK:
         module = llvm.parse_assembly(re.sub(r"^target datalayout.*$", "", text, flags=re.M).replace(entry, name))
@@ -106,7 +105,7 @@ def isolate(text: str, entry: str, name: str) -> str:
 
 
 def _internalize(module: llvm.ModuleRef, entry: str, *, shared: str = "internal") -> None:
-    """Hides all but the entry. Functions that LLVM finds by their name (vector variants) keep it until all is linked."""
+    """Hides everything except the entry. Functions that LLVM finds by name (vector variants) stay visible until all is linked."""
     for thing in [*module.functions, *module.global_variables]:
         if not thing.is_declaration and thing.name != entry and not thing.name.startswith("llvm."):
             thing.linkage = shared if thing.name.startswith("graphexec_shared_") else "internal"
@@ -120,7 +119,7 @@ def _engine() -> llvm.ExecutionEngine:
 
 
 def load(code: bytes, entry: str) -> int:
-    """Links object code into the process; the address of ``entry``, whose name must be new."""
+    """Links object code into the process; gives the address of ``entry``, whose name must be new."""
     with _LOCK:
         engine = _engine()
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
@@ -132,24 +131,24 @@ def load(code: bytes, entry: str) -> int:
 
 
 def add_symbol(name: str, address: int) -> None:
-    """Makes an address known to code that is loaded later."""
+    """Defines a symbol for code that is loaded later."""
     _load_llvm()
     llvm.add_symbol(name, address)
 
 
 def symbol_name(prefix: str, *parts: str) -> str:
-    """A name made of a prefix and a hash of everything that the code depends on."""
+    """A name from a prefix and a hash of everything that the code depends on."""
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     return f"{re.sub(r'[^A-Za-z0-9_]', '_', prefix)}_{digest}"
 
 
 def reserve_symbol(name: str) -> None:
-    """Gives a symbol some address until it gets its own: Numba links what it compiles for us, although nobody runs that."""
+    """Gives a symbol a placeholder address: Numba links the code that it compiles for us, although that copy never runs."""
     if not is_known(name):
         llvm.add_symbol(name, 1)
 
 
 def is_known(name: str) -> bool:
-    """Whether code that is loaded may name a symbol: of ours, or of Numba's where that runs."""
+    """Whether loaded code can refer to a symbol: one of ours, or of Numba if that is loaded."""
     _load_llvm()
     return llvm.address_of_symbol(name) is not None

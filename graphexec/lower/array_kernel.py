@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from graphexec.codegen import kernels
-from graphexec.codegen.elementwise import Array
+from graphexec.codegen.array_kernel import Array
 from graphexec.codegen.kernels import Kernel
-from graphexec.gemm.partition import most_pieces_by_rows, strips
+from graphexec.gemm.partition import most_pieces_by_rows, panels
 from graphexec.ir.function import ABSENT, Node
 from graphexec.ir.op import Attributes, GemmTrait
 from graphexec.ir.op_kinds import KernelOp
@@ -148,7 +148,7 @@ def _gemm_partitions(gemm: GemmTrait, matrices: Sequence[View], dtype: str) -> t
     a, b = matrices[gemm.a], matrices[gemm.b]
     (rsa, csa), (rsb, csb) = map(int, a.strides), map(int, b.strides)
     m, n, k = int(a.shape[0]), int(b.shape[1]), int(a.shape[1])
-    split_axis, units = strips(dtype, rsa, csa, rsb, csb, m, n, k)
+    split_axis, units = panels(dtype, rsa, csa, rsb, csb, m, n, k)
     threads, item = most_pieces_by_rows(dtype, csa, csb, m, n, k), itemsize(dtype)
     partitions: list[Partition | None] = [None] * len(matrices)
     if threads >= 2:

@@ -6,8 +6,8 @@ from math import prod
 
 from graphexec.abi import BLOCK, CHUNK
 from graphexec.codegen import kernels
-from graphexec.codegen.elementwise import Operand
 from graphexec.codegen.kernels import Close
+from graphexec.codegen.operands import Operand
 from graphexec.ir.function import Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.scalar import ScalarRef

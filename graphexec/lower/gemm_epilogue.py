@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from graphexec.codegen import kernels
-from graphexec.codegen.elementwise import SAME, UNIT, Operand
 from graphexec.codegen.kernels import Kernel
+from graphexec.codegen.operands import SAME, UNIT, Operand
 from graphexec.ir.function import Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp, followed

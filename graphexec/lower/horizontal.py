@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphexec.codegen import kernels
-from graphexec.codegen.elementwise import SAME, UNIT, Operand
+from graphexec.codegen.operands import SAME, UNIT, Operand
 from graphexec.ir.function import Node
 from graphexec.ir.fused.horizontal import SHARED, HorizontalOp
 from graphexec.ir.fused.scalar import ScalarRef

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphexec.codegen.elementwise import SAME, STRIDED, UNIT, VECTORS, Operand
 from graphexec.codegen.kernels import Kernel
+from graphexec.codegen.operands import SAME, STRIDED, UNIT, Operand
+from graphexec.codegen.writer import VECTORS
 from graphexec.ir.spec import Size
 from graphexec.llvm import toolchain
 from graphexec.lower.partition import Partition, partition_along

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from graphexec.abi import BLOCK, SHORT_ROW
 from graphexec.codegen import kernels
-from graphexec.codegen.elementwise import Operand
+from graphexec.codegen.operands import Operand
 from graphexec.ir.function import ABSENT, Node
 from graphexec.ir.fused.scalar import ScalarRef
 from graphexec.ir.op_kinds import ReductionOp

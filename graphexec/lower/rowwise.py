@@ -6,8 +6,11 @@ from math import prod
 
 from graphexec.abi import BLOCK, SHORT_ROW
 from graphexec.codegen import kernels
-from graphexec.codegen.elementwise import VECTORS, Operand
-from graphexec.codegen.rowwise import LANES, Form, room_of
+from graphexec.codegen.operands import Operand
+from graphexec.codegen.row_loops import Form
+from graphexec.codegen.rowwise import room_of
+from graphexec.codegen.within_row import LANES
+from graphexec.codegen.writer import VECTORS
 from graphexec.ir.function import Node
 from graphexec.ir.fused.elementwise import RowwiseOp
 from graphexec.ir.fused.row_schedule import RowSchedule

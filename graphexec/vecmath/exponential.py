@@ -1,14 +1,14 @@
-"""Exponentials as lanes: exp, exp2, expm1, tanh, sigmoid, sinh, cosh and the error function.
+"""exponential: exp, exp2, expm1, tanh, sigmoid, sinh, cosh and the error function.
 
 e**x = 2**n * e**r after Cody and Waite, with r = x - n ln 2 and a polynomial for e**r.
 """
 
 from __future__ import annotations
 
-from graphexec.vecmath.lane import (
+from graphexec.vecmath.scalar import (
     LN2,
     LOG2_E,
-    Lane,
+    Scalar,
     clamp,
     copysign,
     divide,
@@ -43,10 +43,10 @@ _SINH = {
 }  # fmt: skip
 
 
-def round_to_exponent(x: Lane, factor: float = 1.0) -> tuple[Lane, Lane]:
+def round_to_exponent(x: Scalar, factor: float = 1.0) -> tuple[Scalar, Scalar]:
     """n = the integer nearest to x * factor, |n| well below 2**digits; and its exponent.
 
-    The exponent of n is an integer lane whose low bits hold n + 2 * bias, which is what the powers of two below want.
+    The exponent of n is an integer whose low bits hold n + 2 * bias, the form that the powers of two below take.
     """
     f = format_of(x)
     magic = f.magic + 2 * f.bias
@@ -54,7 +54,7 @@ def round_to_exponent(x: Lane, factor: float = 1.0) -> tuple[Lane, Lane]:
     return total - magic, total.bits()
 
 
-def round_to_power(x: Lane, factor: float, shift: int = 0) -> tuple[Lane, Lane]:
+def round_to_power(x: Scalar, factor: float, shift: int = 0) -> tuple[Scalar, Scalar]:
     """n = the integer nearest to x * factor, and 2**(n + shift), a normal power."""
     f = format_of(x)
     magic = f.magic + f.bias + shift
@@ -62,31 +62,31 @@ def round_to_power(x: Lane, factor: float, shift: int = 0) -> tuple[Lane, Lane]:
     return total - magic, (total.bits() << f.digits).real()
 
 
-def power_of_two(exponent: Lane) -> Lane:
+def power_of_two(exponent: Scalar) -> Scalar:
     """2**n, for n a normal power."""
     f = format_of(exponent)
     return ((exponent - f.bias) << f.digits).real()
 
 
-def _scales(exponent: Lane) -> tuple[Lane, Lane]:
+def _scales(exponent: Scalar) -> tuple[Scalar, Scalar]:
     """Two factors of 2**n, which itself may be subnormal or infinite."""
     digits = format_of(exponent).digits
     half = exponent >> 1
     return (half << digits).real(), ((exponent - half) << digits).real()
 
 
-def scale(m: Lane, exponent: Lane) -> Lane:
+def scale(m: Scalar, exponent: Scalar) -> Scalar:
     """m * 2**n, rounded once."""
     first, second = _scales(exponent)
     return m * first * second
 
 
-def _less_one(r: Lane) -> Lane:
+def _less_one(r: Scalar) -> Scalar:
     """e**r - 1 for |r| <= ln(2)/2."""
     return fma(polynomial(r, _EXP[r.width]), r * r, r)
 
 
-def _exp_inside(x: Lane, halvings: int = 0) -> Lane:
+def _exp_inside(x: Scalar, halvings: int = 0) -> Scalar:
     """e**x * 2**-halvings for x in the range of exp."""
     ln2 = split(LN2, x.width)
     n, exponent = round_to_exponent(x, LOG2_E[0])
@@ -95,25 +95,25 @@ def _exp_inside(x: Lane, halvings: int = 0) -> Lane:
     return fma(w, first, first) * second
 
 
-def exp(x: Lane) -> Lane:
+def exp(x: Scalar) -> Scalar:
     return _exp_inside(clamp(x, *format_of(x).exp_range))
 
 
-def exp_negative(x: Lane) -> Lane:
+def exp_negative(x: Scalar) -> Scalar:
     """e**x for x <= 0, which cannot overflow."""
     low = format_of(x).exp_range[0]
     return _exp_inside(select(x < low, low, x))
 
 
-def exp2(x: Lane) -> Lane:
+def exp2(x: Scalar) -> Scalar:
     x = clamp(x, *format_of(x).exp2_range)
     n, exponent = round_to_exponent(x)
     r = x - n
     return scale(fma(r, polynomial(r, EXP2[x.width]), 1.0), exponent)
 
 
-def expm1(x: Lane) -> Lane:
-    """2**n * (1 + r + rest) - 1, all of it halved until the end: 2**n alone may overflow."""
+def expm1(x: Scalar) -> Scalar:
+    """2**n * (1 + r + rest) - 1, computed as half of it until the end, because 2**n alone may overflow."""
     ln2 = split(LN2, x.width)
     clamped = clamp(x, *format_of(x).expm1_range)
     n, half = round_to_power(clamped, LOG2_E[0], -1)
@@ -122,20 +122,20 @@ def expm1(x: Lane) -> Lane:
     return with_sign(2 * fma(rest, half, fma(r, half, half - 0.5)), x)
 
 
-def _decay_rest(x: Lane, n: Lane) -> Lane:
+def _decay_rest(x: Scalar, n: Scalar) -> Scalar:
     """w of e**-x = 2**n * (1 + w), for 0 <= x <= 40."""
     ln2 = split(LN2, x.width)
     r = fma(n, ln2[0], x)
-    if x.width == 64:  # to float32, ln 2 is so near to a number of its own that the rest does not show
+    if x.width == 64:  # ln 2 is so close to a float32 that the remainder does not matter there
         r = fma(n, ln2[1], r)
     return _less_one(-r)
 
 
-def tanh(x: Lane) -> Lane:
+def tanh(x: Scalar) -> Scalar:
     """(1 - e) / (1 + e), e = e**-2|x| = 2**n * (1 + w): 1 - 2**n is exact, and near 0, where n = 0, it is 0.
 
-    The roundings of both sums and of the quotient come to 1.94 ulp where |x| is near 0.52. That leaves float32 within 2 ulp:
-    all its numbers have been tried. In float64 the sums are divided with their errors.
+    The roundings of both sums and of the quotient add up to 1.94 ulp for |x| near 0.52. So float32 stays within 2 ulp, as a test of
+    all its numbers confirms. In float64 the division takes the errors of the sums into account.
     """
     size = fabs(x)
     size = select(size > 20, 20.0, size)
@@ -148,10 +148,10 @@ def tanh(x: Lane) -> Lane:
     return with_sign(divide(a, fma(-w, power, difference - a), b, fma(w, power, total - b)), x)
 
 
-def sigmoid(x: Lane) -> Lane:
-    """1 / (1 + e), e = e**-x = 2**n * (1 + w), above and below the line times 2**-shift, so that no e overflows.
+def sigmoid(x: Scalar) -> Scalar:
+    """1 / (1 + e), e = e**-x = 2**n * (1 + w), with numerator and denominator scaled by 2**-shift so that e cannot overflow.
 
-    The error of 1 + 2**n is put back: where 2**n has as many digits as there are, it is half a unit, and so is the next sum's.
+    The error of 1 + 2**n is compensated: it can be half a unit in the last place, and the next sum can add as much.
     """
     f = format_of(x)
     shift = f.digits + 1
@@ -164,20 +164,20 @@ def sigmoid(x: Lane) -> Lane:
     return one / (fma(w, power, one - (total - power)) + total)
 
 
-def _half_exp(x: Lane) -> Lane:
-    """e**x / 2 for x >= 0; overflows only where it must."""
+def _half_exp(x: Scalar) -> Scalar:
+    """e**x / 2 for x >= 0; overflows only if the result does."""
     high = format_of(x).exp_range[1]
     return _exp_inside(select(x > high, high, x), 1)
 
 
-def sinh(x: Lane) -> Lane:
+def sinh(x: Scalar) -> Scalar:
     size = fabs(x)
     h = _half_exp(size)
     z = x * x
     return select(size < 1, fma(x * z, polynomial(z, _SINH[x.width]), x), copysign(h - 0.25 / h, x))
 
 
-def cosh(x: Lane) -> Lane:
+def cosh(x: Scalar) -> Scalar:
     h = _half_exp(fabs(x))
     return h + 0.25 / h
 
@@ -196,8 +196,8 @@ _LOG_ERFC = {
 _ERF_ONE = {32: 4.0, 64: 6.0}
 
 
-def erf(x: Lane) -> Lane:
-    """1 - e, e = e**-d = 2**n * (1 + w) with d = -log(1 - erf |x|), which is next to |x|."""
+def erf(x: Scalar) -> Scalar:
+    """1 - e, e = e**-d = 2**n * (1 + w) with d = -log(1 - erf |x|), which is close to |x|."""
     size = fabs(x)
     end = _ERF_ONE[x.width]
     size = select(size > end, end, size)

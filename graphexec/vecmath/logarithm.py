@@ -1,4 +1,4 @@
-"""Logarithms, roots and powers as lanes: log, log2, log10, log1p, softplus, sqrt, rsqrt, pow.
+"""logarithm: log, log2, log10, log1p, softplus, sqrt, rsqrt, pow.
 
 x = 2**k * m with m next to 1, and log m = 2 artanh(s) with s = (m - 1)/(m + 1), as FreeBSD's msun does.
 """
@@ -6,7 +6,7 @@ x = 2**k * m with m next to 1, and log m = 2 artanh(s) with s = (m - 1)/(m + 1),
 from __future__ import annotations
 
 from graphexec.vecmath.exponential import EXP2, exp_negative, power_of_two, round_to_exponent, scale
-from graphexec.vecmath.lane import (
+from graphexec.vecmath.scalar import (
     INF,
     LN2,
     LOG2_E,
@@ -15,8 +15,8 @@ from graphexec.vecmath.lane import (
     NAN,
     TWO_LOG2_E,
     TWO_THIRDS_LOG2_E,
-    Lane,
     Pair,
+    Scalar,
     clamp,
     copysign,
     fabs,
@@ -45,7 +45,7 @@ _LOG = {
 _SQRT_HALF = {32: 0x3F3504F3, 64: 0x3FE6A09E667F3BCD}  # bit patterns of 1/sqrt(2)
 
 
-def _decompose(x: Lane) -> tuple[Lane, Lane]:
+def _decompose(x: Scalar) -> tuple[Scalar, Scalar]:
     """k and m of x = 2**k * m, m in [1/sqrt(2), sqrt(2)), for positive finite x."""
     f = format_of(x)
     subnormal = x < f.smallest
@@ -58,7 +58,7 @@ def _decompose(x: Lane) -> tuple[Lane, Lane]:
     return k, ((shifted & ((1 << f.digits) - 1)) + _SQRT_HALF[x.width]).real()
 
 
-def _log_parts(f: Lane) -> tuple[Lane, Lane, Lane]:
+def _log_parts(f: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     """a, s, b of log(1 + f) = f - a + s * b: a = f**2 / 2 and the rest of the series."""
     s = f / (2 + f)
     z = s * s
@@ -66,13 +66,13 @@ def _log_parts(f: Lane) -> tuple[Lane, Lane, Lane]:
     return a, s, a + z * polynomial(z, _LOG[f.width])
 
 
-def _log_ends(x: Lane, result: Lane) -> Lane:
-    """Logarithm's special values put in: -inf at 0, NaN below, inf at inf."""
+def _log_ends(x: Scalar, result: Scalar) -> Scalar:
+    """Sets the special values of a logarithm: -inf at 0, NaN below, inf at inf."""
     result = select(x < INF, result, x)
     return select(x > 0, result, select(x.equals(0.0), x.like(-INF), NAN))
 
 
-def log(x: Lane) -> Lane:
+def log(x: Scalar) -> Scalar:
     ln2 = split(LN2, x.width)
     k, m = _decompose(x)
     f = m - 1
@@ -80,8 +80,8 @@ def log(x: Lane) -> Lane:
     return _log_ends(x, fma(k, ln2[0], f - (a - fma(s, b, k * ln2[1]))))
 
 
-def _log_based(x: Lane, log_e: Pair, log_2: Pair) -> Lane:
-    """log(x) * log_e = k * log_2 + log(m) * log_e, the products carried with their errors."""
+def _log_based(x: Scalar, log_e: Pair, log_2: Pair) -> Scalar:
+    """log(x) * log_e = k * log_2 + log(m) * log_e, with the rounding errors of the products."""
     log_e, log_2 = split(log_e, x.width), split(log_2, x.width)
     k, m = _decompose(x)
     f = m - 1
@@ -97,16 +97,16 @@ def _log_based(x: Lane, log_e: Pair, log_2: Pair) -> Lane:
     return _log_ends(x, total + (rest + (y_low + z_low)))
 
 
-def log2(x: Lane) -> Lane:
+def log2(x: Scalar) -> Scalar:
     return _log_based(x, LOG2_E, (1.0, 0.0))
 
 
-def log10(x: Lane) -> Lane:
+def log10(x: Scalar) -> Scalar:
     return _log_based(x, LOG10_E, LOG10_2)
 
 
-def log1p(x: Lane) -> Lane:
-    """k log 2 + log m of 1 + x = 2**k * m; the error of 1 + x is put back, divided by the sum."""
+def log1p(x: Scalar) -> Scalar:
+    """k log 2 + log m of 1 + x = 2**k * m; the error of 1 + x, divided by the sum, is added."""
     ln2 = split(LN2, x.width)
     u, c = two_sum(x.like(1.0), x)
     k, m = _decompose(u)
@@ -127,7 +127,7 @@ _LOG1P = {
 }  # fmt: skip
 
 
-def softplus(x: Lane) -> Lane:
+def softplus(x: Scalar) -> Scalar:
     """max(x, 0) + log(1 + e), e = e**-|x|; log(1 + e) = e - s * (e - the series) with s = e / (2 + e)."""
     e = exp_negative(-fabs(x))
     s = e / (2 + e)
@@ -135,22 +135,22 @@ def softplus(x: Lane) -> Lane:
     return select(x < 0, 0.0, x) + fma(-s, fma(-z, polynomial(z, _LOG1P[x.width]), e), e)
 
 
-def rsqrt(x: Lane) -> Lane:
+def rsqrt(x: Scalar) -> Scalar:
     return 1 / sqrt(x)
 
 
-# log2((1 + s)/(1 - s)) / s in s**2, to float32's needs
+# log2((1 + s)/(1 - s)) / s in s**2, accurate enough for float32
 _POW_LOG32 = (2.8853900817778495, 0.9617966941140506, 0.5770779421700009, 0.4122092711544694, 0.31990495821867515,
               0.2829103318444328)  # fmt: skip
-# the same less its first two terms, divided by s**4
+# the same without its first two terms, divided by s**4
 _POW_LOG64 = (0.5770780163555851, 0.41219858311137036, 0.3205988979078554, 0.26230819917209114, 0.22195223979668863,
               0.19240236579968498, 0.16843243969725824, 0.1729620116871091)  # fmt: skip
-# (2**r - 1) / r, to float32's needs
+# (2**r - 1) / r, accurate enough for float32
 _POW_EXP32 = (0.6931471807050157, 0.24022651066676604, 0.05550410365551189, 0.009618038113186341,
               0.001333393456045625, 0.0001546676371859329, 1.5196405417012483e-05)  # fmt: skip
 
 
-def _pow32(x: Lane, y: Lane) -> Lane:
+def _pow32(x: Scalar, y: Scalar) -> Scalar:
     """x**y for positive finite float32 x, in float64."""
     k, m = _decompose(widen(x))
     s = (m - 1) / (m + 1)
@@ -160,7 +160,7 @@ def _pow32(x: Lane, y: Lane) -> Lane:
     return narrow(fma(r, polynomial(r, _POW_EXP32), 1.0) * power_of_two(exponent))
 
 
-def _log2_pair(x: Lane) -> tuple[Lane, Lane]:
+def _log2_pair(x: Scalar) -> tuple[Scalar, Scalar]:
     """log2(x) of a positive finite float64, to 63 bits, as an unevaluated sum."""
     c0, c1 = TWO_LOG2_E, TWO_THIRDS_LOG2_E
     k, m = _decompose(x)
@@ -179,7 +179,7 @@ def _log2_pair(x: Lane) -> tuple[Lane, Lane]:
     return fast_two_sum(total, rest + y_low)
 
 
-def _pow64(x: Lane, y: Lane) -> Lane:
+def _pow64(x: Scalar, y: Scalar) -> Scalar:
     """x**y for positive finite float64 x."""
     high, low = _log2_pair(x)
     t, t_low = two_product(y, high)
@@ -192,8 +192,8 @@ def _pow64(x: Lane, y: Lane) -> Lane:
     return scale(1 + fma(r, polynomial(r, EXP2[64]), r_low * LN2[0]), exponent)
 
 
-def pow(x: Lane, y: Lane) -> Lane:  # noqa: A001 - named as the function it implements
-    """The power of |x|, then the special values of C99, annex F.9.4.4, general before particular."""
+def pow(x: Scalar, y: Scalar) -> Scalar:  # noqa: A001 - named as the function it implements
+    """The power of |x|, then the special values of C99, annex F.9.4.4; a later rule overrides an earlier one."""
     size = fabs(x)
     result = (_pow32 if x.width == 32 else _pow64)(size, y)
     whole = rint(y).equals(y)

@@ -1,4 +1,4 @@
-"""Makes Numba use the functions of this package wherever `graphexec.math` is called."""
+"""numba_overloads: makes Numba use the functions of this package for calls of `graphexec.math`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numba.extending import intrinsic, overload
 import graphexec.math as public
 from graphexec.vecmath import exponential, logarithm
 from graphexec.vecmath import trigonometric as circular
-from graphexec.vecmath.lane import Lane, sqrt
+from graphexec.vecmath.scalar import Scalar, sqrt
 
 _ONE_ARGUMENT = (
     circular.acos, circular.asin, circular.atan, circular.cos, circular.sin, circular.tan,
@@ -25,21 +25,21 @@ _JIT: Any = {"error_model": "numpy", "fastmath": False, "forceinline": True}
 
 
 def _common_type(*kinds: Any) -> Any:
-    """float32 if every argument is, float64 for other real numbers, None for what is no real number."""
+    """float32 if every argument is, float64 for other real numbers, None if an argument is not a real number."""
     real = types.float32, types.float64
     if not all(kind in real or isinstance(kind, types.Integer | types.Boolean) for kind in kinds):
         return None
     return types.float32 if all(kind == types.float32 for kind in kinds) else types.float64
 
 
-def _emitter(emit: Callable[..., Lane]) -> Any:
+def _emitter(emit: Callable[..., Scalar]) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return emit(*(Lane(builder, arg) for arg in args)).value
+        return emit(*(Scalar(builder, arg) for arg in args)).value
 
     return codegen
 
 
-def _overload_one(function: Any, emit: Callable[..., Lane]) -> None:
+def _overload_one(function: Any, emit: Callable[..., Scalar]) -> None:
     def emitted(typing: Any, x: Any) -> Any:
         return x(x), _emitter(emit)
 
@@ -51,7 +51,7 @@ def _overload_one(function: Any, emit: Callable[..., Lane]) -> None:
         return None if kind is None else lambda x: call(kind(x))
 
 
-def _overload_two(function: Any, emit: Callable[..., Lane]) -> None:
+def _overload_two(function: Any, emit: Callable[..., Scalar]) -> None:
     def emitted(typing: Any, x: Any, y: Any) -> Any:
         return x(x, y), _emitter(emit)
 
@@ -65,7 +65,7 @@ def _overload_two(function: Any, emit: Callable[..., Lane]) -> None:
 
 @cache
 def register() -> None:
-    """Make compiled code use this module wherever it calls `graphexec.math`. Calling it again changes nothing."""
+    """Registers the functions with Numba; later calls do nothing."""
     for emit in _ONE_ARGUMENT:
         _overload_one(getattr(public, emit.__name__), emit)
     _overload_two(public.pow, logarithm.pow)

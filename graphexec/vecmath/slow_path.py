@@ -1,8 +1,8 @@
-"""A rare case inside vector code: a function called from the loop that returns at once unless some lane needs it.
+"""slow_path: a rare case inside vector code, as a call of a function that returns immediately unless some lane needs it.
 
-Vector code has no branches, and both sides of a `select` are always computed. Where one side is rare and costly, or
-loads from a table (at an index of its own for each lane, which keeps LLVM from vectorising at all), a call serves
-better: LLVM lets a loop keep a call if the function names variants of itself that take vectors.
+Vector code has no branches, and both sides of a `select` are always computed. If one side is rare and expensive, or loads from a
+table (a separate index for each lane keeps LLVM from vectorising at all), a call is better: LLVM vectorises a loop with a call if
+the function declares variants of itself that take vectors.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from typing import Any
 
 from llvmlite import ir
 
-from graphexec.vecmath.lane import INF, Lane
+from graphexec.vecmath.scalar import INF, Scalar
 
 _LANES = (2, 4, 8, 16)
 
 
-def replace_rare(x: Lane, usual: Lane, name: str, bound: float, rare: Callable[[Lane], Lane]) -> Lane:
+def replace_rare(x: Scalar, usual: Scalar, name: str, bound: float, rare: Callable[[Scalar], Scalar]) -> Scalar:
     """rare(x) where bound <= |x| < inf, else the usual result.
 
-    The name is the LLVM function's, and LLVM finds its variants by it. So whoever links modules must merge equal names,
-    not rename them, and leave llvm.compiler.used alone, which keeps the variants until a loop is vectorised.
+    LLVM finds the variants by the function's name. Linking modules must therefore merge equal names rather than rename them, and
+    must keep llvm.compiler.used, which preserves the variants until a loop is vectorised.
     """
     module = x.builder.module
     function = module.globals.get(name) or _define_all(module, x.type, name, bound, rare)
-    return Lane(x.builder, x.builder.call(function, [x.value, usual.value]))
+    return Scalar(x.builder, x.builder.call(function, [x.value, usual.value]))
 
 
-def _define_all(module: Any, kind: Any, name: str, bound: float, rare: Callable[[Lane], Lane]) -> Any:
-    """The function (x, usual) of scalars, and its variants for vectors, which it names in an attribute.
+def _define_all(module: Any, kind: Any, name: str, bound: float, rare: Callable[[Scalar], Scalar]) -> Any:
+    """Defines the function (x, usual) of scalars and its variants for vectors, which its attribute names.
 
-    What the variants call for a lane has no variants: LLVM packs such calls of neighbouring lanes too, and a variant that
-    called the function itself would call itself for ever.
+    The function that the variants call for one lane has no variants itself: LLVM also vectorises calls of neighbouring lanes, and a
+    variant that called the original function would recurse forever.
     """
     scalar, single = _define(module, name, kind), _define(module, f"{name}_lane", kind)
     variants = [_define(module, f"{name}_x{lanes}", ir.VectorType(kind, lanes)) for lanes in _LANES]
@@ -41,7 +41,7 @@ def _define_all(module: Any, kind: Any, name: str, bound: float, rare: Callable[
     used = ir.GlobalVariable(module, ir.ArrayType(ir.PointerType(), len(variants)), "llvm.compiler.used")
     used.initializer = ir.Constant(used.value_type, [v.bitcast(ir.PointerType()) for v in variants])
     used.linkage, used.section = "appending", "llvm.metadata"
-    _fill(single, bound, lambda builder, x, _: rare(Lane(builder, x)).value)
+    _fill(single, bound, lambda builder, x, _: rare(Scalar(builder, x)).value)
     _fill(scalar, bound, lambda builder, x, usual: builder.call(single, [x, usual]))
     for variant in variants:
         _fill(variant, bound, lambda builder, x, usual: _lane_by_lane(builder, single, x, usual))
@@ -57,7 +57,7 @@ def _define(module: Any, name: str, kind: Any) -> Any:
 
 
 def _fill(function: Any, bound: float, rare: Callable[[Any, Any, Any], Any]) -> None:
-    """The body: the usual result unless some lane has bound <= |x| < inf."""
+    """Writes the body: returns the usual result unless some lane has bound <= |x| < inf."""
     builder = ir.IRBuilder(function.append_basic_block())
     x, usual = function.args
     lanes = x.type.count if isinstance(x.type, ir.VectorType) else 0
@@ -80,7 +80,7 @@ def _lane_by_lane(builder: Any, single: Any, x: Any, usual: Any) -> Any:
 
 
 def _call(builder: Any, name: str, returns: Any, x: Any) -> Any:
-    """Call of an LLVM intrinsic overloaded on a vector type, which llvmlite cannot spell."""
+    """Calls an LLVM intrinsic that is overloaded on a vector type; llvmlite cannot form its name."""
     vector = isinstance(x.type, ir.VectorType)
     element = x.type.element if vector else x.type
     suffix = "i1" if isinstance(element, ir.IntType) else element.intrinsic_name

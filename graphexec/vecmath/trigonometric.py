@@ -1,4 +1,4 @@
-"""Circular functions as lanes: sin, cos, tan, right for every finite angle; and asin, acos, atan."""
+"""trigonometric: sin, cos and tan, accurate for every finite angle; asin, acos and atan."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import cache
 from llvmlite import ir
 
 from graphexec.vecmath.exponential import round_to_exponent
-from graphexec.vecmath.lane import (
+from graphexec.vecmath.scalar import (
     HALF_PI,
     PI,
-    Lane,
+    Scalar,
     copysign,
     divide,
     fabs,
@@ -77,7 +77,7 @@ def _reduction_table() -> list[float]:
     return table
 
 
-def _table_row(row: Lane) -> list[Lane]:
+def _table_row(row: Scalar) -> list[Scalar]:
     """Four entries of the reduction table."""
     builder = row.builder
     values = _reduction_table()
@@ -88,14 +88,14 @@ def _table_row(row: Lane) -> list[Lane]:
         table.initializer, table.global_constant, table.linkage = ir.Constant(kind, values), True, "linkonce_odr"
     zero = ir.Constant(ir.IntType(64), 0)
     entries = [builder.gep(table, [zero, ((row << 2) + column).value], inbounds=True) for column in range(4)]
-    return [Lane(builder, builder.load(entry)) for entry in entries]
+    return [Scalar(builder, builder.load(entry)) for entry in entries]
 
 
-def _reduce_far(x: Lane) -> tuple[Lane, Lane, Lane]:
+def _reduce_far(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     """`_reduce` for finite |x| >= 2**28, after Payne and Hanek.
 
-    x = 2**(e - 52) * m with a whole number m, so m times the table's row e is the angle in quarter turns, less whole
-    turns. A double can come within 2**-61 of a multiple of pi/2, so the sum is kept to 2**-120.
+    x = 2**(e - 52) * m with an integer m, so m times the table's row e is the angle in quarter turns without its whole
+    turns. A double can come within 2**-61 of a multiple of pi/2, so the sum is accurate to 2**-120.
     """
     bits = x.bits()
     row = _table_row(((bits >> 52) & 0x7FF) - (1023 + _FIRST_EXPONENT))
@@ -117,10 +117,10 @@ def _reduce_far(x: Lane) -> tuple[Lane, Lane, Lane]:
     return round_to_exponent(n)[1], high, fma(r, HALF_PI[1], fma(r_low, HALF_PI[0], high_low))
 
 
-def _reduce(x: Lane) -> tuple[Lane, Lane, Lane]:
-    """n, r and the rest of r: x = n * pi/2 + r, |r| <= pi/4, for |x| < 2**30, after Cody and Waite.
+def _reduce(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """n, r and the remainder of r: x = n * pi/2 + r, |r| <= pi/4, for |x| < 2**30, after Cody and Waite.
 
-    n is an integer lane of which the two low bits count. (`round_to_exponent` adds 2 * bias, 2 modulo 4, to it.)
+    Only the two low bits of the integer n matter. (`round_to_exponent` adds 2 * bias, which is 2 modulo 4.)
     """
     n, quadrant = round_to_exponent(x, 2 / PI[0])
     r = fma(n, -HALF_PI[0], x)  # exact
@@ -129,35 +129,35 @@ def _reduce(x: Lane) -> tuple[Lane, Lane, Lane]:
     return quadrant, r, r_low - fma(n, HALF_PI[2], product_low)
 
 
-def _reduce_single(x: Lane) -> tuple[Lane, Lane]:
-    """The same for a float32 widened to float64, which needs no rest."""
+def _reduce_single(x: Scalar) -> tuple[Scalar, Scalar]:
+    """Like `_reduce` for a float32 widened to float64, which needs no remainder."""
     n, quadrant = round_to_exponent(x, 2 / PI[0])
     return quadrant, fma(n, -HALF_PI[1], fma(n, -HALF_PI[0], x))
 
 
-Sum = tuple[Lane, "Lane | None"]  # an unevaluated sum; without its second term where float64 serves a float32
+Sum = tuple[Scalar, "Scalar | None"]  # an unevaluated sum; a float32 computed in float64 needs no second term
 
 
 _HIGH, _MIDDLE = split(HALF_PI[:2], 32)
 _HALF_PI_SINGLE = (_HIGH, _MIDDLE, HALF_PI[0] - _HIGH - _MIDDLE + HALF_PI[1])
 
 
-def _reduce_in_single(x: Lane) -> tuple[Lane, Lane]:
-    """The same for a float32 in float32, |x| < 2**17: the first step is exact, the others are rounded once each."""
+def _reduce_in_single(x: Scalar) -> tuple[Scalar, Scalar]:
+    """Like `_reduce` for a float32 in float32, |x| < 2**17: the first step is exact, each other step rounds once."""
     r, (n, quadrant) = x, round_to_exponent(x, 2 / PI[0])
     for part in _HALF_PI_SINGLE:
         r = fma(n, -part, r)
     return quadrant, r
 
 
-def _sin_cos_single(r: Lane) -> tuple[Sum, Sum]:
-    """sin r and cos r on |r| <= pi/4, to float32's needs: in float32 itself, or in float64 where more is to come."""
+def _sin_cos_single(r: Scalar) -> tuple[Sum, Sum]:
+    """sin r and cos r on |r| <= pi/4, accurate enough for float32: in float32, or in float64 if further operations follow."""
     z = r * r
     sine = fma(r * z, polynomial(z, _SIN[32]), r)
     return (sine, None), (fma(z * z, polynomial(z, _COS[32]), fma(z, -0.5, 1.0)), None)
 
 
-def _sin_cos(r: Lane, r_low: Lane) -> tuple[Sum, Sum]:
+def _sin_cos(r: Scalar, r_low: Scalar) -> tuple[Sum, Sum]:
     """sin and cos of r + r_low, |r| <= pi/4."""
     z = r * r
     one, one_low = fast_two_sum(z.like(1.0), -0.5 * z)
@@ -165,24 +165,24 @@ def _sin_cos(r: Lane, r_low: Lane) -> tuple[Sum, Sum]:
     return (r, sine_low), (one, one_low + fma(z * z, polynomial(z, _COS[64]), -(r * r_low)))
 
 
-def _signed(value: Lane, quadrant: Lane) -> Lane:
-    """The value, negated in quadrants 2 and 3, counted from `round_to_exponent`'s 2 * bias, which is 2 modulo 4."""
+def _signed(value: Scalar, quadrant: Scalar) -> Scalar:
+    """The value, negated in quadrants 2 and 3; `quadrant` is offset by `round_to_exponent`'s 2 * bias, which is 2 modulo 4."""
     return (value.bits() ^ (((quadrant & 2) ^ 2) << (quadrant.width - 2))).real()
 
 
-def _value(parts: Sum) -> Lane:
+def _value(parts: Sum) -> Scalar:
     return parts[0] if parts[1] is None else parts[0] + parts[1]
 
 
-def _sin_of(sine: Sum, cosine: Sum, quadrant: Lane) -> Lane:
+def _sin_of(sine: Sum, cosine: Sum, quadrant: Scalar) -> Scalar:
     return _signed(select((quadrant & 1).equals(0), _value(sine), _value(cosine)), quadrant)
 
 
-def _cos_of(sine: Sum, cosine: Sum, quadrant: Lane) -> Lane:
+def _cos_of(sine: Sum, cosine: Sum, quadrant: Scalar) -> Scalar:
     return _signed(select((quadrant & 1).equals(0), _value(cosine), _value(sine)), quadrant + 1)
 
 
-def _tan_of(sine: Sum, cosine: Sum, quadrant: Lane) -> Lane:
+def _tan_of(sine: Sum, cosine: Sum, quadrant: Scalar) -> Scalar:
     """sin/cos in even quadrants, -cos/sin in odd."""
     even = (quadrant & 1).equals(0)
     if sine[1] is None or cosine[1] is None:
@@ -192,17 +192,17 @@ def _tan_of(sine: Sum, cosine: Sum, quadrant: Lane) -> Lane:
     return divide(select(even, s, -c), select(even, s_low, -c_low), select(even, c, s), select(even, c_low, s_low))
 
 
-_Of = Callable[[Sum, Sum, Lane], Lane]
+_Of = Callable[[Sum, Sum, Scalar], Scalar]
 
 
-def _far(x: Lane, of: _Of) -> Lane:
+def _far(x: Scalar, of: _Of) -> Scalar:
     """The function of finite |x| >= 2**28."""
     n, r, r_low = _reduce_far(widen(x) if x.width == 32 else x)
     result = of(*_sin_cos(r, r_low), n)
     return narrow(result) if x.width == 32 else result
 
 
-def _near(x: Lane, of: _Of) -> Lane:
+def _near(x: Scalar, of: _Of) -> Scalar:
     """The function of |x| < 2**30; NaN for infinities."""
     if x.width == 32:
         n, r = _reduce_single(widen(x))
@@ -211,39 +211,39 @@ def _near(x: Lane, of: _Of) -> Lane:
     return of(*_sin_cos(r, r_low), n)
 
 
-def _circular(x: Lane, of: _Of) -> Lane:
-    """Near and far joined. To compute both would double the time of ordinary angles."""
+def _circular(x: Scalar, of: _Of) -> Scalar:
+    """The function of any x. Far angles are a slow path, because computing both would double the time of ordinary angles."""
     name = f"graphexec_shared{of.__name__}_far{x.width}"
     return replace_rare(x, _near(x, of), name, 2.0**28, lambda x: _far(x, of))
 
 
-def _circular_single(x: Lane, of: _Of) -> Lane:
-    """sin or cos of a float32 in float32, twice as many side by side; larger angles in float64."""
+def _circular_single(x: Scalar, of: _Of) -> Scalar:
+    """sin or cos of a float32, in float32 for twice as many lanes; large angles in float64."""
     n, r = _reduce_in_single(x)
     near = of(*_sin_cos_single(r), n)
     return replace_rare(x, near, f"graphexec_shared{of.__name__}_beyond32", 2.0**17, lambda x: _beyond(x, of))
 
 
-def _beyond(x: Lane, of: _Of) -> Lane:
-    """The function of a float32 that is finite, in float64."""
+def _beyond(x: Scalar, of: _Of) -> Scalar:
+    """The function of a finite float32, computed in float64."""
     far = fabs(x) >= 2.0**28
     return select(far, _far(select(far, x, 2.0**28), of), _near(x, of))
 
 
-def _finish(x: Lane, result: Lane) -> Lane:
-    """x itself where the function is x to the last place, which keeps -0 and subnormals."""
+def _finish(x: Scalar, result: Scalar) -> Scalar:
+    """x itself where the function rounds to x, which preserves -0 and subnormals."""
     return select(fabs(x) < 2.0**-28, x, result)
 
 
-def sin(x: Lane) -> Lane:
+def sin(x: Scalar) -> Scalar:
     return _finish(x, _circular_single(x, _sin_of) if x.width == 32 else _circular(x, _sin_of))
 
 
-def cos(x: Lane) -> Lane:
+def cos(x: Scalar) -> Scalar:
     return _circular_single(x, _cos_of) if x.width == 32 else _circular(x, _cos_of)
 
 
-def tan(x: Lane) -> Lane:
+def tan(x: Scalar) -> Scalar:
     return _finish(x, _circular(x, _tan_of))
 
 
@@ -263,7 +263,7 @@ _ASIN = {
 }  # fmt: skip
 
 
-def atan(x: Lane) -> Lane:
+def atan(x: Scalar) -> Scalar:
     quarter, half = split(PI, x.width, 0.25), split(PI, x.width, 0.5)
     size = fabs(x)
     high, middle = size > 2.414213562373095, size > 0.4142135623730950
@@ -274,7 +274,7 @@ def atan(x: Lane) -> Lane:
     return copysign(base + (t + fma(t * z, polynomial(z, _ATAN[x.width]), rest)), x)
 
 
-def _asin_parts(x: Lane) -> tuple[Lane, Lane, Lane]:
+def _asin_parts(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     """Whether |x| >= 1/2, and then s = sqrt((1 - |x|)/2), else |x|; and asin(s) - s."""
     size = fabs(x)
     large = size >= 0.5
@@ -284,13 +284,13 @@ def _asin_parts(x: Lane) -> tuple[Lane, Lane, Lane]:
     return large, s, s * z * polynomial(z, _ASIN[x.width])
 
 
-def asin(x: Lane) -> Lane:
+def asin(x: Scalar) -> Scalar:
     high, low = split(PI, x.width, 0.5)
     large, s, rest = _asin_parts(x)
     return copysign(select(large, high - (2 * s + (2 * rest - low)), s + rest), x)
 
 
-def acos(x: Lane) -> Lane:
+def acos(x: Scalar) -> Scalar:
     half, whole = split(PI, x.width, 0.5), split(PI, x.width)
     large, s, rest = _asin_parts(x)
     near_one = 2 * (s + rest)

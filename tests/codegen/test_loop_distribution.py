@@ -1,4 +1,4 @@
-"""stages: long bodies cut into loops over blocks, against one loop, the interpreter and central differences."""
+"""loop distribution: long bodies divided into several loops, against one loop, the interpreter and central differences."""
 
 import itertools
 
@@ -7,9 +7,8 @@ import pytest
 from helpers import assert_close
 
 import graphexec as gx
-from graphexec.codegen import distributed_loops as codegen_stages
-from graphexec.codegen import kernels
-from graphexec.codegen.loop_distribution import CHAIN, plan_stages
+from graphexec.codegen import distributed_loops, kernels
+from graphexec.codegen.loop_distribution import CHAIN, plan_partitions
 from graphexec.codegen.straight_line import straighten
 from graphexec.interpret import interpret
 from graphexec.llvm import toolchain
@@ -21,7 +20,7 @@ fresh = itertools.count()
 
 @pytest.fixture
 def compiling(monkeypatch):
-    """``compiling(least)``: kernels are made anew, in stages from ``least`` instructions on; the plans so far."""
+    """``compiling(least)``: kernels are made anew, in several loops from ``least`` instructions on; the plans so far."""
     plans = []
 
     def start(least=None):
@@ -29,21 +28,21 @@ def compiling(monkeypatch):
         monkeypatch.setattr(kernels, "_kernels", {})
         monkeypatch.setattr(toolchain, "symbol_name", lambda label, *parts: named(label, *parts, *[tag] * (label == "fused")))
         if least is not None:
-            monkeypatch.setattr(kernels, "LEAST", least)
+            monkeypatch.setattr(kernels, "MIN_INSTRUCTIONS", least)
         plans.clear()
         return plans
 
-    def spy(name, body, closings, staged):
-        plans.append(staged)
-        return made(name, body, closings, staged)
+    def spy(name, body, closings, distributed):
+        plans.append(distributed)
+        return made(name, body, closings, distributed)
 
-    made, named = codegen_stages.staged_ir, toolchain.symbol_name
-    monkeypatch.setattr(codegen_stages, "staged_ir", spy)
+    made, named = distributed_loops.distributed_ir, toolchain.symbol_name
+    monkeypatch.setattr(distributed_loops, "distributed_ir", spy)
     return start
 
 
 def deep(x, y, a):
-    """Some twenty ops of which a dozen are dear; x and y are read early and late."""
+    """Some twenty ops a dozen of them expensive; x and y are read early and late."""
     u = ops.tanh(x) * y
     u = u * ops.sigmoid(1.5 * u) + a
     u = ops.where(u > 0.25, ops.sin(u) * x, ops.exp(-u))
@@ -72,43 +71,43 @@ def test_cuts_lie_where_little_crosses():
         for i, name in enumerate(names):
             made[name] = (names[i - 1], names[max(i - 8, 0)]) if i else (before,)
         before = names[-1]
-    stages = plan_stages(made, {"x"}, [before])
-    assert [(s.first, s.last) for s in stages] == [(CHAIN * k, CHAIN * (k + 1)) for k in range(4)]
-    assert [s.takes for s in stages] == [("x",), *((f"{k}.{CHAIN - 1}",) for k in range(3))]
-    assert [s.leaves for s in stages] == [*((f"{k}.{CHAIN - 1}",) for k in range(3)), ()]
+    partitions = plan_partitions(made, {"x"}, [before])
+    assert [(s.first, s.last) for s in partitions] == [(CHAIN * k, CHAIN * (k + 1)) for k in range(4)]
+    assert [s.inputs for s in partitions] == [("x",), *((f"{k}.{CHAIN - 1}",) for k in range(3))]
+    assert [s.outputs for s in partitions] == [*((f"{k}.{CHAIN - 1}",) for k in range(3)), ()]
 
 
-def test_stages_find_what_they_take(rng):
-    """Random bodies: what a stage reads it made itself, took from an operand, or an earlier stage left it."""
+def test_partitions_find_their_inputs(rng):
+    """Random bodies: a partition reads what it computed, an operand, or the output of an earlier partition."""
     for _ in range(40):
         count, operands = int(rng.integers(1, 300)), ["x", "y"]
         names = [f"v{k}" for k in range(count)]
         near = [names[max(k - int(rng.choice([3, 200])), 0) : k] + operands for k in range(count)]
         made = {name: tuple(rng.choice(known, size=2)) for name, known in zip(names, near, strict=True)}
         stored, kept = [names[-1], str(rng.choice(names)), "x"], [str(rng.choice(names))]
-        stages = plan_stages(made, operands, stored, kept)
-        assert [(a.last, b.first) for a, b in itertools.pairwise(stages)] == [(s.last, s.last) for s in stages[:-1]]
+        partitions = plan_partitions(made, operands, stored, kept)
+        assert [(a.last, b.first) for a, b in itertools.pairwise(partitions)] == [(s.last, s.last) for s in partitions[:-1]]
         left = set()
-        for stage in stages:
-            assert set(stage.takes) <= {*operands, *left}
-            known = set(stage.takes)
-            for name in names[stage.first : stage.last]:
+        for partition in partitions:
+            assert set(partition.inputs) <= {*operands, *left}
+            known = set(partition.inputs)
+            for name in names[partition.first : partition.last]:
                 assert known.issuperset(made[name])
                 known.add(name)
-            assert known.issuperset(stage.leaves)
-            left |= set(stage.leaves)
+            assert known.issuperset(partition.outputs)
+            left |= set(partition.outputs)
         assert known.issuperset(stored)
         assert left.issuperset(kept)
-        assert stages[-1].last == count
+        assert partitions[-1].last == count
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
-def test_stages_give_what_one_loop_gives(compiling, dtype):
+def test_several_loops_give_the_results_of_one(compiling, dtype):
     """Gradients and updates in place, a sum that closes the loop, numbers, bits, rare branches; spans that are cut short."""
     plans = compiling()
     found = {n: trained(n, dtype, threads=1) for n in SIZES}
-    print([(len(p.stages), len(p.each), len(p.closed), len(p.stored)) for p in plans])
-    assert len(plans[0].stages) > 4
+    print([(len(p.partitions), len(p.varying), len(p.closed), len(p.stored)) for p in plans])
+    assert len(plans[0].partitions) > 4
     assert plans[0].closed
     assert not compiling(least=10**9)
     for n in SIZES:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from graphexec.gemm.driver import BY_COLUMNS, BY_ROWS, STRIPS
-from graphexec.gemm.partition import most_pieces_by_rows, strips
+from graphexec.gemm.driver import BY_COLUMNS, BY_ROWS, PANELS
+from graphexec.gemm.partition import most_pieces_by_rows, panels
 from graphexec.gemm.standalone import WORK_ALIGNMENT, gemm_function, work_size
 from graphexec.gemm.target import host_features, target_for
 
@@ -156,13 +156,13 @@ def test_pieces_are_the_rows_that_they_are_said_to_be(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_strips(dtype: str) -> None:
-    """Each strip is whole tiles of its direction and writes nothing else; together they give the bits of one piece."""
+def test_panels(dtype: str) -> None:
+    """Each panel is whole tiles of its direction and writes nothing else; together they give the bits of one piece."""
     rng, seen, item = np.random.default_rng(14), set(), np.dtype(dtype).itemsize
     for m, n, k in [*rng.integers(1, 300, (60, 3)).tolist(), (600, 100, 40), (30, 700, 50), (64, 300, 512)]:
         ta, tb = rng.integers(0, 2, 2)
         a, b = matrix(rng, m, k, ta, 0, dtype), matrix(rng, k, n, tb, 0, dtype)
-        kind, units = strips(dtype, *(s // item for s in (*a.strides, *b.strides)), m, n, k)
+        kind, units = panels(dtype, *(s // item for s in (*a.strides, *b.strides)), m, n, k)
         if not kind:
             continue
         seen.add((kind, int(ta), int(tb)))
@@ -177,7 +177,7 @@ def test_strips(dtype: str) -> None:
                 compiled(dtype, None)(
                     c.ctypes.data, n, a.ctypes.data, a.strides[0] // item, a.strides[1] // item, b.ctypes.data,
                     b.strides[0] // item, b.strides[1] // item, m, n, k, 0, 0, scratch(dtype, None).ctypes.data, piece,
-                    pieces + kind * STRIPS)
+                    pieces + kind * PANELS)
                 written = ~np.isnan(c)
                 along = written.all(axis=2 - kind)
                 assert (written == (along[:, None] if kind == BY_ROWS else along)).all()

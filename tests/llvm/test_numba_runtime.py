@@ -60,9 +60,15 @@ def test_reshaped_strides_are_numpys(attempt, array):
             assert np.array_equal(seen, reshaped), (shape, found)
 
 
+def test_an_empty_array_takes_every_empty_shape(attempt):
+    for shape in ((0,), (0, 3), (3, 0), (2, 0, 5)):
+        for new in ((0,), (0, 7), (2, 3, 0), (1, 0, 1)):
+            assert attempt(np.zeros(shape), new) == (8,) * len(new)
+        assert attempt(np.zeros(shape), (1, 3)) is None
+
+
 def test_reshape_of_another_size_is_refused(attempt):
     assert attempt(BASE, (7, 7)) is None
-    assert attempt(BASE[:0], (0, 3)) is None  # as Numba's: an empty array is for the caller to handle
 
 
 _LOAD = """

@@ -1,0 +1,133 @@
+"""op_functions: the functions of ops, compiled by Numba to LLVM IR for one element type and kept in the cache.
+
+A scalar function computes one element of an elementwise op or combines two elements of a reduction; loops around it are written by
+the other modules. The function of an array kernel computes whole arrays.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from graphexec.codegen.array_kernel import Array
+from graphexec.codegen.operands import Step
+from graphexec.codegen.specialize import specialize
+from graphexec.errors import GraphExecError, PluginError
+from graphexec.ir.fused.scalar import BodyCall
+from graphexec.ir.op import Op
+from graphexec.ir.op_kinds import KernelOp, ReductionOp
+from graphexec.ir.spec import DTYPES
+from graphexec.llvm import cache, fingerprint, toolchain
+
+_functions: dict[str, tuple[str, tuple[str, ...]]] = {}
+"""By symbol: IR, and element types of the results."""
+
+
+@functools.cache
+def key_of(op: Op) -> str:
+    """A hash of the code of an op's function."""
+    return fingerprint.of_function(op.function)
+
+
+def text_of(step: Step) -> str:
+    """The module of a step's scalar function."""
+    return _functions[step.symbol][0]
+
+
+def texts(steps: Sequence[Step]) -> list[str]:
+    """The modules of the steps' scalar functions, each once."""
+    return [_functions[s][0] for s in dict.fromkeys(step.symbol for step in steps)]
+
+
+def step_of(call: BodyCall) -> Step:
+    """The scalar function of a call, compiled or read from the cache."""
+    op, types = call.op, scalar_types(call)
+    symbol = toolchain.symbol_name(
+        op.name, "scalar", fingerprint.environment(), key_of(op), repr((call.attributes, call.dtype, types))
+    )  # fmt: skip
+
+    def arguments(frontend: Any) -> list[Any]:
+        return _scalar_arguments(op, frontend, types, len(call.words))
+
+    _, results = compiled(op, symbol, arguments, call.attributes, call.dtype, scalar=True)
+    if isinstance(op, ReductionOp):
+        return Step(symbol, call.arguments, types, results, call.dtype, _constant(op.identity_of(call.dtype), call.dtype))
+    return Step(symbol, call.arguments, types, results)
+
+
+def scalar_types(call: BodyCall) -> tuple[str, ...]:
+    """Element types of the parameters of a call's scalar function."""
+    op = call.op
+    if isinstance(op, ReductionOp):
+        return (call.dtype, call.dtype)
+    count = len(call.arguments) - len(call.words)
+    operands = [call.dtype] * count if op.variadic else [op.types.get(p, call.dtype) for p in op.inputs]
+    return (*operands, *call.words)
+
+
+def _scalar_arguments(op: Op, frontend: Any, types: Sequence[str], words: int) -> list[Any]:
+    scalars = [frontend.SCALARS[t] for t in types]
+    if not op.variadic:
+        return scalars
+    operands = scalars[: len(scalars) - words]
+    return [frontend.tuple_of(operands), *scalars[len(operands) :]]
+
+
+def array_types(
+    op: KernelOp, frontend: Any, arrays: Sequence[Array], strided: Sequence[bool], words: Sequence[str], lengths: Sequence[int]
+) -> list[Any]:
+    types = [frontend.array_type(a.dtype, a.ndim, not s) for a, s in zip(arrays, strided, strict=True)]
+    if op.variadic:
+        types = [frontend.tuple_of(types)]
+    extra = [frontend.SCALARS["int64"]] * (bool(op.scratch) + 2 * op.parallel)
+    rest = iter([frontend.SCALARS[w] for w in words])
+    attributes = [frontend.tuple_of([next(rest) for _ in range(n)]) if n else next(rest) for n in lengths]
+    return [*types, *extra, *attributes]
+
+
+def compiled(
+    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Mapping[str, Any], dtype: str, *, scalar: bool
+) -> tuple[str, tuple[str, ...]]:
+    """IR of an op's function and the element types of its results; from memory, from the cache, or from Numba."""
+    if symbol not in _functions:
+        payload = cache.read(symbol + ".ll")
+        if payload is not None:
+            head, _, text = payload.decode().partition("\n")
+            _functions[symbol] = (text, tuple(json.loads(head)))
+        else:
+            made = _compile(op, symbol, arguments, constants, dtype, scalar)
+            cache.write(symbol + ".ll", (json.dumps(made.results) + "\n" + made.ir).encode())
+            _functions[symbol] = (made.ir, made.results)
+    return _functions[symbol]
+
+
+def _compile(
+    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Mapping[str, Any], dtype: str, scalar: bool
+) -> Any:
+    from numba.core.errors import NumbaError
+
+    from graphexec.codegen import numba_frontend as frontend
+
+    try:
+        element = frontend.element_type(dtype)
+        function = specialize(op.function, constants, element, scalar=scalar)
+        frontend.compile_helpers(function, lambda helper: specialize(helper, {}, element, scalar=scalar))
+        return frontend.compile_function(function, arguments(frontend), symbol)
+    except (NumbaError, ValueError, NotImplementedError) as error:
+        if isinstance(error, GraphExecError):
+            raise
+        raise PluginError(
+            f"Numba cannot compile it for {dtype}", op=op.name, source=op.file, facts=str(error).strip().splitlines()[:12],
+            todo="A kernel is nopython Numba code: numbers and arrays, loops, graphexec.math.",
+        ) from error
+
+
+def _constant(value: float, dtype: str) -> str:
+    """A number as exact IR text."""
+    if DTYPES[dtype] != "f":
+        return str(int(value))
+    number = struct.unpack("f", struct.pack("f", value))[0] if dtype == "float32" else float(value)
+    return f"0x{struct.unpack('>Q', struct.pack('>d', number))[0]:016X}"
