@@ -39,7 +39,7 @@ ONLY = {  # third-party package: the modules that may import it
 
 ONLY_LATE = {  # the same, inside functions
     "numba": {
-        "codegen.kernels": "numba's errors, when something is compiled",
+        "codegen.op_functions": "numba's errors, when something is compiled",
         "codegen.linker": "the runtime that kernels which allocate call",
     },
 }
