@@ -25,7 +25,7 @@ from graphexec.codegen.elementwise import (  # fmt: skip
     _share,
     words_of,
 )
-from graphexec.ir.fused.row_schedule import Phase, RowSchedule, Value
+from graphexec.ir.fused.row_schedule import RowSchedule, Sweep, Value
 from graphexec.ir.fused.scalar import ScalarRef  # fmt: skip
 
 LANES = 32
@@ -132,7 +132,7 @@ class _Rows:
         arguments = [self.lines.convert(read(a), self.type_of(a), t) for a, t in zip(step.arguments, step.types, strict=True)]
         return self.scalars.call(step, self.scalars.slots[k], arguments)
 
-    def element(self, phase: Phase, rows: Sequence[str], index: str, kept: str, lane: str, read: Read) -> None:
+    def element(self, phase: Sweep, rows: Sequence[str], index: str, kept: str, lane: str, read: Read) -> None:
         """An element of a phase. ``rows`` and ``index`` say where operands lie, ``kept`` where a kept value does."""
         lines, access = self.lines, self.access
         known: dict[Value, str] = {}
@@ -164,8 +164,8 @@ class _Rows:
             ref = self.body.steps[k].step.arguments[0]
             self.combine(k, lane, lines.convert(value(ref), self.type_of(ref), self.body.steps[k].dtype))
 
-    def _is_first(self, phase: Phase, k: int) -> bool:
-        return next(p for p in self.plan.phases if k in p.steps) is phase
+    def _is_first(self, phase: Sweep, k: int) -> bool:
+        return next(p for p in self.plan.sweeps if k in p.steps) is phase
 
     def kept_at(self, value: Value, index: str) -> str:
         kind = LLVM_TYPES[self.body.steps[value[0]].type_of(value[1])]
@@ -228,7 +228,7 @@ class _Along(_Rows):
         self.rows = [self.access.row(k, [loop[0] for loop in loops]) for k in range(len(self.access.operands))]
         loads = enumerate(self.body.loads)
         self.fixed = {ScalarRef("operand", k): self.access.load(k, self.rows[k], group=False) for k, o in loads if o.inner == SAME}
-        for phase in self.plan.phases:
+        for phase in self.plan.sweeps:
             self.once(phase.once)
             for k in phase.closes:
                 self.lanes[k].fill()
@@ -255,7 +255,7 @@ class _Along(_Rows):
     def combine(self, k: int, lane: str, value: str) -> None:
         self.lanes[k].combine(lane, value)
 
-    def loop(self, phase: Phase, low: str, high: str, first: str | None) -> None:
+    def loop(self, phase: Sweep, low: str, high: str, first: str | None) -> None:
         loop = self.lines.begin(low, high)
         index = loop[0] if first is None else self.lines.let(f"add i64 {first}, {loop[0]}")
         loaded: dict[ScalarRef, str] = {}
@@ -271,7 +271,7 @@ class _Along(_Rows):
         self.element(phase, self.rows, index, index, loop[0], read)
         self.lines.end(loop, independent=True)
 
-    def blocks(self, phase: Phase, n: str) -> None:
+    def blocks(self, phase: Sweep, n: str) -> None:
         """A phase that reduces: LANES elements at a time."""
         lines, done = self.lines, "0"
         if self.form.whole:
@@ -306,7 +306,7 @@ class _Across(_Rows):
         self.width = lines.let(f"select i1 {lines.let(f'icmp slt i64 {left}, {BLOCK}')}, i64 {left}, i64 {BLOCK}")
         self.block, self.outer = block[0], [loop[0] for loop in loops]
         self.fill()
-        for phase in self.plan.phases:
+        for phase in self.plan.sweeps:
             self.once(phase.once)
             self.phase(phase, n)
         self.once(self.plan.once)
@@ -376,7 +376,7 @@ class _Across(_Rows):
                 self.put(ScalarRef("call", k, o), loop[0], result)
         self.lines.end(loop, independent=True)
 
-    def phase(self, phase: Phase, n: str) -> None:
+    def phase(self, phase: Sweep, n: str) -> None:
         lines = self.lines
         position = lines.begin("0", n)
         rows = self.rows(position[0])

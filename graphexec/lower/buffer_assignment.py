@@ -15,7 +15,8 @@ import numpy as np
 
 from graphexec.abi import ALIGNMENT
 from graphexec.ir.function import Node
-from graphexec.ir.fused.elementwise import FusedOp, RowwiseOp
+from graphexec.ir.fused.elementwise import FusedOp
+from graphexec.ir.fused.rowwise import RowwiseOp
 from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.spec import broadcast
 from graphexec.lower.layout_assignment import Layout
@@ -138,7 +139,7 @@ def _written_last(layout: Layout, step: Node) -> tuple[int, ...]:
     """Outputs of a kernel over rows that are written when all operands are read for the last time."""
     if row_views(layout, step)[0][-1] == 1:  # operands with one element a row, which are read to the end, look like others
         return ()
-    return tuple(step.outputs[k] for k in row_schedule(layout, step).phases[-1].stores)
+    return tuple(step.outputs[k] for k in row_schedule(layout, step).sweeps[-1].stores)
 
 
 def rounded(nbytes: int) -> int:

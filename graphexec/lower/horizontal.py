@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphexec.codegen import kernels
 from graphexec.codegen.elementwise import SAME, UNIT, Operand
 from graphexec.ir.function import Node
-from graphexec.ir.fused.horizontal import SHARED, HorizontalOp
+from graphexec.ir.fused.horizontal import HorizontalOp
 from graphexec.ir.fused.scalar import ScalarRef
 from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, calls_of
 from graphexec.lower.layout_assignment import Layout
@@ -17,12 +17,12 @@ def horizontal_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     rule, results = op.rule, len(op.rule.outputs)
     first = Node(node.name, rule, tuple(op.member(node.inputs, 0)), node.outputs[:results], node.attributes)
     calls, numbers, words = calls_of(layout, first, rule)
-    moves = [SAME if name == SHARED else UNIT for name in rule.inputs]
+    moves = [SAME if name == rule.shared_operand else UNIT for name in rule.inputs]
     loads = [Operand(layout.specs[v].dtype, m) for v, m in zip(first.inputs, moves, strict=True)]
     stores = [(Operand(layout.specs[v].dtype, UNIT), ScalarRef("call", 0, k)) for k, v in enumerate(first.outputs)]
     kernel = kernels.horizontal_kernel(calls, tuple(loads), tuple(stores), words)
     record = ArgumentBlock([op.members])
-    if SHARED in rule.inputs:
+    if rule.shared_operand is not None:
         record.address((False, len(node.inputs) - 1))
     record.numbers(numbers, words)
     total = 0

@@ -18,9 +18,10 @@ from graphexec.codegen.elementwise import Operand
 from graphexec.codegen.kernels import Close, Kernel
 from graphexec.errors import GraphExecError
 from graphexec.ir.function import ABSENT, Function, Node
-from graphexec.ir.fused.elementwise import FusedOp, RowwiseOp
+from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
 from graphexec.ir.fused.horizontal import HorizontalOp
+from graphexec.ir.fused.rowwise import RowwiseOp
 from graphexec.ir.fused.scalar import ScalarRef
 from graphexec.ir.keys import freeze
 from graphexec.ir.op_kinds import ElementwiseOp, KernelOp, ReductionOp
@@ -268,7 +269,7 @@ def _read_values(program: Program) -> set[int]:
     layout = program.layout
     if len(layout.steps) > _VARIANTS_BELOW:
         return set(range(len(layout.names)))
-    read = set(program.fn.kept)
+    read = set(program.fn.live_out)
     for node in layout.fn.nodes:
         read.update(node.inputs)
     for node in layout.steps:

@@ -7,8 +7,8 @@ from graphexec.codegen import kernels
 from graphexec.codegen.elementwise import VECTORS, Operand
 from graphexec.codegen.rowwise import LANES, Form, room_of
 from graphexec.ir.function import Node
-from graphexec.ir.fused.elementwise import RowwiseOp
 from graphexec.ir.fused.row_schedule import RowSchedule
+from graphexec.ir.fused.rowwise import RowwiseOp
 from graphexec.ir.fused.scalar import BodyCall, ScalarRef
 from graphexec.ir.op_kinds import ReductionOp
 from graphexec.ir.spec import Size, is_one, itemsize
