@@ -109,7 +109,7 @@ class Functions:
         result = differentiate_function(fn, index[self.loss], [index[n] for n in wrt])
         deltas = result.deltas if self._keep_deltas else {}
         result = result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]}, deltas=deltas)
-        return result if self._recompute is None else rematerialize(result, fn.nodes, self._recompute, result.kept)
+        return result if self._recompute is None else rematerialize(result, fn.nodes, self._recompute, result.live_out)
 
     def finish(self, fn: Function) -> Function:
         """The function after all passes except those that are skipped."""
@@ -131,4 +131,4 @@ class Functions:
 def lowered(fn: Function, buffers: Mapping[str, np.ndarray], threads: int, skip: Collection[str] = ()) -> Program:
     """The program of a sized function."""
     with without_collector():
-        return lower(fn, buffers, fn.kept, threads=threads, reuse=REUSE not in skip)
+        return lower(fn, buffers, fn.live_out, threads=threads, reuse=REUSE not in skip)

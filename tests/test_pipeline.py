@@ -99,7 +99,7 @@ def calls(nodes, kind):
     sys.setprofile(note)
     try:
         fn = pipeline.Functions(g, loss.name, None, gx.SGD(lr=0.1), keep_deltas=False, skip=()).sized(kind, {})
-        assign_buffers(assign_layout(fn), fn.kept)
+        assign_buffers(assign_layout(fn), fn.live_out)
     finally:
         sys.setprofile(None)
     return count

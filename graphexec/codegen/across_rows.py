@@ -9,7 +9,7 @@ from graphexec.codegen.lanes import Lanes
 from graphexec.codegen.operands import SAME
 from graphexec.codegen.row_loops import Place, Read, RowLoops
 from graphexec.codegen.writer import LLVM_TYPES
-from graphexec.ir.fused.row_schedule import Phase
+from graphexec.ir.fused.row_schedule import Sweep
 from graphexec.ir.fused.scalar import ScalarRef
 
 
@@ -27,9 +27,9 @@ class AcrossRows(RowLoops):
             self.width = writer.minimum(writer.let(f"sub i64 {high}, {self.block}"), BLOCK)
             for lanes in self.lanes.values():
                 lanes.fill(str(BLOCK))
-            for phase in self.plan.phases:
-                self.once(phase.once)
-                self.phase(phase, n)
+            for sweep in self.plan.sweeps:
+                self.once(sweep.once)
+                self.sweep(sweep, n)
             self.once(self.plan.once)
             self.finish()
 
@@ -85,7 +85,7 @@ class AcrossRows(RowLoops):
                     known[ref] = result
                     self.writer.store(LLVM_TYPES[self.type_of(ref)], result, self.at(ref, lane))
 
-    def phase(self, phase: Phase, n: str) -> None:
+    def sweep(self, sweep: Sweep, n: str) -> None:
         """Moves down the positions of the rows, all rows of the block at each."""
         writer = self.writer
         with writer.loop("0", n) as position:
@@ -94,7 +94,7 @@ class AcrossRows(RowLoops):
             first = writer.let(f"mul i64 {position}, {BLOCK}")
             with writer.loop("0", self.width, independent=True) as lane:
                 index, read = self.reader(rows, fixed, lane)
-                self.element(phase, Place(rows, index, writer.add(first, lane), lane), read)
+                self.element(sweep, Place(rows, index, writer.add(first, lane), lane), read)
 
     def finish(self) -> None:
         """Stores the outputs with one value per row."""

@@ -155,7 +155,7 @@ def rowwise_kernel(
     calls: tuple[BodyCall, ...], loads: tuple[Operand, ...], stores: tuple[tuple[Operand, ScalarRef, bool], ...],
     words: tuple[str, ...], plan: RowSchedule, ndim: int, form: Form,
 ) -> Kernel:  # fmt: skip
-    """A loop nest over rows that applies ``calls`` in the phases of a plan; see `rowwise.rowwise_ir`."""
+    """A loop nest over rows that applies ``calls`` in the sweeps of a plan; see `rowwise.rowwise_ir`."""
     identities = tuple(c.op.identity if isinstance(c.op, ReductionOp) else None for c in calls)
     parts = ("rows", calls, loads, stores, words, plan, ndim, form, identities)
 

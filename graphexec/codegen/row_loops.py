@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from graphexec.codegen.operands import Access, Operand, Scalars, Step
 from graphexec.codegen.writer import LLVM_TYPES, IRWriter
-from graphexec.ir.fused.row_schedule import Phase, RowSchedule, Value
+from graphexec.ir.fused.row_schedule import RowSchedule, Sweep, Value
 from graphexec.ir.fused.scalar import ScalarRef
 
 
@@ -52,7 +52,7 @@ class Place(NamedTuple):
 
 
 class RowLoops:
-    """Emits the phases of a row schedule; subclasses emit the loops."""
+    """Emits the sweeps of a row schedule; subclasses emit the loops."""
 
     def __init__(
         self, writer: IRWriter, body: RowwiseBody, plan: RowSchedule, access: Access, scalars: Scalars,
@@ -86,39 +86,39 @@ class RowLoops:
         """Operands that do not move along the innermost axis, each loaded once."""
         return {ScalarRef("operand", k): self.access.load(k, rows[k], group=False) for k in which}
 
-    def element(self, phase: Phase, place: Place, read: Read) -> None:
-        """One element of a phase: reloads values of earlier phases, calls the steps, keeps, stores and reduces the results."""
-        known = {found: self._reload(found, place) for found in phase.loads}
+    def element(self, sweep: Sweep, place: Place, read: Read) -> None:
+        """One element of a sweep: reloads values of earlier sweeps, calls the steps, keeps, stores and reduces the results."""
+        known = {found: self._reload(found, place) for found in sweep.loads}
 
         def value(ref: ScalarRef) -> str:
             if ref.kind == "call" and (ref.index, ref.output) in known:
                 return known[ref.index, ref.output]
             return read(ref)
 
-        for k in phase.steps:
+        for k in sweep.steps:
             known.update({(k, o): result for o, result in enumerate(self.call(k, value))})
         for found in self.room:
-            if found[0] in phase.steps and found not in phase.loads and self._is_first(phase, found[0]):
+            if found[0] in sweep.steps and found not in sweep.loads and self._is_first(sweep, found[0]):
                 self.writer.store(self._kind(found), known[found], self._kept_at(found, place.kept))
-        for k in phase.stores:
+        for k in sweep.stores:
             operand, ref, _ = self.body.stores[k]
             which = len(self.body.loads) + k
             address = self.access.element(which, place.rows[which], place.position)
             self.access.store(which, address, self.writer.convert(value(ref), self.type_of(ref), operand.dtype))
-        for k in phase.closes:
+        for k in sweep.closes:
             ref = self.body.steps[k].arguments[0]
             self.combine(k, place.lane, self.writer.convert(value(ref), self.type_of(ref), self.body.steps[k].accumulator))
 
     def _reload(self, found: Value, place: Place) -> str:
-        """A value that an earlier phase computed: from scratch memory, or from the output that it was stored to."""
+        """A value that an earlier sweep computed: from scratch memory, or from the output that it was stored to."""
         if found in self.room:
             return self.writer.load(self._kind(found), self._kept_at(found, place.kept))
         which = self.stored_at[found]
         loaded = self.access.load(which, self.access.element(which, place.rows[which], place.position))
         return self.writer.convert(loaded, self.access.operands[which].dtype, self.body.steps[found[0]].type_of(found[1]))
 
-    def _is_first(self, phase: Phase, k: int) -> bool:
-        return next(p for p in self.plan.phases if k in p.steps) is phase
+    def _is_first(self, sweep: Sweep, k: int) -> bool:
+        return next(p for p in self.plan.sweeps if k in p.steps) is sweep
 
     def _kind(self, found: Value) -> str:
         return LLVM_TYPES[self.body.steps[found[0]].type_of(found[1])]

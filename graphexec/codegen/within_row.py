@@ -8,7 +8,7 @@ from graphexec.codegen.lanes import Lanes
 from graphexec.codegen.operands import SAME
 from graphexec.codegen.row_loops import Place, RowLoops
 from graphexec.codegen.writer import LLVM_TYPES
-from graphexec.ir.fused.row_schedule import Phase
+from graphexec.ir.fused.row_schedule import Sweep
 from graphexec.ir.fused.scalar import ScalarRef
 
 LANES = 32
@@ -46,22 +46,22 @@ class WithinRow(RowLoops):
         with writer.loop(*writer.share(sizes[0])) as first, writer.loops([("0", n) for n in sizes[1:-1]]) as inner:
             self.rows = [self.access.row(k, [first, *inner]) for k in range(len(self.access.operands))]
             self.fixed = self.fixed_loads(self.rows, [k for k, operand in enumerate(loads) if operand.inner == SAME])
-            for phase in self.plan.phases:
-                self.phase(phase, sizes[-1])
+            for sweep in self.plan.sweeps:
+                self.sweep(sweep, sizes[-1])
             self.once(self.plan.once)
             for k, (operand, ref, once) in enumerate(self.body.stores, len(loads)):
                 if once:
                     self.access.store(k, self.rows[k], writer.convert(self.read(ref), self.type_of(ref), operand.dtype))
 
-    def phase(self, phase: Phase, n: str) -> None:
-        self.once(phase.once)
-        for k in phase.closes:
+    def sweep(self, sweep: Sweep, n: str) -> None:
+        self.once(sweep.once)
+        for k in sweep.closes:
             self.lanes[k].fill(str(LANES))
-        if phase.closes:
-            self.blocks(phase, n)
+        if sweep.closes:
+            self.blocks(sweep, n)
         else:
-            self.inner(phase, "0", n, None)
-        for k in phase.closes:
+            self.inner(sweep, "0", n, None)
+        for k in sweep.closes:
             self.fixed[ScalarRef("call", k)] = self.lanes[k].total()
 
     def read(self, ref: ScalarRef) -> str:
@@ -75,7 +75,7 @@ class WithinRow(RowLoops):
     def combine(self, k: int, lane: str, value: str) -> None:
         self.lanes[k].combine(lane, value)
 
-    def inner(self, phase: Phase, low: str, high: str, first: str | None) -> None:
+    def inner(self, sweep: Sweep, low: str, high: str, first: str | None) -> None:
         """The innermost loop. With ``first`` it runs over lanes, and lane 0 takes element ``first``."""
         with self.writer.loop(low, high, independent=True) as lane:
             index = lane if first is None else self.writer.add(first, lane)
@@ -89,16 +89,16 @@ class WithinRow(RowLoops):
                     loaded[ref] = self.access.load(ref.index, at)
                 return loaded[ref]
 
-            self.element(phase, Place(self.rows, index, index, lane), read)
+            self.element(sweep, Place(self.rows, index, index, lane), read)
 
-    def blocks(self, phase: Phase, n: str) -> None:
-        """A phase that reduces: LANES elements at a time."""
+    def blocks(self, sweep: Sweep, n: str) -> None:
+        """A sweep that reduces: LANES elements at a time."""
         writer, done = self.writer, "0"
         if self.form.whole:
             done = writer.round_down(n, LANES) if self.form.rest else n
             with writer.loop("0", done, step=LANES) as block:
-                self.inner(phase, "0", str(LANES), block)
+                self.inner(sweep, "0", str(LANES), block)
         if self.form.rest:
             with writer.loop(done, n, step=LANES) as block:  # at most one iteration if whole blocks have a loop of their own
                 span = writer.minimum(writer.let(f"sub i64 {n}, {block}"), LANES)
-                self.inner(phase, "0", span, block)
+                self.inner(sweep, "0", span, block)

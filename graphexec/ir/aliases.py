@@ -1,36 +1,64 @@
-"""Updates: what the update nodes of an order write over, which `fold` and `merge` must leave alone."""
+"""Aliases: which values of a function share memory, and where updates write over it.
+
+A view has the memory of the value that it shows, and an update's output that of the operand that it writes over. Every pass
+that moves, merges or removes nodes asks here what such a move could disturb.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from graphexec.ir.function import Function, Node
 from graphexec.ir.op_kinds import ViewOp
 
 
-class Updates:
-    """Knows in whose memory each value lies, and whose memory is written over."""
+class Aliases:
+    """Alias analysis of one function: one walk, which touches only views and updates."""
 
     def __init__(self, fn: Function) -> None:
+        self._shown: dict[int, int] = {}
         self._base: dict[int, int] = {}
-        self.written: set[int] = set()
-        """The values whose memory is written over, none of them a view."""
-        if not any(node.op.updates for node in fn.nodes):
+        self._writes: dict[int, list[tuple[int, int]]] = {}
+        sharing = {op for op in fn.ops if isinstance(op, ViewOp) or op.updates}
+        for position, node in enumerate(fn.nodes) if sharing else ():
+            if node.op in sharing:
+                self._add(position, node)
+
+    def _add(self, position: int, node: Node) -> None:
+        if isinstance(node.op, ViewOp):
+            x, out = node.inputs[0], node.outputs[0]
+            self._shown[out], self._base[out] = self.shown(x), self.base(x)
             return
-        for node in fn.nodes:
-            if isinstance(node.op, ViewOp):
-                self._base[node.outputs[0]] = self.base(node.inputs[0])
-            elif node.op.updates:
-                targets = self.targets(node)
-                self._base.update(zip(node.outputs, targets, strict=False))
-                self.written.update(targets)
+        for output, target in zip(node.outputs, node.update_targets, strict=False):
+            base = self.base(target)
+            self._base[output] = base
+            self._writes.setdefault(base, []).append((position, target))
+
+    def shown(self, value: int) -> int:
+        """The value that a view shows, through any number of views; a value that is no view itself."""
+        return self._shown.get(value, value)
 
     def base(self, value: int) -> int:
-        """The value in whose memory this one lies: itself, unless it is a view or an update's output."""
+        """The value that owns the memory: found through views and through outputs of updates."""
         return self._base.get(value, value)
 
-    def targets(self, node: Node) -> list[int]:
-        """The values in whose memory an update writes, in the order of its outputs."""
-        return [self.base(node.inputs[node.op.inputs.index(name)]) for name in node.op.updates]
+    @property
+    def written(self) -> Mapping[int, Sequence[tuple[int, int]]]:
+        """For each base that updates write over, their positions, ascending, and the operands by which they name it."""
+        return self._writes
 
-    def touch(self, value: int) -> bool:
-        """Whether an update writes over the memory of a value."""
-        return self.base(value) in self.written
+    def is_written(self, value: int) -> bool:
+        """Whether some update writes over the memory of a value."""
+        return self._base.get(value, value) in self._writes
+
+    def writes(self, value: int) -> Sequence[tuple[int, int]]:
+        """The updates of the memory of a value: their positions, ascending, and the operands by which they name it."""
+        return self._writes.get(self._base.get(value, value), ())
+
+    def written_between(self, value: int, first: int, last: int) -> bool:
+        """Whether a node after position ``first``, up to ``last`` itself, writes over the memory of a value."""
+        return any(first < position <= last for position, _ in self.writes(value))
+
+    def targets(self, node: Node) -> list[int]:
+        """The bases that an update writes over, in the order of its outputs."""
+        return [self.base(target) for target in node.update_targets]

@@ -1,4 +1,4 @@
-"""Function: a graph as the compiler reads it, nodes in topological order, values as numbers; `graph.dag` makes one of a dag."""
+"""Function: the compiler's form of a graph, its nodes in topological order and its values numbered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAVES = ("input", "parameter", "constant")
 
 
 class Node:
-    """An op applied: its operands and results as value numbers."""
+    """An op applied: its operands and results as value numbers. Passes share nodes, so they make new ones and change none."""
 
     __slots__ = ("attributes", "inputs", "name", "op", "outputs", "source")
 
@@ -39,11 +39,20 @@ class Node:
         """The node with other operands."""
         return Node(self.name, self.op, inputs, self.outputs, self.attributes, self.source)
 
+    def with_name(self, name: str) -> Node:
+        """The node under another name."""
+        return Node(name, self.op, self.inputs, self.outputs, self.attributes, self.source)
+
     def renumbered(self, numbers: Mapping[int, int]) -> Node:
-        """The node where values have new numbers."""
+        """The node where operands have new numbers."""
         if not numbers or numbers.keys().isdisjoint(self.inputs):
             return self
         return self.with_inputs(tuple([numbers.get(v, v) for v in self.inputs]))
+
+    def with_numbers(self, numbers: Mapping[int, int]) -> Node:
+        """The node where operands and results have new numbers."""
+        inputs, outputs = (tuple([numbers.get(v, v) for v in values]) for values in (self.inputs, self.outputs))
+        return Node(self.name, self.op, inputs, outputs, self.attributes, self.source)
 
     @property
     def reads(self) -> tuple[int, ...]:
@@ -52,6 +61,12 @@ class Node:
         if not shape_only:
             return self.inputs if ABSENT not in self.inputs else tuple(v for v in self.inputs if v != ABSENT)
         return tuple(v for p, v in zip(self.op.inputs, self.inputs, strict=False) if v != ABSENT and p not in shape_only)
+
+    @property
+    def update_targets(self) -> tuple[int, ...]:
+        """The operands that an update writes over, in the order of its outputs; none for other nodes."""
+        names = self.op.inputs
+        return tuple([self.inputs[names.index(name)] for name in self.op.updates]) if self.op.updates else ()
 
 
 @dataclass(slots=True)
@@ -71,10 +86,10 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Function:
-    """Leaves first, then nodes, each after what it reads.
+    """Leaves first, then nodes in topological order: each after the nodes whose results it reads.
 
-    ``names`` and ``specs`` go by value number; ``outputs`` are the values that a run gives, by name; ``gradients``
-    and ``deltas``, filled in by `differentiate`, give the value that holds each derivative.
+    ``names`` and ``specs`` are indexed by value number; ``outputs`` maps names to the values that a run returns; ``gradients``
+    and ``deltas``, filled in by `differentiate`, map names to the values that hold each derivative.
     """
 
     name: str
@@ -104,15 +119,11 @@ class Function:
 
     @cached_property
     def ops(self) -> frozenset[Op]:
-        """The ops of its nodes: a pass that looks for others has nothing to do."""
+        """The ops of its nodes. A pass looks here first, and returns at once if the ops that it rewrites are not among them."""
         return frozenset([node.op for node in self.nodes])
 
-    def has(self, *names: str) -> bool:
-        """Whether a node applies one of the ops of these names."""
-        return any(op.name in names for op in self.ops)
-
     @property
-    def kept(self) -> list[int]:
+    def live_out(self) -> list[int]:
         """Values that can be read after a run."""
         return [*self.outputs.values(), *self.gradients.values(), *self.deltas.values()]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from graphexec.codegen import kernels
-from graphexec.ir.fused.elementwise import FusedOp, RowwiseOp
+from graphexec.ir.fused.elementwise import FusedOp
+from graphexec.ir.fused.rowwise import RowwiseOp
 from graphexec.ir.fused.scalar import BodyCall, ScalarRef
 from graphexec.ir.op import Attributes, Specs
 from graphexec.ir.op_kinds import ElementwiseOp, ReductionOp

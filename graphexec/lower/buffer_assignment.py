@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphexec.ir.function import Node
-from graphexec.ir.fused.elementwise import FusedOp, RowwiseOp
+from graphexec.ir.fused.elementwise import FusedOp
+from graphexec.ir.fused.rowwise import RowwiseOp
 from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.spec import broadcast
 from graphexec.lower.alignment import rounded
@@ -141,7 +142,7 @@ def _written_last(layout: Layout, step: Node) -> tuple[int, ...]:
     """The outputs of a rowwise kernel that are written in its last sweep, which is also the last to read the operands."""
     if row_views(layout, step)[0][-1] == 1:  # operands with one element per row, which all sweeps read, cannot be told from others
         return ()
-    return tuple(step.outputs[k] for k in row_schedule(layout, step).phases[-1].stores)
+    return tuple(step.outputs[k] for k in row_schedule(layout, step).sweeps[-1].stores)
 
 
 # -- places

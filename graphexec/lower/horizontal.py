@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphexec.codegen import kernels
 from graphexec.codegen.operands import SAME, UNIT, Operand
 from graphexec.ir.function import Node
-from graphexec.ir.fused.horizontal import SHARED, HorizontalOp
+from graphexec.ir.fused.horizontal import HorizontalOp
 from graphexec.ir.fused.scalar import ScalarRef
 from graphexec.lower.body_calls import typed_body
 from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, OperandSlot
@@ -19,12 +19,12 @@ def horizontal_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     rule, results = op.rule, len(op.rule.outputs)
     inputs, outputs = op.member(node.inputs, 0), node.outputs[:results]
     body = typed_body(rule, node.attributes, [layout.specs[v] for v in inputs])
-    moves = [SAME if name == SHARED else UNIT for name in rule.inputs]
+    moves = [SAME if name == rule.shared_operand else UNIT for name in rule.inputs]
     loads = [Operand(layout.specs[v].dtype, m) for v, m in zip(inputs, moves, strict=True)]
     stores = [(Operand(layout.specs[v].dtype, UNIT), ScalarRef("call", 0, k)) for k, v in enumerate(outputs)]
     kernel = kernels.horizontal_kernel(body.calls, tuple(loads), tuple(stores), body.dtypes)
     block = ArgumentBlock([op.members])
-    if SHARED in rule.inputs:
+    if rule.shared_operand is not None:
         block.address(OperandSlot(False, len(node.inputs) - 1))
     block.numbers(body.numbers, body.dtypes)
     total = 0

@@ -7,9 +7,9 @@ from typing import Any
 
 from graphexec.errors import GraphExecError
 from graphexec.ir.function import ABSENT, Node
-from graphexec.ir.fused.elementwise import RowwiseOp
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
 from graphexec.ir.fused.horizontal import HorizontalOp
+from graphexec.ir.fused.rowwise import RowwiseOp
 from graphexec.ir.keys import freeze
 from graphexec.ir.op_kinds import ElementwiseOp, KernelOp, ReductionOp
 from graphexec.lower.array_kernel import array_kernel_spec
@@ -52,7 +52,7 @@ def _read_values(layout: Layout) -> set[int]:
     """The values that are read or kept; outputs of nodes with several outputs are stored only if they are among these."""
     if len(layout.steps) > MAX_INSTRUCTIONS_WITH_VARIANTS:
         return set(range(len(layout.names)))
-    read = set(layout.fn.kept)
+    read = set(layout.fn.live_out)
     for node in layout.fn.nodes:
         read.update(node.inputs)
     for node in layout.steps:

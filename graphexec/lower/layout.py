@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphexec.ir.function import Function, Node
-from graphexec.ir.fused.elementwise import RowwiseOp
 from graphexec.ir.fused.row_schedule import RowSchedule
+from graphexec.ir.fused.rowwise import RowwiseOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import TensorSpec, broadcast
 from graphexec.ir.view import View

@@ -12,8 +12,8 @@ from graphexec.codegen.rowwise import room_of
 from graphexec.codegen.within_row import LANES
 from graphexec.codegen.writer import VECTORS
 from graphexec.ir.function import Node
-from graphexec.ir.fused.elementwise import RowwiseOp
 from graphexec.ir.fused.row_schedule import RowSchedule
+from graphexec.ir.fused.rowwise import RowwiseOp
 from graphexec.ir.spec import Size, is_one, itemsize
 from graphexec.ir.view import View, collapse
 from graphexec.lower.body_calls import typed_body

@@ -31,7 +31,7 @@ class Optimizer:
     @property
     def state(self) -> tuple[str, ...]:
         """Names of the state that it keeps for each parameter."""
-        return tuple(p for p in self.op.inputs[2:] if p != "step")
+        return tuple(p for p in self.op.inputs[2:] if p not in ("step", self.op.shared_operand))
 
     def with_attributes(self, **attributes: Any) -> Optimizer:
         return Optimizer(self.op.name, **{**self.attributes, **attributes})

@@ -1,25 +1,27 @@
-"""The update nodes of a training step."""
+"""with_updates: adds the optimizer's update nodes to a differentiated function."""
 
 from __future__ import annotations
 
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import Function, Node
-from graphexec.ir.op_kinds import ViewOp
+from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
+from graphexec.ir.uses import Uses
 from graphexec.optim.optimizers import Optimizer
 
 
 def with_updates(fn: Function, optimizer: Optimizer) -> Function:
-    """The order with an update node for each gradient, and leaves for the optimizer's state.
+    """The function with an update node for each gradient, and leaves for the optimizer's state.
 
-    A parameter is updated as soon as its gradient is there and nothing reads it any more: the gradient is over before the
-    next is made.
+    A parameter is updated as soon as its gradient exists and nothing reads the parameter any more, so that the gradient dies
+    before the next one is computed.
     """
     builder = FunctionBuilder(fn)
     due: list[list[Node]] = [[] for _ in range(len(fn.nodes) + 1)]
     step: int | None = None
-    uses = _last_uses(fn)
-    if "step" in optimizer.op.inputs:
+    uses = Uses(fn)
+    counting = _step_operand(optimizer.op)
+    if counting is not None:
         counter = builder.leaf(builder.fresh("optimizer.step"), "parameter", (), "int64")
         step = builder.add(registry.get("increment"), (counter,), {}, "optimizer.count").outputs[0]
     for name, gradient in fn.gradients.items():
@@ -27,28 +29,26 @@ def with_updates(fn: Function, optimizer: Optimizer) -> Function:
         operands = [parameter.value_id, gradient]
         spec = fn.specs[parameter.value_id]
         for state in optimizer.op.inputs[2:]:
-            if state == "step":
+            if state == counting:
                 assert step is not None
                 operands.append(step)
             else:
                 operands.append(builder.leaf(builder.fresh(f"{name}.{state}"), "parameter", spec.shape, spec.dtype))
         node = builder.add(optimizer.op, tuple(operands), dict(optimizer.attributes), f"{name}.update")
-        due[max(uses[gradient], uses[parameter.value_id])].append(node)
-    counting = [node for node in builder.nodes if node.op is not optimizer.op]
-    builder.nodes = [*counting, *due[0]]
+        due[max(_due(uses, gradient), _due(uses, parameter.value_id))].append(node)
+    first = [node for node in builder.nodes if node.op is not optimizer.op]
+    builder.nodes = [*first, *due[0]]
     for node, updates in zip(fn.nodes, due[1:], strict=True):
         builder.nodes += [node, *updates]
     return builder.build(fn, gradients={}, deltas={})
 
 
-def _last_uses(fn: Function) -> list[int]:
-    """For each value, how many nodes must have run before it is made and nothing reads its memory any more."""
-    uses, base = [0] * len(fn.names), list(range(len(fn.names)))
-    for count, node in enumerate(fn.nodes, 1):
-        for v in node.reads:
-            uses[base[v]] = uses[v] = count
-        for v in node.outputs:
-            uses[v] = count
-        if isinstance(node.op, ViewOp):
-            base[node.outputs[0]] = base[node.inputs[0]]
-    return uses
+def _step_operand(op: Op) -> str | None:
+    """The operand of a rule that is the number of the step: the one that parameters share, or one called ``step``."""
+    return op.shared_operand or ("step" if "step" in op.inputs else None)
+
+
+def _due(uses: Uses, value: int) -> int:
+    """The number of nodes that must have run before a value exists and nothing reads it, or a view of it, any more."""
+    readers = uses.memory_readers.get(value, ()) if uses.aliases.shown(value) == value else uses.readers[value]
+    return 1 + max(uses.producer[value], readers[-1] if readers else -1)

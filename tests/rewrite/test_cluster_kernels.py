@@ -8,7 +8,7 @@ import pytest
 from helpers import random_dag
 
 import graphexec as gx
-from graphexec.rewrite.schedule.cluster_kernels import WINDOW, cluster_kernels
+from graphexec.rewrite.schedule.cluster_kernels import MAX_NODES_AHEAD, cluster_kernels
 
 ops = gx.ops
 module = sys.modules["graphexec.rewrite.schedule.cluster_kernels"]
@@ -40,14 +40,14 @@ def test_nodes_come_after_what_they_read_and_updates_after_those_who_read(seed):
 
 
 def test_runs_are_longer_and_nodes_move_within_a_window(monkeypatch):
-    monkeypatch.setattr(module, "WINDOW", 40)
+    monkeypatch.setattr(module, "MAX_NODES_AHEAD", 40)
     fn = step_order(0, 800)
     scheduled = cluster_kernels(fn).nodes
     assert runs(scheduled) < 0.5 * runs(fn.nodes)
     position = {id(node): k for k, node in enumerate(fn.nodes)}
     for k, node in enumerate(scheduled):
         first = min(position[id(n)] for n in scheduled[k:])
-        assert position[id(node)] < first + 40 + WINDOW, "it is ahead of what could have gone first"
+        assert position[id(node)] < first + 40 + MAX_NODES_AHEAD, "it is ahead of what could have gone first"
 
 
 def test_bits_stay():

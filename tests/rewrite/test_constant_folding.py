@@ -10,7 +10,7 @@ from graphexec.ir.infer import infer
 from graphexec.ir.op import EAGER_HOOKS
 from graphexec.ir.registry import registry
 from graphexec.rewrite import optimize
-from graphexec.rewrite.simplify.constant_folding import LARGEST, constant_folding
+from graphexec.rewrite.simplify.constant_folding import MAX_CONSTANT_ELEMENTS, constant_folding
 from graphexec.rewrite.simplify.dce import dce
 
 ops = gx.ops
@@ -66,7 +66,7 @@ def test_a_folded_value_is_what_the_op_means_and_what_its_kernel_gives(rng, dtyp
 
 def test_a_large_constant_is_not_made_of_a_small_one(prepared):
     g = gx.Graph("large")
-    column, row = g.constant(np.ones((LARGEST, 1)), "column"), g.constant(np.ones((1, 2)), "row")
+    column, row = g.constant(np.ones((MAX_CONSTANT_ELEMENTS, 1)), "column"), g.constant(np.ones((1, 2)), "row")
     g.output(ops.exp(column, name="fits"), ops.subtract(column, row, name="too_large"))
     assert lines(folded(prepared(g))) == ["too_large = subtract(column, row)"]
 

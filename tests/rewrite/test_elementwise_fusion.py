@@ -10,7 +10,8 @@ import graphexec as gx
 from graphexec.autodiff.reverse import differentiate_function
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.rewrite import required
-from graphexec.rewrite.fusion.elementwise import MOST_CALLS, fuse
+from graphexec.rewrite.fusion.elementwise import fuse
+from graphexec.rewrite.fusion.scheduler import MAX_CALLS
 
 ops = gx.ops
 
@@ -94,18 +95,18 @@ def test_the_same_structure_is_one_op(prepared):
 def test_a_part_has_a_limit(prepared, agrees, rng):
     g = gx.Graph("long")
     x = y = g.input("x", (8,), "float64")
-    for k in range(3 * MOST_CALLS):
+    for k in range(3 * MAX_CALLS):
         y = ops.sin(y) if k % 2 else ops.tanh(y)
     g.output(ops.add(y, x, name="y"))
     fn = fuse(prepared(g))
     assert len(fn.nodes) > 1
-    assert all(len(n.op.calls) <= MOST_CALLS for n in fn.nodes if isinstance(n.op, FusedOp))
+    assert all(len(n.op.calls) <= MAX_CALLS for n in fn.nodes if isinstance(n.op, FusedOp))
     agrees(g, fn, {"x": rng.standard_normal(8)}, rtol=1e-12)
 
 
 def test_many_small_different_parts_keep_their_plain_kernels(prepared, monkeypatch):
     """Beyond the budget only what saves much memory traffic is compiled."""
-    monkeypatch.setattr(sys.modules["graphexec.rewrite.fusion.elementwise"], "BUDGET", 2)
+    monkeypatch.setattr(sys.modules["graphexec.rewrite.fusion.scheduler"], "MAX_FREE_KERNELS", 2)
     kinds = [ops.sin, ops.cos, ops.tanh, ops.exp, ops.square, ops.negate]
     g = gx.Graph("many")
     x, big = g.input("x", (4,)), g.input("big", (1000, 1000))

@@ -11,7 +11,10 @@ from graphexec.interpret import interpret
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.registry import registry
 from graphexec.plugin import elementwise
-from graphexec.rewrite.fusion.horizontal import MOST, SMALL, TOTAL, horizontal_fusion
+from graphexec.rewrite.fusion.horizontal import MAX_PARAMETER_ELEMENTS as SMALL
+from graphexec.rewrite.fusion.horizontal import MAX_PARAMETERS as MOST
+from graphexec.rewrite.fusion.horizontal import MAX_TOTAL_ELEMENTS as TOTAL
+from graphexec.rewrite.fusion.horizontal import horizontal_fusion
 
 ops = gx.ops
 module = sys.modules["graphexec.rewrite.fusion.horizontal"]
@@ -26,7 +29,7 @@ SHAPES = [(), (1,), (7,), (8,), (3, 5), (16,), (33,), (4, 20), (129,), (0,), (SM
 @pytest.fixture
 def patient(monkeypatch):
     """Updates may wait for one another however far they are apart."""
-    monkeypatch.setattr(module, "NEAR", 10_000)
+    monkeypatch.setattr(module, "MAX_DISTANCE", 10_000)
 
 
 def bowl(shapes, dtype="float32"):

@@ -13,7 +13,7 @@ OFF = ("rematerialize_cheap",)
 
 @pytest.fixture(autouse=True)
 def _everything_is_large(monkeypatch):
-    monkeypatch.setattr(cheap, "LARGE", 0)
+    monkeypatch.setattr(cheap, "MIN_BYTES", 0)
 
 
 def norm(x, gain, bias):
@@ -111,7 +111,7 @@ def test_what_would_keep_or_cost_more_stays(between):
 
 
 def test_small_values_stay(monkeypatch):
-    monkeypatch.setattr(cheap, "LARGE", 6 * 8 * 8 + 1)
+    monkeypatch.setattr(cheap, "MIN_BYTES", 6 * 8 * 8 + 1)
     assert not made_again()
 
 

@@ -8,9 +8,10 @@ import pytest
 import graphexec as gx
 from graphexec.abi import SHORT_ROW
 from graphexec.interpret import interpret
-from graphexec.ir.fused.elementwise import RowwiseOp
-from graphexec.ir.fused.row_schedule import Task, schedule_rows
-from graphexec.ir.fused.scalar import ScalarRef
+from graphexec.ir.fused.row_schedule import schedule_rows
+from graphexec.ir.fused.rowwise import RowwiseOp
+from graphexec.ir.fused.scalar import BodyCall, ScalarRef
+from graphexec.ir.registry import registry
 from graphexec.lower import barriers, kernel_args
 from graphexec.plugin import elementwise, kernel
 from graphexec.rewrite import optimize, required
@@ -316,32 +317,33 @@ def test_decomposition_is_for_array_kernels_and_asks_for_what_they_have():
 # -- the plan
 
 
-def test_softmax_takes_three_phases_and_keeps_its_exponentials():
+def call(name, *arguments):
+    return BodyCall(registry.get(name), {}, arguments)
+
+
+def test_softmax_takes_three_sweeps_and_keeps_its_exponentials():
     """max; exp and sum; quotient. What is cheap is computed again."""
     load, one, two, three, four = ScalarRef("operand", 0), *(ScalarRef("call", k) for k in range(4))
-    tasks = [
-        Task((load,), False, False),  # 0: a scale
-        Task((one,), True, False),  # 1: max
-        Task((one, two), False, False),  # 2: difference
-        Task((three,), False, True),  # 3: exp
-        Task((four,), True, False),  # 4: sum
-        Task((four, ScalarRef("call", 4)), False, False),  # 5: quotient
-    ]
-    plan = schedule_rows(tasks, [False], [(ScalarRef("call", 5), False)])
-    assert [(p.steps, p.closes, p.loads, p.stores) for p in plan.phases] == [
+    calls = [
+        call("negate", load), call("max", one), call("subtract", one, two), call("exp", three), call("sum", four),
+        call("divide", four, ScalarRef("call", 4)),
+    ]  # fmt: skip
+    plan = schedule_rows(calls, [False], [(ScalarRef("call", 5), False)])
+    assert [(p.steps, p.closes, p.loads, p.stores) for p in plan.sweeps] == [
         ((0,), (1,), (), ()), ((0, 2, 3), (4,), (), ()), ((5,), (), ((3, 0),), (0,)),
     ]  # fmt: skip
     assert plan.kept == ((3, 0),)
-    stored = schedule_rows(tasks, [False], [(ScalarRef("call", 5), False), (ScalarRef("call", 3), False)])
+    stored = schedule_rows(calls, [False], [(ScalarRef("call", 5), False), (ScalarRef("call", 3), False)])
     assert stored.kept == ()  # the result is read again instead
-    assert [p.stores for p in stored.phases] == [(), (1,), (0,)]
+    assert [p.stores for p in stored.sweeps] == [(), (1,), (0,)]
 
 
 def test_what_does_not_move_along_the_row_is_done_once():
-    tasks = [Task((ScalarRef("operand", 0),), False, True), Task((ScalarRef("operand", 1), ScalarRef("call", 0)), True, False)]
-    plan = schedule_rows([*tasks, Task((ScalarRef("call", 1),), False, True)], [True, False], [(ScalarRef("call", 2), True)])
+    once, sum_, last = call("exp", ScalarRef("operand", 0)), call("sum", ScalarRef("operand", 1)), call("exp", ScalarRef("call", 1))
+    sum_ = sum_._replace(arguments=(*sum_.arguments, ScalarRef("call", 0)))
+    plan = schedule_rows([once, sum_, last], [True, False], [(ScalarRef("call", 2), True)])
     assert plan.fixed == (True, True, True)
-    assert [(p.once, p.steps, p.closes) for p in plan.phases] == [((0,), (), (1,))]
+    assert [(p.once, p.steps, p.closes) for p in plan.sweeps] == [((0,), (), (1,))]
     assert plan.once == (2,)
 
 

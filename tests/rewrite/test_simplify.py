@@ -13,8 +13,9 @@ from graphexec.rewrite.legalize.expand_add_n import expand_add_n
 from graphexec.rewrite.legalize.inline_composites import inline_composites
 from graphexec.rewrite.legalize.move_axis_last import move_axis_last
 from graphexec.rewrite.legalize.unify_dtypes import unify_dtypes
+from graphexec.rewrite.simplify.concat_of_slices import concat_of_slices
 from graphexec.rewrite.simplify.dce import dce
-from graphexec.rewrite.simplify.gemm_accumulate import concat_of_slices, gemm_accumulate
+from graphexec.rewrite.simplify.gemm_accumulate import gemm_accumulate
 from graphexec.rewrite.simplify.hoist_shape_operands import hoist_shape_operands
 from graphexec.rewrite.simplify.rank1_matmul import rank1_matmul
 

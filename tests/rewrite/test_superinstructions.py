@@ -24,7 +24,7 @@ module = sys.modules["graphexec.rewrite.fusion.superinstructions"]
 @pytest.fixture
 def eager(monkeypatch):
     """Every pair is frequent enough."""
-    for name, value in {"MANY": 1, "SERVED": 1, "SHARE": 1 << 30}.items():
+    for name, value in {"MIN_SMALL_NODES": 1, "MIN_PAIRS": 1, "MAX_NODES_PER_PAIR": 1 << 30}.items():
         monkeypatch.setattr(module, name, value)
 
 
@@ -46,7 +46,7 @@ def values_of(graph):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_random_graphs_give_the_same(seed, prepared, execute, monkeypatch):
-    monkeypatch.setattr(module, "SHARE", 100)
+    monkeypatch.setattr(module, "MAX_NODES_PER_PAIR", 100)
     g = random_dag(seed, 400)
     wanted = np.random.default_rng(seed).integers(10, 300, 40)  # values in the middle, which must be stored
     fn = backward(g, prepared, [f"p{k}" for k in range(6)], map(int, wanted))
@@ -134,9 +134,9 @@ def test_equal_patterns_are_one_op_however_they_came_about(prepared):
 def test_there_is_a_budget(prepared, monkeypatch):
     fn = backward(random_dag(1, 600), prepared, ["p0"])
     fused = lambda: {id(n.op) for n in superinstructions(fn).nodes if isinstance(n.op, FusedOp)}  # noqa: E731 - asked twice
-    monkeypatch.setattr(module, "KERNELS", 1)
+    monkeypatch.setattr(module, "MAX_KERNELS", 1)
     assert len(fused()) == 1
-    monkeypatch.setattr(module, "SHARE", 1)
+    monkeypatch.setattr(module, "MAX_NODES_PER_PAIR", 1)
     assert len(fused()) == 0
 
 

@@ -1,1 +1,1 @@
-"""Ops that passes make of several nodes; nobody declares them."""
+"""Ops that passes make out of several nodes; none of them is declared."""

@@ -1,7 +1,7 @@
-"""ProductOp: a matrix product, and an elementwise op that is done to each part of it as soon as that part is finished.
+"""GemmEpilogueOp: a matrix product, and an elementwise op that is applied to each part of it as soon as that part is finished.
 
-What follows a product works on what is still in the cache, and by the thread that made it, so that threads need not meet
-between the two.
+The elementwise op works on elements that are still in the cache, on the thread that computed them, so that threads need no
+barrier between the two.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, ClassVar
 
-from graphexec.ir.intrinsics import gemm
-from graphexec.ir.op import Attributes, Op, Specs
+from graphexec.ir.intrinsics import GEMM_SCRATCH, gemm
+from graphexec.ir.op import Attributes, GemmTrait, Op, Specs
 from graphexec.ir.op_kinds import ElementwiseOp, KernelOp
 from graphexec.ir.spec import TensorSpec
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class GemmEpilogueOp(Op):
-    """Made by the pass `epilogue`, never declared. Operands: the product's two, then those of ``then`` without the product.
+    """Made by the pass `gemm_epilogue`, never declared. Operands: a, b, then those of ``then`` without the product.
 
     Outputs: those of ``then``, and the product itself, whose memory may be that of one of them.
     """
@@ -27,13 +27,14 @@ class GemmEpilogueOp(Op):
     kind: ClassVar[str] = "product"
 
     product: KernelOp
+    """The product, its factors in the order a, b."""
     then: ElementwiseOp
     slot: int = 0
     """Which operand of ``then`` is the product."""
     then_attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def then_inputs(self, values: Sequence[Any], made: Any) -> list[Any]:
-        """What ``then`` gets, of what the node gets and the product."""
+        """The operands of ``then``, out of the node's and the product."""
         others = list(values[2:])
         return [*others[: self.slot], made, *others[self.slot :]]
 
@@ -48,6 +49,7 @@ class GemmEpilogueOp(Op):
 
 def gemm_epilogue_op(product: KernelOp, then: ElementwiseOp, slot: int, attributes: Mapping[str, Any]) -> GemmEpilogueOp:
     """``then`` after ``product``, which is its operand number ``slot``."""
+    product = in_order(product)
     others = [f"x{k}" for k, _ in enumerate(then.inputs) if k != slot]
     updates = tuple(f"x{then.inputs.index(name)}" for name in then.updates)
     return GemmEpilogueOp(
@@ -58,9 +60,27 @@ def gemm_epilogue_op(product: KernelOp, then: ElementwiseOp, slot: int, attribut
 
 
 @cache
+def in_order(product: KernelOp) -> KernelOp:
+    """The product with its factors in the order a, b: itself, for most."""
+    trait = product.gemm
+    assert trait is not None
+    assert product.core is not None
+    if trait.a == 0:
+        return product
+    reference = product.reference
+    return replace(
+        product, inputs=product.inputs[::-1], core=(product.core[1], product.core[0], product.core[2]), gemm=GemmTrait(),
+        reference=None if reference is None else lambda a, b: reference(b, a),
+        function=lambda a, b, *others: product.function(b, a, *others),
+    )  # fmt: skip
+
+
+@cache
 def followed(product: KernelOp) -> KernelOp:
-    """The product's kernel with one number more: the address of what is done to finished parts (`native.gemm_loops`)."""
-    return replace(product, function=_followed, attributes={"after": 0})
+    """The engine's kernel of the product, with the address of what is done to finished parts (`gemm.loops`) as a number more."""
+    return replace(
+        product, function=_followed, attributes={"after": 0}, strided=frozenset(product.inputs), parallel=True, scratch=GEMM_SCRATCH
+    )
 
 
 def _followed(a, b, out, scratch, piece, pieces, *, after=0):  # type: ignore[no-untyped-def] # compiled

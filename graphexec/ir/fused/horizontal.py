@@ -1,7 +1,7 @@
-"""MultiTensorOp: one update rule on several parameters, by one instruction.
+"""HorizontalOp: one update rule on several parameters, by one instruction.
 
-An instruction for a few elements takes longer to reach them than to update them, and what a rule computes once a step, such as
-Adam's bias corrections, it computes once an instruction.
+For a few elements, reaching them takes longer than updating them; and what a rule computes once per step, such as Adam's bias
+corrections, is computed once per instruction.
 """
 
 from __future__ import annotations
@@ -17,15 +17,12 @@ from graphexec.ir.spec import TensorSpec
 
 T = TypeVar("T")
 
-SHARED = "step"
-"""The operand of a rule that is the same for all parameters."""
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class HorizontalOp(Op):
-    """Made by the pass `multi_tensor`, never declared. Operands: the first member's, the second's, ..., then what all share.
+    """Made by the pass `horizontal_fusion`, never declared. Operands: the first member's, the second's, ..., then the shared one.
 
-    Outputs: the first member's, the second's, ... Each writes over an operand.
+    Outputs: the first member's, the second's, ... Each overwrites an operand.
     """
 
     kind: ClassVar[str] = "multi_tensor"
@@ -35,13 +32,13 @@ class HorizontalOp(Op):
 
     @property
     def own(self) -> int:
-        """How many operands each member has."""
-        return sum(name != SHARED for name in self.rule.inputs)
+        """How many operands each member has of its own."""
+        return sum(name != self.rule.shared_operand for name in self.rule.inputs)
 
     def member(self, values: Sequence[T], m: int) -> list[T]:
-        """The rule's operands for one member, of the node's."""
+        """The rule's operands for one member, out of the node's."""
         mine = iter(values[m * self.own : (m + 1) * self.own])
-        return [values[-1] if name == SHARED else next(mine) for name in self.rule.inputs]
+        return [values[-1] if name == self.rule.shared_operand else next(mine) for name in self.rule.inputs]
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         return tuple(s for m in range(self.members) for s in self.rule.infer(self.member(specs, m), attributes))
@@ -52,9 +49,9 @@ class HorizontalOp(Op):
 
 @cache
 def horizontal_op(rule: ElementwiseOp, members: int) -> HorizontalOp:
-    """The rule on so many parameters."""
-    own = [name for name in rule.inputs if name != SHARED]
-    shared = [SHARED] if SHARED in rule.inputs else []
+    """The rule on a number of parameters."""
+    own = [name for name in rule.inputs if name != rule.shared_operand]
+    shared = [name for name in rule.inputs if name == rule.shared_operand]
     return HorizontalOp(
         name=f"{rule.name} x {members}", function=rule.function,
         inputs=(*(f"{name}{m}" for m in range(members) for name in own), *shared),

@@ -1,8 +1,8 @@
-"""What a kernel over rows does when: phases along a row, with what is done once a row between them.
+"""The schedule of a kernel over rows: sweeps along a row, and between them the calls that are done once per row.
 
-A phase is a loop along the row. A reduction closes in the first phase in which its operand can be had, and what follows
-from it belongs to later phases: softmax takes three, for the maximum, the sum, and the quotient. What a later phase needs
-again is computed again where that is cheap; where it is dear, or stored anyway, it is kept.
+A sweep is one loop along the row. A reduction ends with the first sweep that can compute its operand, and what depends on its
+result belongs to later sweeps: softmax takes three, for the maximum, the sum, and the quotient. A value that a later sweep
+needs again is computed again where that is cheap; an expensive one, or one that is stored anyway, is loaded.
 """
 
 from __future__ import annotations
@@ -10,29 +10,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from graphexec.ir.fused.scalar import ScalarRef
+from graphexec.ir.fused.elementwise import is_expensive
+from graphexec.ir.fused.scalar import BodyCall, ScalarRef
+from graphexec.ir.op_kinds import ReductionOp
 
 Value = tuple[int, int]
-"""A step, and which of its outputs."""
+"""A call, and which of its outputs."""
 
 
-class Task(NamedTuple):
-    """A step as far as the plan is concerned."""
-
-    arguments: tuple[ScalarRef, ...]
-    reduces: bool
-    dear: bool
-    """Whether it costs more to compute it twice than to keep it."""
-
-
-class Phase(NamedTuple):
+class Sweep(NamedTuple):
     """A loop along the row, and what is done once before it."""
 
     once: tuple[int, ...]
-    """Steps whose operands do not move along the row."""
+    """Calls whose operands have one element per row."""
     loads: tuple[Value, ...]
-    """Values that earlier phases have kept."""
+    """Values that earlier sweeps have stored."""
     steps: tuple[int, ...]
+    """Calls done to each element."""
     closes: tuple[int, ...]
     """Reductions that end with the loop."""
     stores: tuple[int, ...]
@@ -40,85 +34,86 @@ class Phase(NamedTuple):
 
 
 class RowSchedule(NamedTuple):
-    """Phases in order; ``once`` is done after them, with the results of which a row has one."""
+    """Sweeps in their order; the calls in ``once`` follow them, and results with one element per row are written last."""
 
-    phases: tuple[Phase, ...]
+    sweeps: tuple[Sweep, ...]
     once: tuple[int, ...]
     kept: tuple[Value, ...]
-    """Values that are kept from one phase to another and are no result; each needs room for a row."""
+    """Values that one sweep leaves to another and that are no result; each needs scratch memory for a row."""
     fixed: tuple[bool, ...]
-    """Which steps give one value a row."""
+    """Which calls give one value per row."""
 
 
-def schedule_rows(tasks: Sequence[Task], fixed_loads: Sequence[bool], results: Sequence[tuple[ScalarRef, bool]]) -> RowSchedule:
-    """The plan for steps over operands, some of which do not move along the row.
+def schedule_rows(calls: Sequence[BodyCall], fixed: Sequence[bool], results: Sequence[tuple[ScalarRef, bool]]) -> RowSchedule:
+    """The schedule of calls over operands; ``fixed`` says which of these have one element per row.
 
-    ``results`` says for each where it comes from, and whether a row has one of it rather than one an element.
+    ``results`` says for each result where it comes from, and whether it has one element per row instead of a full one.
     """
-    return _Planner(tasks, fixed_loads, results).plan()
+    return _Scheduler(calls, fixed, results).schedule()
 
 
-class _Planner:
-    def __init__(self, tasks: Sequence[Task], fixed_loads: Sequence[bool], results: Sequence[tuple[ScalarRef, bool]]) -> None:
-        self.tasks, self.results = tasks, results
+class _Scheduler:
+    def __init__(self, calls: Sequence[BodyCall], fixed: Sequence[bool], results: Sequence[tuple[ScalarRef, bool]]) -> None:
+        self.calls, self.results = calls, results
+        self.reduces = [isinstance(call.op, ReductionOp) for call in calls]
         self.fixed: list[bool] = []
         self.level: list[int] = []
-        for task in tasks:
-            self.fixed.append(task.reduces or all(self._is_fixed(a, fixed_loads) for a in task.arguments))
-            self.level.append(max((self._level(a) for a in task.arguments), default=0) + task.reduces)
+        for call, reduces in zip(calls, self.reduces, strict=True):
+            self.fixed.append(reduces or all(self._is_fixed(a, fixed) for a in call.arguments))
+            self.level.append(max((self._level(a) for a in call.arguments), default=0) + reduces)
         self.written = {(r.index, r.output): k for k, (r, once) in enumerate(results) if not once and r.kind == "call"}
         self.kept: dict[Value, None] = {}
         self.first: dict[int, int] = {}
 
-    def _is_fixed(self, ref: ScalarRef, fixed_loads: Sequence[bool]) -> bool:
-        return self.fixed[ref.index] if ref.kind == "call" else ref.kind == "attribute" or fixed_loads[ref.index]
+    def _is_fixed(self, ref: ScalarRef, fixed: Sequence[bool]) -> bool:
+        return self.fixed[ref.index] if ref.kind == "call" else ref.kind == "attribute" or fixed[ref.index]
 
     def _level(self, ref: ScalarRef) -> int:
         return self.level[ref.index] if ref.kind == "call" else 0
 
-    def plan(self) -> RowSchedule:
+    def schedule(self) -> RowSchedule:
         full = [k for k, (_, once) in enumerate(self.results) if not once]
-        closing = [self.level[k] - 1 for k, t in enumerate(self.tasks) if t.reduces]
+        closing = [self.level[k] - 1 for k, reduces in enumerate(self.reduces) if reduces]
         count = max([*closing, *(self._level(self.results[k][0]) for k in full)], default=-1) + 1
-        phases = [self._phase(p, p == count - 1, full) for p in range(count)]
-        return RowSchedule(tuple(phases), self._once(count), tuple(self.kept), tuple(self.fixed))
+        sweeps = [self._sweep(s, s == count - 1, full) for s in range(count)]
+        return RowSchedule(tuple(sweeps), self._once(count), tuple(self.kept), tuple(self.fixed))
 
-    def _once(self, p: int) -> tuple[int, ...]:
-        return tuple(k for k, t in enumerate(self.tasks) if self.fixed[k] and not t.reduces and self.level[k] == p)
+    def _once(self, s: int) -> tuple[int, ...]:
+        return tuple(k for k, reduces in enumerate(self.reduces) if self.fixed[k] and not reduces and self.level[k] == s)
 
-    def _phase(self, p: int, last: bool, full: Sequence[int]) -> Phase:
-        closes = tuple(k for k, t in enumerate(self.tasks) if t.reduces and self.level[k] - 1 == p)
+    def _sweep(self, s: int, last: bool, full: Sequence[int]) -> Sweep:
+        closes = tuple(k for k, reduces in enumerate(self.reduces) if reduces and self.level[k] - 1 == s)
         loads: dict[Value, None] = {}
         steps: dict[int, None] = {}
         for k in closes:
-            self._want(self.tasks[k].arguments[0], p, loads, steps)
-        stores = [k for k in full if not self._is_written(k, p)]
+            self._want(self.calls[k].arguments[0], s, loads, steps)
+        stores = [k for k in full if not self._is_written(k, s)]
         if last:
             for k in stores:
-                self._want(self.results[k][0], p, loads, steps)
+                self._want(self.results[k][0], s, loads, steps)
         else:
             stores = [k for k in stores if self.results[k][0].kind == "call" and self.results[k][0].index in steps]
-        return Phase(self._once(p), tuple(loads), tuple(steps), closes, tuple(stores))
+        return Sweep(self._once(s), tuple(loads), tuple(steps), closes, tuple(stores))
 
-    def _is_written(self, result: int, p: int) -> bool:
+    def _is_written(self, result: int, s: int) -> bool:
         ref = self.results[result][0]
-        return ref.kind == "call" and self.first.get(ref.index, p) < p
+        return ref.kind == "call" and self.first.get(ref.index, s) < s
 
-    def _want(self, ref: ScalarRef, p: int, loads: dict[Value, None], steps: dict[int, None]) -> None:
-        """Takes in what a phase must load and compute for a value; depth first, without recursion: chains are long."""
+    def _want(self, ref: ScalarRef, s: int, loads: dict[Value, None], steps: dict[int, None]) -> None:
+        """Adds what a sweep must load and compute for a value; depth first, without recursion, because chains are long."""
         stack = [(ref, False)]
         while stack:
             ref, ready = stack.pop()
             k, value = ref.index, (ref.index, ref.output)
             if ref.kind != "call" or self.fixed[k] or k in steps or value in loads:
                 continue
-            if self.first.get(k, p) < p and (self.tasks[k].dear or value in self.written):
+            if self.first.get(k, s) < s and (value in self.written or is_expensive(self.calls[k].op.function)):
                 loads[value] = None
                 if value not in self.written:
                     self.kept[value] = None
             elif ready:
                 steps[k] = None
-                self.first.setdefault(k, p)
+                self.first.setdefault(k, s)
             else:
                 stack.append((ref, True))
-                stack += [(a, False) for a in reversed(self.tasks[k].arguments)]
+                stack += [(a, False) for a in reversed(self.calls[k].arguments)]

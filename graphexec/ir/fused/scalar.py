@@ -1,4 +1,4 @@
-"""What a fused body is made of: calls of ops on scalars, and where each scalar comes from."""
+"""The body of a fused op: calls of ops on scalars, and where each scalar comes from."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class ScalarRef(NamedTuple):
 
 
 class BodyCall(NamedTuple):
-    """An op applied to scalars inside a fused body: passes build it, lowering gives it types, code generation reads it.
+    """An op applied to scalars inside a fused body: passes build it, lowering adds types, code generation reads it.
 
-    Without types, as in a fused op, ``attributes`` has all of the op's attributes. With types those that are numbers are data:
-    they are arguments after the operands, ``words`` has their element types, and ``attributes`` has the others.
+    Without types, as in a fused op, ``attributes`` has all of the op's attributes. With types, attributes that are numbers are
+    data: they become arguments after the operands, with their element types in ``words``; ``attributes`` has the others.
     """
 
     op: Op

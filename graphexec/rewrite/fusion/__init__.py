@@ -1,1 +1,1 @@
-"""Passes that make one kernel of several nodes."""
+"""Passes that make one kernel out of several nodes."""

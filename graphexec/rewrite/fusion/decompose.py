@@ -1,6 +1,6 @@
-"""unfold: array kernels that say what ops they are made of become those ops, so that they fuse with their neighbours.
+"""decompose: replaces array kernels that declare a decomposition by its ops, so that these fuse with their neighbours.
 
-It comes after differentiation, so that the kernel's own backward rule is used, which reads less than that of its parts would.
+It comes after differentiation, so that the kernel's own backward rule is used, which reads less than those of its parts would.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from graphexec.ir.function import Function, Node
 
 
 def decompose(fn: Function) -> Function:
-    """The order with such nodes replaced. Their results keep their numbers and names."""
+    """The function with such nodes replaced. Their results keep their numbers and names."""
     if not any("decomposition" in op.rules for op in fn.ops):
         return fn
     builder = FunctionBuilder(fn)
@@ -33,8 +33,7 @@ def _replace(builder: FunctionBuilder, node: Node) -> None:
     for value, result in zip(node.outputs, results, strict=True):
         assert isinstance(result, Traced), f"{node.op.name}: the decomposition returns graph values"
         numbers[result.index] = value
-    for part in builder.nodes[first:]:
-        part.inputs = tuple(numbers.get(v, v) for v in part.inputs)
-        part.outputs = tuple(numbers.get(v, v) for v in part.outputs)
-    made = {v for part in builder.nodes[first:] for v in part.outputs}
-    assert made >= set(node.outputs), f"{node.op.name}: the decomposition made nothing"
+    parts = [part.with_numbers(numbers) for part in builder.nodes[first:]]
+    made_values = {v for part in parts for v in part.outputs}
+    assert made_values >= set(node.outputs), f"{node.op.name}: the decomposition made nothing"
+    builder.nodes[first:] = parts

@@ -1,8 +1,8 @@
-"""epilogue: an elementwise node that is the only reader of a matrix product is done to its parts as they are finished.
+"""gemm_epilogue: applies the elementwise node that is the only reader of a matrix product to each part of it as it is finished.
 
-The product moves to where the node is. So that it still reads what it read, nothing in between may overwrite its operands,
-and the node itself may not; and so that they are not kept for long, little may be computed between their last other reader
-and the node.
+The product moves to the place of the node. It must still read the same values there: so nothing in between may overwrite its
+operands, and neither may the node. And its operands must not live much longer: so little may be computed between their last
+other reader and the node.
 """
 
 from __future__ import annotations
@@ -14,32 +14,35 @@ from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp, gemm_epilogue_op
 from graphexec.ir.keys import freeze
-from graphexec.ir.op_kinds import ElementwiseOp, KernelOp, ShapeOp, ViewOp
+from graphexec.ir.op_kinds import ElementwiseOp, ShapeOp, ViewOp
 from graphexec.ir.spec import Size
+from graphexec.ir.traits import factors, is_product, products
+from graphexec.ir.uses import Uses
 
-NARROW = 16
-"""Columns below which a row is too short to be worth a loop of its own: the node does better on all rows as one."""
+MIN_COLUMNS = 16
+"""Columns below which a row is too short for a loop of its own: the node does better on all rows as one."""
 
-LITTLE = 4
-"""How many times what is computed while a product's operands are kept for it must go into the product."""
+MIN_PRODUCT_SHARE = 4
+"""How many times as large a product must be as all values that are computed while its operands live longer for it."""
 
 
-def gemm_epilogue(fn: Function, keep: Iterable[int] = ()) -> Function:
-    """The order with such pairs as one node."""
-    if not fn.has("matmul"):
+def gemm_epilogue(fn: Function, live_out: Iterable[int] = ()) -> Function:
+    """The function with such pairs as one node."""
+    multiplying = products(fn)
+    if not multiplying:
         return fn
-    readers = _Readers(fn, keep)
-    pairs = enumerate(fn.nodes)
-    products = {n.outputs[0]: (p, n) for p, n in pairs if _is_matrix_product(fn, n) and readers.count[n.outputs[0]] == 1}
-    history = _History(fn)
+    uses = Uses(fn, live_out)
+    matrix = ((p, n) for p, n in enumerate(fn.nodes) if n.op in multiplying and _is_matrix_product(fn, n))
+    candidates = {n.outputs[0]: (p, n) for p, n in matrix if uses.read_count[n.outputs[0]] == 1}
+    moves = _Moves(fn, uses)
     made: dict[Any, GemmEpilogueOp] = {}
     gone: set[int] = set()
     nodes = []
     for position, node in enumerate(fn.nodes):
-        slot = _slot(fn, node, products) if isinstance(node.op, ElementwiseOp) else None
+        slot = _slot(fn, node, candidates) if isinstance(node.op, ElementwiseOp) else None
         if slot is not None:
-            first, product = products[node.inputs[slot]]
-            if readers.lent[node.inputs[slot]] > position and history.moves(product, first, position):
+            first, product = candidates[node.inputs[slot]]
+            if uses.first_shape_use.get(node.inputs[slot], len(fn.nodes)) > position and moves.allowed(product, first, position):
                 gone.add(first)
                 node = _pair(product, node, slot, made)
         nodes.append(node)
@@ -47,16 +50,14 @@ def gemm_epilogue(fn: Function, keep: Iterable[int] = ()) -> Function:
 
 
 def _is_matrix_product(fn: Function, node: Node) -> bool:
-    """Whether a node is a product without batch axes, whose rows are not too short."""
-    if node.op.name != "matmul" or not isinstance(node.op, KernelOp):
-        return False
+    """Whether a product has no batch axes, and rows that are not too short."""
     shapes = [fn.specs[v].shape for v in (*node.inputs, *node.outputs)]
     columns = shapes[-1][-1]
-    return all(len(s) == 2 for s in shapes) and (isinstance(columns, Size) or columns >= NARROW)
+    return all(len(s) == 2 for s in shapes) and (isinstance(columns, Size) or columns >= MIN_COLUMNS)
 
 
 def _slot(fn: Function, node: Node, products: dict[int, tuple[int, Node]]) -> int | None:
-    """The operand of an elementwise node that is a product of the shape that the node walks, the last made of them."""
+    """The operand of an elementwise node that is a product of the shape of its results; the latest where there are several."""
     op = node.op
     if op.variadic or op.shape_only or ABSENT in node.inputs or (isinstance(op, FusedOp) and op.closings):
         return None
@@ -68,58 +69,37 @@ def _slot(fn: Function, node: Node, products: dict[int, tuple[int, Node]]) -> in
 
 
 def _pair(product: Node, node: Node, slot: int, made: dict[Any, GemmEpilogueOp]) -> Node:
-    assert isinstance(product.op, KernelOp)
+    assert is_product(product.op)
     assert isinstance(node.op, ElementwiseOp)
     key = (product.op, node.op, slot, freeze(node.attributes))
     if key not in made:
         made[key] = gemm_epilogue_op(product.op, node.op, slot, node.attributes)
     others = (*node.inputs[:slot], *node.inputs[slot + 1 :])
-    inputs, outputs = (*product.inputs, *others), (*node.outputs, *product.outputs)
+    inputs, outputs = (*factors(product), *others), (*node.outputs, *product.outputs)
     return Node(node.name, made[key], inputs, outputs, {}, node.source or product.source)
 
 
-class _Readers:
-    """How often each value is read, what is kept counting twice; and where it first lends its shape, which is no reading."""
+class _Moves:
+    """Judges moves of products: what would overwrite their operands, and how much longer these would live."""
 
-    def __init__(self, fn: Function, keep: Iterable[int]) -> None:
-        self.count = [0] * len(fn.names)
-        self.lent = [len(fn.nodes)] * len(fn.names)
-        for position, node in enumerate(fn.nodes):
-            for value in node.reads:
-                self.count[value] += 1
-            for value in set(node.inputs).difference(node.reads, (ABSENT,)):
-                self.lent[value] = min(self.lent[value], position)
-        for value in (*fn.kept, *keep):
-            self.count[value] += 2
-
-
-class _History:
-    """Where each leaf is overwritten, where each value is read last, and how much is computed before each node."""
-
-    def __init__(self, fn: Function) -> None:
-        self.fn = fn
-        self.root: dict[int, int] = {}
-        self.updates: dict[int, list[int]] = {}
+    def __init__(self, fn: Function, uses: Uses) -> None:
+        self.fn, self.uses = fn, uses
+        self.always_live = {*uses.live_out, *(leaf.value_id for leaf in fn.leaves)}
         self.elements = [0]
-        self.last = {v: len(fn.nodes) for v in (*fn.kept, *(leaf.value_id for leaf in fn.leaves))}
-        for position, node in enumerate(fn.nodes):
-            made = 0
-            if isinstance(node.op, ViewOp):
-                self.root[node.outputs[0]] = self.root.get(node.inputs[0], node.inputs[0])
-            elif not isinstance(node.op, ShapeOp):
-                made = sum(int(fn.specs[v].size) for v in node.outputs)
-            self.elements.append(self.elements[-1] + made)
-            for value in node.reads:
-                base = self.root.get(value, value)
-                self.last[base] = max(self.last.get(base, 0), position)
-            for name in node.op.updates:
-                target = node.inputs[node.op.inputs.index(name)]
-                self.updates.setdefault(self.root.get(target, target), []).append(position)
+        """Before each node, the elements of all values computed so far."""
+        for node in fn.nodes:
+            free = isinstance(node.op, (ViewOp, ShapeOp))
+            self.elements.append(self.elements[-1] + (0 if free else sum(int(fn.specs[v].size) for v in node.outputs)))
 
-    def moves(self, product: Node, first: int, last: int) -> bool:
+    def allowed(self, product: Node, first: int, last: int) -> bool:
         """Whether a product may move from position ``first`` to the node at ``last``."""
-        roots = {self.root.get(v, v) for v in product.inputs}
-        longer = [self.elements[last] - self.elements[self.last[r] + 1] for r in roots if self.last[r] < last]
-        if LITTLE * max(longer, default=0) > int(self.fn.specs[product.outputs[0]].size):
+        longer = [self._computed_since_last_use(v, last) for v in product.inputs]
+        if MIN_PRODUCT_SHARE * max(longer) > int(self.fn.specs[product.outputs[0]].size):
             return False
-        return not any(first < p <= last for r in roots for p in self.updates.get(r, ()))
+        return not any(self.uses.aliases.written_between(v, first, last) for v in product.inputs)
+
+    def _computed_since_last_use(self, value: int, position: int) -> int:
+        """The elements computed between the last use of a value and a position; 0 where the value lives longer anyway."""
+        base = self.uses.aliases.base(value)
+        last = self.uses.last_use(base)
+        return 0 if base in self.always_live or last >= position else self.elements[position] - self.elements[last + 1]

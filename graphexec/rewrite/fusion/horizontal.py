@@ -1,7 +1,7 @@
-"""multi_tensor: small parameters that one rule updates are updated by one instruction, where the last of them was.
+"""horizontal_fusion: updates several small parameters with one instruction, in the place of the last of their updates.
 
-It is done to what is left of the updates: `fuse` and `epilogue` join others with what makes their gradients. An update may be
-done later if nothing reads its parameter any more; its gradient is kept until then, so only small ones wait.
+It works on the updates that `fuse` and `gemm_epilogue` have not joined with the nodes that compute their gradients. An update
+can be put off if nothing reads its parameter any more; its gradient stays live until then, so only small ones wait.
 """
 
 from __future__ import annotations
@@ -9,30 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from graphexec.ir.aliases import Updates
 from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
-from graphexec.ir.fused.horizontal import SHARED, horizontal_op
+from graphexec.ir.fused.horizontal import horizontal_op
 from graphexec.ir.keys import freeze
 from graphexec.ir.op_kinds import ElementwiseOp, ViewOp
 from graphexec.ir.spec import Size
+from graphexec.ir.uses import Uses
 
-SMALL = 1_024
-"""Elements of a parameter, at most: a larger one takes long enough by itself, and may be shared by threads."""
-NEAR = 6
+MAX_PARAMETER_ELEMENTS = 1_024
+"""Elements of a parameter, at most: a larger one takes long enough by itself, and threads may share it."""
+MAX_DISTANCE = 6
 """Nodes from the first to the last of an instruction's updates, at most: gradients do not wait for long."""
-LEAST, MOST = 3, 32
-"""Parameters of an instruction: kernels for one of them, which have its number of elements, do two as fast."""
-TOTAL = 8_192
-"""Elements of an instruction, at most, which one thread does."""
+MIN_PARAMETERS, MAX_PARAMETERS = 3, 32
+"""Parameters of an instruction. Kernels for single ones, compiled for their number of elements, update two as fast."""
+MAX_TOTAL_ELEMENTS = 8_192
+"""Elements of an instruction, at most: one thread updates them all."""
 
 
-def horizontal_fusion(fn: Function, keep: Iterable[int] = ()) -> Function:
-    """The order with such updates as one node."""
+def horizontal_fusion(fn: Function, live_out: Iterable[int] = ()) -> Function:
+    """The function with such updates as one node."""
     found = [p for p, node in enumerate(fn.nodes) if _is_rule(node)]
-    if len(found) < LEAST:
+    if len(found) < MIN_PARAMETERS:
         return fn
-    movable = _Movable(fn)
+    movable = _Movable(fn, live_out)
     groups: dict[Any, list[list[int]]] = {}
     for p in filter(movable, found):
         several = groups.setdefault(_key(fn, fn.nodes[p]), [])
@@ -41,7 +41,7 @@ def horizontal_fusion(fn: Function, keep: Iterable[int] = ()) -> Function:
         else:
             several.append([p])
     nodes: list[Node | None] = list(fn.nodes)
-    for group in (g for several in groups.values() for g in several if len(g) >= LEAST):
+    for group in (g for several in groups.values() for g in several if len(g) >= MIN_PARAMETERS):
         for p in group:
             nodes[p] = None
         nodes[group[-1]] = _joined([fn.nodes[p] for p in group])
@@ -50,7 +50,7 @@ def horizontal_fusion(fn: Function, keep: Iterable[int] = ()) -> Function:
 
 def _fits(fn: Function, group: list[int], p: int) -> bool:
     elements = sum(_size(fn, fn.nodes[q]) for q in (*group, p))
-    return p - group[0] <= NEAR and len(group) < MOST and elements <= TOTAL
+    return p - group[0] <= MAX_DISTANCE and len(group) < MAX_PARAMETERS and elements <= MAX_TOTAL_ELEMENTS
 
 
 def _is_rule(node: Node) -> bool:
@@ -63,14 +63,17 @@ def _is_rule(node: Node) -> bool:
 
 
 def _own(node: Node) -> list[int]:
-    """A rule's operands but for the one that all parameters share."""
-    return [v for v, name in zip(node.inputs, node.op.inputs, strict=True) if name != SHARED]
+    """A rule's operands, without the one that all parameters share."""
+    return [v for v, name in zip(node.inputs, node.op.inputs, strict=True) if name != node.op.shared_operand]
+
+
+def _shared(node: Node) -> list[int]:
+    return [v for v, name in zip(node.inputs, node.op.inputs, strict=True) if name == node.op.shared_operand]
 
 
 def _key(fn: Function, node: Node) -> Any:
-    """The same for rules that may be one."""
-    shared = [v for v, name in zip(node.inputs, node.op.inputs, strict=True) if name == SHARED]
-    return node.op, freeze(node.attributes), tuple(fn.specs[v].dtype for v in _own(node)), tuple(shared)
+    """A key that is the same for rules that may be applied by one instruction."""
+    return node.op, freeze(node.attributes), tuple(fn.specs[v].dtype for v in _own(node)), tuple(_shared(node))
 
 
 def _size(fn: Function, node: Node) -> int:
@@ -80,38 +83,34 @@ def _size(fn: Function, node: Node) -> int:
 def _joined(nodes: list[Node]) -> Node:
     op = nodes[0].op
     assert isinstance(op, ElementwiseOp)
-    shared = [v for v, name in zip(nodes[0].inputs, op.inputs, strict=True) if name == SHARED]
-    inputs = (*(v for node in nodes for v in _own(node)), *shared)
+    inputs = (*(v for node in nodes for v in _own(node)), *_shared(nodes[0]))
     outputs = tuple(v for node in nodes for v in node.outputs)
     return Node("optimizer.updates", horizontal_op(op, len(nodes)), inputs, outputs, nodes[0].attributes, nodes[0].source)
 
 
 class _Movable:
-    """Whether the update at a position is small, lies in memory without gaps, and may be done later."""
+    """Whether the update at a position is small, is of contiguous memory, and can be put off."""
 
-    def __init__(self, fn: Function) -> None:
-        self.fn, self.updates = fn, Updates(fn)
+    def __init__(self, fn: Function, live_out: Iterable[int]) -> None:
+        self.fn, self.uses = fn, Uses(fn, live_out)
+        self.aliases = self.uses.aliases
         self.leaves = {leaf.value_id for leaf in fn.leaves}
-        self.scattered: set[int] = set()  # values that may lie in another one's memory
-        self.last: dict[int, int] = {}
-        self.times: dict[int, int] = {}
-        for position, node in enumerate(fn.nodes):
+        self.scattered: set[int] = set()  # values that may be parts of another one's memory
+        for node in fn.nodes:
             if isinstance(node.op, ViewOp):
                 self.scattered.update(node.outputs)
-            elif node.op.name == "concat":
-                self.scattered.update(map(self.updates.base, node.inputs))
-            for v in node.reads:
-                self.last[self.updates.base(v)] = position
-            for target in self.updates.targets(node):
-                self.times[target] = self.times.get(target, 0) + 1
+            elif node.op.concat:
+                self.scattered.update(map(self.aliases.base, node.inputs))
 
     def __call__(self, position: int) -> bool:
         node, specs = self.fn.nodes[position], self.fn.specs
-        own, targets = _own(node), self.updates.targets(node)
+        own, targets = _own(node), self.aliases.targets(node)
         shape = specs[node.inputs[0]].shape
-        if any(isinstance(n, Size) for n in shape) or _size(self.fn, node) > SMALL or any(specs[v].shape != shape for v in own):
+        if any(isinstance(n, Size) for n in shape) or _size(self.fn, node) > MAX_PARAMETER_ELEMENTS:
             return False
-        if any(t not in self.leaves or self.times[t] > 1 or self.last[t] > position for t in targets):
+        if any(specs[v].shape != shape for v in own):
             return False
-        others = [v for v in own if self.updates.base(v) not in targets]
-        return not any({v, self.updates.base(v)} & self.scattered or self.updates.touch(v) for v in others)
+        if any(t not in self.leaves or len(self.aliases.written[t]) > 1 or self.uses.last_use(t) > position for t in targets):
+            return False
+        others = [v for v in own if self.aliases.base(v) not in targets]
+        return not any({v, self.aliases.base(v)} & self.scattered or self.aliases.is_written(v) for v in others)

@@ -1,1 +1,1 @@
-"""Passes that lowering requires."""
+"""Passes that rewrite a function into the ops that lowering accepts."""

@@ -1,4 +1,4 @@
-"""expand: composite ops become the ops that they are made of."""
+"""inline_composites: replaces each composite op by the nodes that its function builds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from graphexec.ir.op_kinds import CompositeOp
 
 
 def inline_composites(fn: Function) -> Function:
-    """The order without composite nodes. The last node of an expansion takes the composite's name."""
+    """The function without composite nodes. The node that computes a composite's result takes its name."""
     if not any(isinstance(op, CompositeOp) for op in fn.ops):
         return fn
     builder = FunctionBuilder(fn)
@@ -17,14 +17,14 @@ def inline_composites(fn: Function) -> Function:
     for node in fn.nodes:
         inputs = tuple(renamed.get(v, v) for v in node.inputs) if renamed else node.inputs
         if isinstance(node.op, CompositeOp):
-            _expand_node(builder, node, inputs, renamed)
+            _inline(builder, node, inputs, renamed)
         else:
-            builder.nodes.append(Node(node.name, node.op, inputs, node.outputs, node.attributes, node.source))
+            builder.nodes.append(node.with_inputs(inputs))
     outputs = {name: renamed.get(v, v) for name, v in fn.outputs.items()}
     return inline_composites(builder.build(fn, outputs=outputs))
 
 
-def _expand_node(builder: FunctionBuilder, node: Node, inputs: tuple[int, ...], renamed: dict[int, int]) -> None:
+def _inline(builder: FunctionBuilder, node: Node, inputs: tuple[int, ...], renamed: dict[int, int]) -> None:
     first = len(builder.nodes)
     builder.prefix, builder.source = node.name, node.source
     try:
@@ -37,7 +37,14 @@ def _expand_node(builder: FunctionBuilder, node: Node, inputs: tuple[int, ...], 
     for value, result in zip(node.outputs, results, strict=True):
         assert isinstance(result, Traced)
         renamed[value] = result.index
-        for made in builder.nodes[first:]:
-            if made.outputs == (result.index,) and value != ABSENT:
-                made.name = builder.names[result.index] = builder.names[value]
-                builder.names[value] += ".composite"
+        if value != ABSENT:
+            _take_name(builder, first, value, result.index)
+
+
+def _take_name(builder: FunctionBuilder, first: int, value: int, result: int) -> None:
+    """Gives the name of ``value`` to ``result``, and to the node from ``first`` on whose only output it is."""
+    for position in range(first, len(builder.nodes)):
+        if builder.nodes[position].outputs == (result,):
+            builder.names[result] = builder.names[value]
+            builder.nodes[position] = builder.nodes[position].with_name(builder.names[value])
+            builder.names[value] += ".composite"

@@ -1,4 +1,7 @@
-"""last_axis: a kernel with a gufunc signature of one core axis works on the last axis; its `axis` is moved there."""
+"""move_axis_last: transposes the operands of kernels with one core axis so that their attribute `axis` is -1.
+
+A kernel with a gufunc signature of one core axis works on the last axis.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from graphexec.ir.op_kinds import KernelOp
 
 
 def move_axis_last(fn: Function) -> Function:
-    """The order in which every such node has axis -1, between two transpositions, which cost nothing or a copy."""
+    """The function in which every such node has axis -1, between two transpositions: views, or at worst copies."""
     kernels = {op for op in fn.ops if isinstance(op, KernelOp) and op.core is not None}
     if not any(_off_axis(fn, node) for node in fn.nodes if node.op in kernels):
         return fn

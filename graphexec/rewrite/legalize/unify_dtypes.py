@@ -1,6 +1,6 @@
-"""same_types: an array kernel works in one element type; operands of another floating type are converted before it.
+"""unify_dtypes: casts the operands of array kernels to their common element type.
 
-Elementwise kernels convert as they load; kernels that are given whole arrays cannot.
+Elementwise kernels convert each element as they load it; kernels that get whole arrays cannot.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from graphexec.ir.registry import registry
 
 
 def unify_dtypes(fn: Function) -> Function:
-    """The order with `cast` nodes before kernels whose operands differ."""
+    """The function with `cast` nodes before kernels whose operands differ in type."""
     kernels = {op for op in fn.ops if isinstance(op, (KernelOp, ReductionOp))}
     if not any(_mixed(fn, node) for node in fn.nodes if node.op in kernels):
         return fn
@@ -25,13 +25,13 @@ def unify_dtypes(fn: Function) -> Function:
             for slot in _free(node):
                 if fn.specs[inputs[slot]].dtype != dtype:
                     inputs[slot] = builder.add(cast, (inputs[slot],), {"dtype": dtype}, f"{node.name}.cast").outputs[0]
-            node = Node(node.name, node.op, tuple(inputs), node.outputs, node.attributes, node.source)
+            node = node.with_inputs(tuple(inputs))
         builder.nodes.append(node)
     return builder.build(fn)
 
 
 def _free(node: Node) -> list[int]:
-    """Slots of operands whose element types are promoted together."""
+    """The slots of the operands whose element types are promoted together."""
     op = node.op
     names = [op.inputs[0 if op.variadic else slot] for slot in range(len(node.inputs))]
     return [
@@ -42,7 +42,7 @@ def _free(node: Node) -> list[int]:
 
 
 def _mixed(fn: Function, node: Node) -> str | None:
-    """The common type of a kernel's operands where they differ."""
+    """The common type of a kernel's operands; None if they agree already."""
     if not isinstance(node.op, (KernelOp, ReductionOp)):
         return None
     dtypes = {fn.specs[node.inputs[slot]].dtype for slot in _free(node)}

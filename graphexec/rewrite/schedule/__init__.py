@@ -1,1 +1,1 @@
-"""Passes that choose when, and how often, nodes run."""
+"""Passes that decide what is computed again, and in which order nodes run."""

@@ -9,27 +9,22 @@ from collections.abc import Iterable, Sequence
 
 from graphexec.ir.function import Function, Node
 from graphexec.ir.op_kinds import ShapeOp, ViewOp
+from graphexec.ir.uses import Uses
 from graphexec.options import SQUARE_ROOT, Request
 
 
 class Forward:
-    """The first ``count`` nodes of a differentiated order: who makes a value, and whose memory it lies in."""
+    """The first ``count`` nodes of a differentiated function: which of them makes a value, and whose memory it has."""
 
     def __init__(self, fn: Function, count: int) -> None:
         self.fn, self.nodes, self.backward = fn, fn.nodes[:count], fn.nodes[count:]
+        self.uses = Uses(fn)
+        self.base = self.uses.aliases.base
         self.maker = {v: position for position, node in enumerate(self.nodes) for v in node.outputs}
-        self.base = list(range(len(fn.names)))
-        for node in self.nodes:
-            if isinstance(node.op, ViewOp):
-                self.base[node.outputs[0]] = self.base[node.inputs[0]]
-        self.readers: dict[int, list[Node]] = {}
-        for node in fn.nodes:
-            for v in node.reads:
-                self.readers.setdefault(v, []).append(node)
-        self.saved = {self.base[v] for node in self.backward for v in node.reads if v in self.maker}
+        self.saved = {self.base(v) for node in self.backward for v in node.reads if v in self.maker}
 
     def cuts(self, request: Request) -> list[int]:
-        """The positions at which segments begin, but for the first, ascending."""
+        """The positions at which all segments but the first begin, ascending."""
         if isinstance(request, tuple):
             wanted = set(request)
             ends = {position + 1 for v, position in self.maker.items() if self.fn.names[v] in wanted}
@@ -40,7 +35,7 @@ class Forward:
         return self._even(request)
 
     def _even(self, number: int) -> list[int]:
-        """Cuts into segments of about equal memory: near each even mark, within a quarter of a segment, where least crosses."""
+        """Cuts into segments of about equal memory: each within a quarter of a segment of its even mark, where least crosses."""
         reached = list(itertools.accumulate(self._saved_by(node) for node in self.nodes))
         if not reached or reached[-1] == 0:
             return []
@@ -59,8 +54,8 @@ class Forward:
         return sum(self.fn.specs[v].nbytes for v in node.outputs if v in self.saved)
 
     def _crossing(self) -> list[tuple[int, int]]:
-        """For each cut, the bytes of what is made before and read behind it, and how many would not be kept anyway."""
-        last = {self.base[v]: position for position, node in enumerate(self.nodes) for v in node.reads}
+        """For each cut, the bytes of the values made before and read after it, and how many of them would not be live anyway."""
+        last = {self.base(v): position for position, node in enumerate(self.nodes) for v in node.reads}
         changes = [[0, 0] for _ in range(len(self.nodes) + 2)]
         for value, end in last.items():
             if value in self.maker:
@@ -71,23 +66,23 @@ class Forward:
         return list(zip(*(itertools.accumulate(c) for c in zip(*changes, strict=True)), strict=True))
 
 
-def kept(forward: Forward, segment: Sequence[int], keep: Iterable[int]) -> set[int]:
-    """Values whose memory stays: ``keep``, and what crosses a cut."""
-    found = {forward.base[v] for v in keep}
+def live_across(forward: Forward, segment: Sequence[int], live_out: Iterable[int]) -> set[int]:
+    """The bases that stay in memory: those of ``live_out``, and of the values that cross a cut."""
+    found = {forward.base(v) for v in live_out}
     for position, node in enumerate(forward.nodes):
         for v in node.reads:
             if v in forward.maker and segment[forward.maker[v]] != segment[position]:
-                found.add(forward.base[v])
+                found.add(forward.base(v))
     return found
 
 
 def fixed(forward: Forward) -> bytearray:
-    """Nodes that are not computed twice: updates, what reads a value that one overwrites, and what costs nothing."""
-    overwritten = {forward.base[n.inputs[n.op.inputs.index(name)]] for n in forward.nodes for name in n.op.updates}
+    """Marks the nodes that are not computed twice: updates, readers of what updates write over, and nodes that cost nothing."""
+    is_written = forward.uses.aliases.is_written
 
     def is_fixed(node: Node) -> bool:
         if node.op.updates or isinstance(node.op, ShapeOp) or not node.reads:
             return True
-        return any(forward.base[v] in overwritten for v in node.reads)
+        return any(is_written(v) for v in node.reads)
 
     return bytearray(map(is_fixed, forward.nodes))

@@ -1,8 +1,8 @@
-"""alike: in graphs of many small nodes, those of one kind follow one another as far as what they read allows.
+"""cluster_kernels: in graphs of many small nodes, schedules nodes of one kind one after the other, as far as operands allow.
 
-A kernel for a few elements takes some nanoseconds. Where each instruction calls another kernel than the one before, in an
-order too long to be remembered, the processor foresees the wrong one and loses as much again. In runs of equal
-instructions it is right. Nodes move ahead by a short way only, so that values live hardly longer.
+A kernel for a few elements runs for some nanoseconds. Where each instruction calls another kernel than the one before, in an
+order too long to remember, the processor mispredicts the call and loses as much again; in runs of equal instructions it
+predicts it. Nodes move ahead by a short way only, so that values hardly live longer.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 
 from graphexec.ir.function import Function, Node
 from graphexec.ir.keys import freeze
-from graphexec.rewrite.fusion.elementwise import _dependencies
-from graphexec.rewrite.fusion.superinstructions import MANY, are_small
+from graphexec.rewrite.fusion.patterns import MIN_SMALL_NODES, are_small
+from graphexec.rewrite.fusion.scheduler import dependencies
 
-WINDOW = 100
+MAX_NODES_AHEAD = 100
 """Nodes by which one may move ahead."""
 
 
-def cluster_kernels(fn: Function, keep: Iterable[int] = ()) -> Function:
-    """The order with runs of small nodes of one kind: one op with its attributes."""
+def cluster_kernels(fn: Function, live_out: Iterable[int] = ()) -> Function:
+    """The function with runs of small nodes of one kind, that is, of one op with the same attributes."""
     kinds = [_kind(node) if small else None for node, small in zip(fn.nodes, are_small(fn), strict=True)]
-    if len(kinds) - kinds.count(None) < MANY:  # fewer are remembered in any order
+    if len(kinds) - kinds.count(None) < MIN_SMALL_NODES:  # the processor remembers fewer in any order
         return fn
     return fn.with_nodes([fn.nodes[p] for p in _scheduled(fn, kinds)])
 
@@ -33,10 +33,10 @@ def _kind(node: Node) -> Any:
 
 
 def _scheduled(fn: Function, kinds: list[Any]) -> list[int]:
-    """Positions in their new order: a run begins with the first node that is ready, and takes in what is ready, or becomes
-    so, of its kind and within its window.
+    """Positions in their new order. A run begins with the first node that is ready, and takes in the nodes of its kind, within
+    its window, that are ready or become so.
     """
-    waiting, followers = _dependencies(fn)
+    waiting, followers = dependencies(fn)
     ready = [p for p, count in enumerate(waiting) if count == 0]
     beside: dict[Any, list[int]] = {}
     for p in ready:
@@ -48,7 +48,7 @@ def _scheduled(fn: Function, kinds: list[Any]) -> list[int]:
         if done[first]:
             continue
         queue = [first] if kinds[first] is None else beside[kinds[first]]
-        while queue and queue[0] < first + WINDOW:
+        while queue and queue[0] < first + MAX_NODES_AHEAD:
             p = heapq.heappop(queue)
             done[p] = 1
             scheduled.append(p)

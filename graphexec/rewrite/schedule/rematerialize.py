@@ -1,12 +1,12 @@
-"""recompute: forward values are computed again when the backward pass needs them, instead of being kept.
+"""rematerialize: recomputes forward values for the backward pass instead of keeping them in memory.
 
-The forward pass is cut into segments. Kept are the values that cross a cut, that is, that a later segment reads; what lies
-inside a segment is over when the segment is. Before the backward pass of a segment its nodes stand once more, and compute
-what is needed from what was kept: with n layers in √n segments, √n boundaries and √n layers are there at once, for the time
-of one more forward pass at most. The last segment is needed at once, and stays.
+The forward pass is cut into segments. Values that cross a cut, that is, that a later segment reads, stay in memory; the
+others die with their segment. Before the backward pass of a segment its nodes are duplicated, and compute what that pass
+needs from what stayed: n layers in √n segments hold √n boundaries and √n layers at a time, for at most one more forward pass.
+The backward pass starts with the last segment, so that one is not recomputed.
 
-Nothing may move such a node ahead of the deltas that it waits for, or merge it with the first one: what it reads passes
-through `after`, which waits for the backward pass of the segment behind it.
+No pass may move a duplicate ahead of the deltas that it waits for, or merge it with the original: its operands pass through
+`control_dependency`, which waits for the backward pass of the segment behind it.
 Source: Chen, Xu, Zhang and Guestrin, "Training deep nets with sublinear memory cost", 2016.
 """
 
@@ -18,29 +18,30 @@ from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.op_kinds import ShapeOp, ViewOp
 from graphexec.ir.registry import registry
+from graphexec.ir.traits import is_product
 from graphexec.options import Request
-from graphexec.rewrite.schedule.checkpoint_segments import Forward, fixed, kept
+from graphexec.rewrite.schedule.checkpoint_segments import Forward, fixed, live_across
 from graphexec.rewrite.simplify.dce import dce
 
 
-def rematerialize(fn: Function, nodes: Iterable[Node], request: Request, keep: Sequence[int]) -> Function:
-    """A differentiated order in which its forward pass, ``nodes``, is computed again segment by segment.
+def rematerialize(fn: Function, nodes: Iterable[Node], request: Request, live_out: Sequence[int]) -> Function:
+    """A differentiated function in which its forward pass, ``nodes``, is computed again segment by segment.
 
-    Values in ``keep`` can be read after a run, and stay. Costs time in proportion to the number of nodes.
+    Values in ``live_out`` stay. Takes time in proportion to the number of nodes.
     """
     own = set(map(id, nodes))
-    fn = dce(fn, keep)
+    fn = dce(fn, live_out)
     forward = Forward(fn, sum(id(node) in own for node in fn.nodes))
     cuts = forward.cuts(request)
-    return _Recompute(forward, cuts, keep).run() if cuts else fn
+    return _Recompute(forward, cuts, live_out).run() if cuts else fn
 
 
 class _Recompute:
-    def __init__(self, forward: Forward, cuts: Sequence[int], keep: Sequence[int]) -> None:
+    def __init__(self, forward: Forward, cuts: Sequence[int], live_out: Sequence[int]) -> None:
         self.forward, self.maker = forward, forward.maker
         self.starts = [0, *cuts, len(forward.nodes)]
         self.segment = [s for s in range(len(cuts) + 1) for _ in range(self.starts[s], self.starts[s + 1])]
-        self.kept, self.fixed = kept(forward, self.segment, keep), fixed(forward)
+        self.live_across, self.fixed = live_across(forward, self.segment, live_out), fixed(forward)
         self.again = self._again()
         self.builder = FunctionBuilder(forward.fn)
         self.builder.nodes = list(forward.nodes)
@@ -48,7 +49,7 @@ class _Recompute:
         self.waiting: dict[int, int] = {}
 
     def run(self) -> Function:
-        """Walks the backward pass: before the first node that reads a value of a segment, the segment is computed again."""
+        """Walks the backward pass, and puts each segment again before the first node that reads one of its dead values."""
         done: set[int] = set()
         since = 0
         for position, node in enumerate(self.forward.backward):
@@ -58,21 +59,21 @@ class _Recompute:
                 since = position
                 if token is not None:
                     self._compute(segment, token)
-            inputs = tuple(self.renamed.get(v, v) for v in node.inputs)
-            self.builder.nodes.append(Node(node.name, node.op, inputs, node.outputs, node.attributes, node.source))
+            self.builder.nodes.append(node.renumbered(self.renamed))
         return self.builder.build(self.forward.fn)
 
     # -- which nodes
 
     def _is_over(self, value: int) -> bool:
-        """Whether a value is gone when its segment is over."""
-        if value not in self.maker or self.forward.base[value] not in self.maker or self.forward.base[value] in self.kept:
+        """Whether a value dies with its segment."""
+        base = self.forward.base(value)
+        if value not in self.maker or base not in self.maker or base in self.live_across:
             return False
         position = self.maker[value]
         return self.segment[position] < self.segment[-1] and not self.fixed[position]
 
     def _again(self) -> bytearray:
-        """The nodes that stand once more: makers of what the backward pass reads and is gone, and of what those read."""
+        """Marks the nodes to duplicate: makers of dead values that the backward pass reads, and of those that they read in turn."""
         again = bytearray(len(self.forward.nodes))
 
         def want(node: Node) -> None:
@@ -90,10 +91,10 @@ class _Recompute:
     # -- when
 
     def _token(self, since: int, position: int) -> int | None:
-        """What the nodes placed before a backward node wait for: the last value of the backward pass until there.
+        """The value that nodes put before a backward node wait for: the last one that the backward pass computes before it.
 
-        Not a product that is but the term of a sum, which `accumulate` makes part of the sum; nor a view, which may be
-        there much earlier than what stands around it.
+        Not a product that is only the term of a sum, which `gemm_accumulate` makes part of the sum; nor a view, which may
+        exist much earlier than its neighbours.
         """
         backward = self.forward.backward
         for node in reversed(backward[since:position]):
@@ -102,9 +103,11 @@ class _Recompute:
         return backward[position - 1].outputs[0] if position else None
 
     def _is_term(self, node: Node) -> bool:
-        return node.op.name == "matmul" and all(
-            reader.op.name == "add_n" or isinstance(reader.op, ViewOp) for reader in self.forward.readers.get(node.outputs[0], ())
-        )
+        """Whether a node is a product whose only readers are sums and views."""
+        if not is_product(node.op):
+            return False
+        readers = (self.forward.fn.nodes[p].op for p in self.forward.uses.readers[node.outputs[0]])
+        return all(op.sum_of_many or isinstance(op, ViewOp) for op in readers)
 
     # -- computing again
 
@@ -120,7 +123,7 @@ class _Recompute:
         inputs = list(node.inputs)
         for slot in read:
             inputs[slot] = self._source(inputs[slot], token)
-        if inputs == list(node.inputs):  # leaves alone: it could be computed at any time
+        if inputs == list(node.inputs):  # it reads only leaves, and could be computed at any time
             inputs[read[0]] = self._after(inputs[read[0]], token)
         self.builder.source = node.source
         made = self.builder.add(node.op, tuple(inputs), node.attributes, f"{node.name}.again")

@@ -1,31 +1,39 @@
-"""recompute_cheap: a large operand of two products, made by arithmetic from values that are kept anyway, is made again.
+"""rematerialize_cheap: recomputes a large matmul operand for the backward pass, if cheap arithmetic on live values gives it.
 
-The second product is the one in the backward pass, which takes the operand transposed for the gradient of a weight. Between
-the two nothing else needs the operand: `x̂ g + e` of a layer normalisation, say, whose backward pass reads x̂. To make it
-again is one pass over memory, to keep it is its size for most of a step.
+The backward pass takes the operand again, transposed, for the gradient of a weight; between the two products nothing else
+needs it: `x̂ g + e` of a layer normalisation, say, whose backward pass reads x̂. To recompute it takes one pass over memory;
+to keep it takes its size for most of a step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import is_expensive
 from graphexec.ir.op_kinds import ElementwiseOp, ViewOp
 from graphexec.ir.registry import registry
+from graphexec.ir.traits import products
+from graphexec.ir.uses import Uses
 
-LARGE = 1 << 18
-"""Bytes from which on a value is worth making again."""
+MIN_BYTES = 1 << 18
+"""Bytes of the smallest value that is worth recomputing."""
 
-MOST_NODES = 4
-"""Nodes that may be done again for one value."""
+MAX_RECOMPUTED_NODES = 4
+"""Nodes that may be computed again for one value."""
+
+Recipe = tuple[list[Node], list[Node]]
+"""The views that lead to an operand, and the nodes that compute the value that they show."""
 
 
-def rematerialize_cheap(fn: Function, keep: Iterable[int] = ()) -> Function:
-    """The order in which such an operand ends with its first product, and stands once more before the second."""
-    lives = _Lives(fn, {*fn.kept, *keep})
-    wanted = {p: found for p, node in enumerate(fn.nodes) if node.op.name == "matmul" and (found := lives.again(p, node))}
+def rematerialize_cheap(fn: Function, live_out: Iterable[int] = ()) -> Function:
+    """The function in which such an operand dies with its first product, and is computed again before the second."""
+    multiplying = products(fn)
+    if not multiplying:
+        return fn
+    lives = _Lives(fn, live_out)
+    wanted = {p: found for p, node in enumerate(fn.nodes) if node.op in multiplying and (found := lives.recipes(p, node))}
     if not wanted:
         return fn
     builder = FunctionBuilder(fn)
@@ -37,7 +45,7 @@ def rematerialize_cheap(fn: Function, keep: Iterable[int] = ()) -> Function:
 
 
 def _with_operand(builder: FunctionBuilder, reader: Node, slot: int, path: list[Node], nodes: list[Node]) -> Node:
-    """The product with an operand made by ``nodes``, and by the views of ``path``, after its other operand is there."""
+    """The product with an operand that ``nodes`` compute, and the views of ``path``, after its other operand exists."""
     token, after = reader.inputs[1 - slot], registry.get("control_dependency")
     renamed: dict[int, int] = {}
     for node in [*nodes, *path]:
@@ -55,67 +63,67 @@ def _with_operand(builder: FunctionBuilder, reader: Node, slot: int, path: list[
 
 
 class _Lives:
-    """Who makes a value, and how long its memory is read."""
+    """Which nodes make a value, and how long its memory is read."""
 
-    def __init__(self, fn: Function, wanted: set[int]) -> None:
-        self.fn, self.wanted = fn, wanted
-        self.maker: dict[int, int] = {}
-        self.base = list(range(len(fn.names)))
-        self.readers: dict[int, list[int]] = {}
-        self.changed: dict[int, int] = {}
-        for position, node in enumerate(fn.nodes):
-            for v in node.reads:
-                if not isinstance(node.op, ViewOp):
-                    self.readers.setdefault(self.base[v], []).append(position)
-            for v in node.outputs:
-                self.maker[v] = position
-                if isinstance(node.op, ViewOp):
-                    self.base[v] = self.base[node.inputs[0]]
-            for name in node.op.updates:
-                self.changed[self.base[node.inputs[node.op.inputs.index(name)]]] = position
+    def __init__(self, fn: Function, live_out: Iterable[int]) -> None:
+        self.fn, self.uses, self.multiplying = fn, Uses(fn, live_out), products(fn)
+        self.aliases = self.uses.aliases
+        self._known: dict[int, list[int]] = {}
 
-    def again(self, position: int, node: Node) -> dict[int, tuple[list[Node], list[Node]]]:
-        """For the operands of a product that are made again: the views that lead to it, and the nodes that make it."""
+    def _readers(self, base: int) -> Sequence[int]:
+        """The nodes that read the memory of a value, without views, which only pass it on."""
+        if base not in self._known:
+            readers = self.uses.memory_readers.get(base, ())
+            self._known[base] = [p for p in readers if not isinstance(self.fn.nodes[p].op, ViewOp)]
+        return self._known[base]
+
+    def recipes(self, position: int, node: Node) -> dict[int, Recipe]:
+        """For each operand of a product that is worth recomputing, by its slot."""
         found = {}
         for slot in (0, 1):
-            value, token = self.base[node.inputs[slot]], self.base[node.inputs[1 - slot]]
-            readers = self.readers.get(value, [])
-            if (
-                value not in self.wanted
-                and self.fn.specs[value].nbytes >= LARGE
-                and len(set(readers)) > 1
-                and readers[-1] == position
-                and self.maker.get(token, -1) > readers[-2] >= 0
-                and any(self.fn.nodes[p].op.name == "matmul" for p in readers[:-1])
-            ):
+            value, other = (self.aliases.base(node.inputs[k]) for k in (slot, 1 - slot))
+            if self._is_kept_for(position, value, other):
                 nodes = self._recipe(value, position)
-                if nodes and len(nodes) <= MOST_NODES:
+                if nodes and len(nodes) <= MAX_RECOMPUTED_NODES:
                     found[slot] = (self._path(node.inputs[slot]), [self.fn.nodes[p] for p in sorted(nodes)])
         return found
 
+    def _is_kept_for(self, position: int, value: int, other: int) -> bool:
+        """Whether a large value is kept for one last product, whose other operand is made after all its earlier readers."""
+        if self.uses.producer[value] < 0 or value in self.uses.live_out or self.fn.specs[value].nbytes < MIN_BYTES:
+            return False
+        readers = self._readers(value)
+        return (
+            len(readers) > 1
+            and readers[-1] == position
+            and self.uses.producer[other] > readers[-2]
+            and any(self.fn.nodes[p].op in self.multiplying for p in readers[:-1])
+        )
+
     def _recipe(self, value: int, position: int) -> set[int] | None:
-        """The nodes that make a value from what is there at a position anyway; None where dear ones would be needed."""
-        if value not in self.maker:  # a leaf is there
+        """The nodes that compute a value from what is live at a position anyway; None where expensive ones would be needed."""
+        made = self.uses.producer[value]
+        if made < 0:  # a leaf is there
             return None
-        node = self.fn.nodes[self.maker[value]]
+        node = self.fn.nodes[made]
         if not isinstance(node.op, ElementwiseOp) or node.op.updates or is_expensive(node.op.function) or ABSENT in node.inputs:
             return None
-        nodes = {self.maker[value]}
+        nodes = {made}
         for v in node.inputs:
-            base = self.base[v]
-            if base != v or (base in self.maker and self.readers[base][-1] <= position):
+            base = self.aliases.base(v)
+            if base != v or (self.uses.producer[base] >= 0 and self._readers(base)[-1] <= position):
                 further = self._recipe(v, position)
-                if further is None or len(further) > MOST_NODES:
+                if further is None or len(further) > MAX_RECOMPUTED_NODES:
                     return None
                 nodes |= further
-            elif self.changed.get(base, position) < position:
+            elif self.aliases.written_between(base, -1, position - 1):
                 return None
         return nodes
 
     def _path(self, value: int) -> list[Node]:
-        """The views from the memory of a value to the value."""
+        """The views that lead from the value that owns the memory to a value."""
         path: list[Node] = []
-        while self.base[value] != value:
-            path.insert(0, self.fn.nodes[self.maker[value]])
+        while self.aliases.shown(value) != value:
+            path.insert(0, self.fn.nodes[self.uses.producer[value]])
             value = path[0].inputs[0]
         return path

@@ -1,1 +1,1 @@
-"""Passes that compute the same with fewer nodes."""
+"""Passes that compute the same values with fewer or cheaper nodes."""

@@ -1,4 +1,4 @@
-"""prune: nodes that nothing wanted depends on are not computed."""
+"""dce: removes nodes whose results nothing needs (dead code elimination)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from graphexec.ir.function import Function
 
 
-def dce(fn: Function, keep: Iterable[int] = ()) -> Function:
-    """The order with only what its outputs, gradients and deltas, ``keep`` and the updates of leaves need."""
-    needed = {*fn.kept, *keep}
-    kept = []
+def dce(fn: Function, live_out: Iterable[int] = ()) -> Function:
+    """The function with only the nodes that its outputs, gradients, deltas, ``live_out`` and updates of leaves need."""
+    needed = {*fn.live_out, *live_out}
+    nodes = []
     for node in reversed(fn.nodes):
         if node.op.updates or not needed.isdisjoint(node.outputs):
-            kept.append(node)
+            nodes.append(node)
             needed.update(node.inputs)
-    kept.reverse()
+    nodes.reverse()
     leaves = [leaf for leaf in fn.leaves if leaf.kind != "constant" or leaf.value_id in needed]
-    return fn.with_nodes(kept, leaves=leaves)
+    return fn.with_nodes(nodes, leaves=leaves)

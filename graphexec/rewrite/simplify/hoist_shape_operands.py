@@ -1,9 +1,8 @@
-"""early_likes: an operand that lends its shape only may be any value of that shape; the earliest one is taken.
+"""hoist_shape_operands: lets an operand that lends only its shape be the earliest value of that shape.
 
-Views and reductions ask for nothing else; kernels may ask for the element type too.
-
-So a backward view waits for no forward value, and can stand before the loops that it is fused into. One that waits is
-left alone.
+Views and reductions need no more than the shape; kernels may need the element type too. So a backward view waits for no
+forward value, and can be scheduled before the loops that it is fused into. Views that wait for their operands on purpose
+(`ordered_after`) are left alone.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from graphexec.ir.spec import TensorSpec
 
 
 def hoist_shape_operands(fn: Function) -> Function:
-    """The order with each such operand replaced by the first value of the same shape, and dtype where that may count."""
+    """The function with each such operand replaced by the first value of its shape, and of its dtype where that may matter."""
     if not any(op.shape_only for op in fn.ops):
         return fn
     specs = fn.specs
     earliest: dict[Any, int] = {}
-    noted: set[int] = set()  # specs that are one object have one key
+    noted: set[int] = set()  # equal specs are interned: their ids are keys
 
     def note(value: int) -> None:
         if id(specs[value]) not in noted:
@@ -48,5 +47,5 @@ def hoist_shape_operands(fn: Function) -> Function:
 
 
 def _keys(spec: TensorSpec) -> tuple[Any, Any]:
-    """By the shape alone, and with the dtype."""
+    """Keys of a spec: of its shape alone, and with its dtype."""
     return spec_key(spec._replace(dtype="")), spec_key(spec)

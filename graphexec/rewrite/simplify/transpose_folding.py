@@ -1,7 +1,7 @@
-"""turned_products: a transposed product is the product of the transposed factors, the other way round: (a b)ᵀ = bᵀ aᵀ.
+"""transpose_folding: rewrites (a @ b).T as b.T @ a.T, where nothing else reads the product.
 
-Transposing a factor costs nothing, it is read through its strides; a product that is needed transposed would be read
-across its rows by everything after it. The gradient of `linear`'s weight is one.
+A transposed factor costs nothing, since the product reads it through its strides; a transposed result would be read across
+its rows by everything after it. The gradient of `linear`'s weight is such a product.
 """
 
 from __future__ import annotations
@@ -9,41 +9,49 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from graphexec.ir.builder import FunctionBuilder
-from graphexec.ir.function import Function, Node
+from graphexec.ir.function import ABSENT, Function, Node
+from graphexec.ir.op_kinds import ViewOp
 from graphexec.ir.registry import registry
-from graphexec.rewrite.simplify.gemm_accumulate import readers_of
+from graphexec.ir.traits import factors, products, with_factors
+from graphexec.ir.uses import Uses
+from graphexec.ir.view import NotAView, View
 
 
-def transpose_folding(fn: Function, keep: Iterable[int] = ()) -> Function:
-    """The order with such products computed the other way round, where nothing else reads them."""
-    if not fn.has("matmul"):
+def transpose_folding(fn: Function, live_out: Iterable[int] = ()) -> Function:
+    """The function with such products computed the other way round."""
+    multiplying = products(fn)
+    views = {op for op in fn.ops if isinstance(op, ViewOp) and not op.ordered_after}
+    if not multiplying or not views:
         return fn
-    products = {n.outputs[0]: n for n in fn.nodes if n.op.name == "matmul"}
-    turned = {n.inputs[0]: n for n in fn.nodes if n.inputs[0] in products and _turns(fn, n)}
-    if not turned:
+    made = {n.outputs[0]: n for n in fn.nodes if n.op in multiplying}
+    transposed = {n.inputs[0]: n for n in fn.nodes if n.op in views and n.inputs[0] in made and _transposes(fn, n)}
+    if not transposed:
         return fn
-    readers = readers_of(fn, keep)
-    turned = {v: n for v, n in turned.items() if readers[v] == 1}
-    done = {n.outputs[0] for n in turned.values()}
-    builder, swap = FunctionBuilder(fn), registry.get("swap_axes")
+    count = Uses(fn, live_out).operand_count
+    transposed = {v: n for v, n in transposed.items() if count[v] == 1}
+    done = {n.outputs[0] for n in transposed.values()}
+    builder = FunctionBuilder(fn)
     for node in fn.nodes:
-        if node.outputs[0] in turned:
+        if node.outputs[0] in transposed:
             continue
-        if node.outputs[0] in done:
-            product = products[node.inputs[0]]
-            swapped = [builder.add(swap, (v,), {"axis1": -2, "axis2": -1}, f"{node.name}.factor") for v in reversed(product.inputs)]
-            factors = tuple(n.outputs[0] for n in swapped)
-            node = Node(node.name, product.op, factors, node.outputs, {}, product.source)
-        builder.nodes.append(node)
+        builder.nodes.append(_folded(builder, node, made[node.inputs[0]]) if node.outputs[0] in done else node)
     return builder.build(fn)
 
 
-def _turns(fn: Function, node: Node) -> bool:
-    """Whether a node swaps the last two axes and nothing else."""
-    ndim = fn.specs[node.inputs[0]].ndim
-    if node.op.name == "transpose":
-        axes = node.attributes["axes"]
-        return ndim == 2 and (axes is None or [a % 2 for a in axes] == [1, 0])
-    if node.op.name != "swap_axes":
+def _folded(builder: FunctionBuilder, node: Node, product: Node) -> Node:
+    """The transposition of a product as a product of transposed factors, whose views go before it."""
+    a, b = factors(product)
+    swap, last_two = registry.get("swap_axes"), {"axis1": -2, "axis2": -1}
+    first, second = (builder.add(swap, (v,), last_two, f"{node.name}.factor").outputs[0] for v in (b, a))
+    return Node(node.name, product.op, with_factors(product.op, first, second), node.outputs, {}, product.source)
+
+
+def _transposes(fn: Function, node: Node) -> bool:
+    """Whether a view swaps the last two axes and does nothing else."""
+    assert isinstance(node.op, ViewOp)
+    whole = View.contiguous(fn.specs[node.inputs[0]].shape)
+    swapped = whole.permute([*range(whole.ndim - 2), whole.ndim - 1, whole.ndim - 2])
+    try:
+        return node.op.view(whole, [None if v == ABSENT else fn.specs[v] for v in node.inputs], node.attributes) == swapped
+    except NotAView:
         return False
-    return {node.attributes["axis1"] % ndim, node.attributes["axis2"] % ndim} == {ndim - 2, ndim - 1}
