@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from graphexec.autodiff.scalar import derive_backward
+from graphexec.autodiff.scalar import backward_of
 from graphexec.errors import DataError, DifferentiationError, GraphExecError, ShapeError, did_you_mean
 from graphexec.graph.graph import Graph
 from graphexec.ir.builder import call_composite
 from graphexec.ir.function import ABSENT, Function, Leaf, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.op import Attributes, Op, array_spec
-from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp
+from graphexec.ir.op_kinds import CompositeOp
 from graphexec.ir.operators import Arithmetic
 from graphexec.ir.spec import DTYPES, Size, Sizes, TensorSpec, shape_text
 from graphexec.rewrite.legalize.inline_composites import inline_composites
@@ -261,11 +261,10 @@ def asked_deltas(op: Op) -> tuple[str, ...]:
 
 
 def _backward_op(op: Op) -> Op:
-    if op.backward_op is None and isinstance(op, ElementwiseOp) and op.differentiable:
-        op.rules["backward"] = derive_backward(op)
-    if op.backward_op is None:
-        raise DifferentiationError("it has no backward rule", op=op.name, todo="Stop the gradient before it.")
-    return op.backward_op
+    found = backward_of(op)
+    if found is None:
+        raise DifferentiationError("it has no backward rule", op=op.name, todo="Stop the gradient before it with stop_gradient.")
+    return found
 
 
 def _call_gradient(node: Node, rule: Any, named: Mapping[str, Array | None], values: Mapping[int, Array]) -> list[Array | None]:

@@ -27,7 +27,8 @@ def list_ops(settings: Settings) -> Result:
     load_plugins(settings)
     ops = [registry.get(name) for name in registry.names()]
     records = [
-        {"name": op.name, "kind": op.kind, "signature": op.signature, "doc": _first_line(op), "package": _package(op)} for op in ops
+        {"name": op.name, "kind": op.op_class, "signature": op.signature, "doc": _first_line(op), "package": _package(op)}
+        for op in ops
     ]
     rows = [(r["name"], r["kind"], r["signature"], r["doc"], r["package"]) for r in records]
     notes = [f"refused: {error}" for error in registry.refused.values()]
@@ -51,7 +52,7 @@ def info(name: str, settings: Settings) -> Result:
     types = [t for t, kind in DTYPES.items() if kind in op.kinds]
     record = {
         "name": op.name,
-        "kind": op.kind,
+        "kind": op.op_class,
         "signature": op.signature,
         "inputs": list(op.inputs),
         "outputs": list(op.outputs),
@@ -70,7 +71,7 @@ def info(name: str, settings: Settings) -> Result:
         "",
         op.doc,
         "",
-        f"kind      {op.kind}",
+        f"kind      {op.op_class}",
         f"dtypes    {', '.join(types)}{fixed}",
         f"backward  {record['backward']}",
         f"onnx      {op.onnx or 'no counterpart named'}",

@@ -26,7 +26,7 @@ from graphexec.ir.view import View
 class ElementwiseOp(Op):
     """A scalar function applied to every element of its broadcast operands."""
 
-    kind: ClassVar[str] = "elementwise"
+    op_class: ClassVar[str] = "elementwise"
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         dtype = self.promoted(specs)
@@ -58,7 +58,7 @@ class ElementwiseOp(Op):
 class ReductionOp(Op):
     """Combines the elements along axes; ``function(accumulated, x)`` and its identity."""
 
-    kind: ClassVar[str] = "reduction"
+    op_class: ClassVar[str] = "reduction"
 
     identity: float = 0.0
 
@@ -109,7 +109,7 @@ class ReductionOp(Op):
 class KernelOp(Op):
     """A function of whole arrays, outputs to fill in last."""
 
-    kind: ClassVar[str] = "kernel"
+    op_class: ClassVar[str] = "kernel"
 
     core: tuple[tuple[str, ...], ...] | None = None
     """The gufunc signature: core axes of inputs, then of outputs."""
@@ -215,7 +215,7 @@ class KernelOp(Op):
 class ViewOp(Op):
     """The input's memory under other sizes and strides: ``function(view, **attributes) -> view``."""
 
-    kind: ClassVar[str] = "view"
+    op_class: ClassVar[str] = "view"
 
     ordered_after: bool = False
     """Whether it waits for its operands in ``shape_only``: no pass looks through it, or has it wait for another value."""
@@ -247,7 +247,7 @@ class ViewOp(Op):
 class ShapeOp(Op):
     """A value that depends on shapes alone: ``function(*specs, **attributes) -> array``, computed while planning."""
 
-    kind: ClassVar[str] = "shape"
+    op_class: ClassVar[str] = "shape"
 
     shape: Callable[..., TensorSpec] | None = None
     """The spec of the value, where the value itself would be too large to ask."""
@@ -269,7 +269,7 @@ class ShapeOp(Op):
 class CompositeOp(Op):
     """An op made of ops: ``function`` takes graph values and returns graph values. Expanded before it runs."""
 
-    kind: ClassVar[str] = "composite"
+    op_class: ClassVar[str] = "composite"
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         return EAGER_HOOKS.infer_composite(self, specs, attributes)

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from graphexec.errors import GraphExecError, OpError, PluginError, did_you_mean
 from graphexec.ir.declare import Declaration
-from graphexec.ir.op import Op
+from graphexec.ir.op import EAGER_HOOKS, Op
 from graphexec.ir.op_kinds import ElementwiseOp, KernelOp
 
 ENTRY_POINTS = "graphexec.ops"
@@ -48,7 +48,7 @@ class Registry:
         base, *steps = name.split(".")
         op = self._ops.get(base)
         for step in steps:
-            op = op.backward_op if op is not None and step == "backward" else None
+            op = EAGER_HOOKS.backward_of(op) if op is not None and step == "backward" else None
         if op is None:
             hint = did_you_mean(name, self._ops)
             raise OpError(
@@ -168,7 +168,7 @@ class Registry:
 
 def check_complete(op: Op) -> None:
     """What can be known only when the whole file is read. *Raises* PluginError."""
-    if isinstance(op, KernelOp) and op.differentiable and not op.rules and "f" in op.kinds:
+    if isinstance(op, KernelOp) and op.differentiable and not op.rules.differentiates and "f" in op.kinds:
         _incomplete(op, "it has no backward rule", "Give one with @op.backward or @op.gradient, or say differentiable=False.")
     if isinstance(op, (ElementwiseOp, KernelOp)) and op.reference is None:
         _incomplete(op, "it has no reference", "Give reference=, the same in NumPy on whole arrays; the checker compares them.")
