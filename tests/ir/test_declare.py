@@ -17,6 +17,8 @@ from graphexec.plugin import GemmTrait, elementwise, kernel, reduction, view
 ROOT = Path(__file__).parents[2]
 
 PLUGIN = '''
+from typing import Any
+
 import numpy as np
 from graphexec.plugin import GemmTrait, composite, elementwise, kernel, ops, reduction, shape_value, view
 
@@ -32,8 +34,8 @@ def _(d_out: float, *, beta: float) -> float:
 
 
 @composite
-def twice(x: object) -> object:
-    return ops.add(x, x, name="sum")
+def twice(x: Any, *, axis: int = -1) -> Any:
+    return ops["plugin_op"](ops.concat(ops.softmax(x, axis=axis), [1.0], axis=0, name="both"))
 
 
 @kernel("(m,k),(k,n)->(m,n)", reference=np.matmul, gemm=GemmTrait(), parallel=True, differentiable=False)
@@ -55,6 +57,10 @@ WRONG = {
     "shape_value(differentiable=True)": "differentiable",
     "scaled.made_of": "made_of",
     "scaled.backwards": "backwards",
+    "ops.sofmax(1.0)": "sofmax",
+    "ops.softmax(1.0, axsi=0)": "axsi",
+    "ops.softmax(1.0, axis='last')": "axis",
+    "ops.matmul(1.0)": "matmul",
 }
 
 
