@@ -34,6 +34,7 @@ class Registry:
     def __init__(self, load_entry_points: bool = True) -> None:
         self._ops: dict[str, Op] = {}
         self._pending = load_entry_points
+        self._by_hand: dict[str, Op] = {}
         self.refused: dict[str, GraphExecError] = {}
 
     def get(self, name: str) -> Op:
@@ -76,6 +77,26 @@ class Registry:
             )
         check_complete(op)
         self._ops[op.name] = op
+
+    def register_declaration(self, declaration: Declaration) -> Declaration:
+        """Registers an op declared in a script or a notebook; returns it, so that this is a decorator too.
+
+        The checks are those for a plugin file. A later call with the same name replaces the op: a notebook's cell may run
+        again. Ops of files and the built-in ones are never replaced.
+
+        *Raises* PluginError when the op is incomplete or its name is taken; the registry is then as it was.
+        """
+        if not isinstance(declaration, Declaration):
+            todo = "Declare an op with the decorators of graphexec.plugin, and register that."
+            raise PluginError(f"{declaration!r} is no declared op", todo=todo)
+        self._load()
+        op = declaration.op
+        with self._undone_on_error():
+            if op.name in self._by_hand and self._ops.get(op.name) is self._by_hand[op.name]:
+                del self._ops[op.name]
+            self.register(op)
+        self._by_hand[op.name] = op
+        return declaration
 
     def unregister(self, name: str) -> None:
         del self._ops[name]
