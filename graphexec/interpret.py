@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from graphexec.autodiff.scalar import backward_of
-from graphexec.errors import DataError, DifferentiationError, GraphExecError, ShapeError, did_you_mean
+from graphexec.errors import DataError, DifferentiationError, GraphExecError, ShapeError, with_hint
 from graphexec.graph.graph import Graph
 from graphexec.ir.builder import call_composite
 from graphexec.ir.function import ABSENT, Function, Leaf, Node
@@ -115,8 +115,7 @@ def prepare(
     known = [leaf.name for leaf in fn.leaves if leaf.kind != "constant"]
     for name in given:
         if name not in known:
-            hint = did_you_mean(name, known)
-            what = f"there is no input or parameter named {name!r}" + (f"; {hint}" if hint else "")
+            what = with_hint(f"there is no input or parameter named {name!r}", name, known)
             raise DataError(what, todo=f"Give: {', '.join(known)}.")
     if dtype is not None:
         fn = _in_dtype(fn, dtype)

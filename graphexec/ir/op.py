@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from graphexec.errors import DtypeError, GraphExecError, KernelError, OpError, ShapeError, did_you_mean
+from graphexec.errors import DtypeError, GraphExecError, KernelError, OpError, ShapeError, with_hint
 from graphexec.ir.keys import exactly
 from graphexec.ir.spec import DTYPES, KIND_NAMES, Size, TensorSpec, check_dtype, promote, shape_text, weak_dtype
 
@@ -148,7 +148,7 @@ class Op:
         for key in given:
             if key not in self.attributes:
                 raise OpError(
-                    f"unknown attribute {key!r}" + _hint(key, self.attributes),
+                    with_hint(f"unknown attribute {key!r}", key, self.attributes),
                     op=self.name, facts=[f"{self.name} takes {self.signature}"],
                     todo="Leave it out." if not self.attributes else f"Use one of: {', '.join(self.attributes)}.",
                 )
@@ -311,7 +311,7 @@ def resolve_names(shape: Any, known: Sequence[int], op: str) -> tuple[int, ...]:
     for n in given:
         if isinstance(n, str) and n not in named:
             raise ShapeError(
-                f"no axis is named {n!r}" + _hint(n, named), op=op,
+                with_hint(f"no axis is named {n!r}", n, named), op=op,
                 facts=[f"shape {shape_text(known)}, asked for {shape_text(given)}"],
                 todo="Name a dimension of the operand, or give the size as a number.",
             )
@@ -332,8 +332,3 @@ def literal(value: Any, key: str, op: str) -> Any:
         f"attribute {key!r} cannot be {type(value).__name__} {value!r}", op=op,
         todo="Attributes are numbers, strings, booleans, None, or lists of them; arrays are operands.",
     )
-
-
-def _hint(word: str, known: Any) -> str:
-    hint = did_you_mean(word, known)
-    return f"; {hint}" if hint else ""

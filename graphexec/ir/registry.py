@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from graphexec.errors import GraphExecError, OpError, PluginError, did_you_mean
+from graphexec.errors import GraphExecError, OpError, PluginError, with_hint
 from graphexec.ir.declare import Declaration
 from graphexec.ir.op import EAGER_HOOKS, Op
 from graphexec.ir.op_kinds import ElementwiseOp, KernelOp
@@ -51,9 +51,8 @@ class Registry:
         for step in steps:
             op = EAGER_HOOKS.backward_of(op) if op is not None and step == "backward" else None
         if op is None:
-            hint = did_you_mean(name, self._ops)
             raise OpError(
-                f"unknown op {name!r}" + (f"; {hint}" if hint else ""), facts=[str(e) for e in self.refused.values()][:1],
+                with_hint(f"unknown op {name!r}", name, self._ops), facts=[str(e) for e in self.refused.values()][:1],
                 todo="`graphexec ops list` lists the ops; --plugin FILE.py or gx.load_plugin(path) adds yours.",
             )
         return op
