@@ -1,7 +1,7 @@
-"""interpret: the slow path, and the meaning of a graph.
+"""interpret: the slow path, which defines what a graph means.
 
-Walks a graph forward with NumPy references and back with un-jitted backward rules: no kernels, no planned memory, nothing
-shared with `differentiate`. Every optimization is judged against it; a bug report starts with "does `--interpret` agree?"
+It evaluates a graph forward with NumPy references and backward with un-jitted backward rules: no kernels, no planned memory,
+nothing shared with `differentiate`. Every optimization is judged against it, and so is every suspected wrong result.
 
     values = interpret(graph, {"x": X})
     values, gradients, deltas = interpret_gradients(graph, of="loss", wrt=["w"], inputs={"x": X})
@@ -34,7 +34,7 @@ Arrays = Mapping[str, Any]
 
 
 class Plain(Arithmetic):
-    """An array to which ops apply at once, by the slow path: what a rule made of ops is run on."""
+    """An array to which ops apply at once, by the slow path; rules written in ops are evaluated on these."""
 
     __slots__ = ("array",)
 

@@ -215,7 +215,7 @@ class _Backward:
             what = "has no backward rule"
         raise DifferentiationError(
             f"op {op.name!r} {what}", node=node.name, op=op.name, source=node.source,
-            todo="Stop the gradient before it with stop_gradient, or give its op a rule made of ops with @op.gradient.",
+            todo="Stop the gradient before it with stop_gradient, or give its op a rule written in ops with @op.gradient.",
         )
 
     def _add_backward(self, node: Node, rule: _Rule, backward: Op) -> list[int | None]:

@@ -246,7 +246,7 @@ def check_target(path: str | None, extensions: Sequence[str]) -> None:
         raise DataError(f"the output must be called NAME{' or NAME'.join(extensions)}", source=path)
     if target.is_dir() or not target.absolute().parent.is_dir():
         what = "this is a directory" if target.is_dir() else "its folder does not exist"
-        raise DataError(what, source=path, todo="Choose another path, or make the folder.")
+        raise DataError(what, source=path, todo="Choose another path, or create the folder.")
     if not os.access(target if target.exists() else target.absolute().parent, os.W_OK):
         raise DataError("it cannot be written: permission denied", source=path, todo="Choose another path.")
 

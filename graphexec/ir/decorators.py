@@ -112,7 +112,7 @@ def elementwise(function: Function | None = None, /, **options: Unpack[Elementwi
     - ``commutative`` (bool; default False): the two operands may be swapped.
     - ``neutral`` (``{slot: number}``; default none): with that number as the operand in that slot, the op returns its other
       operand unchanged, for every value of it. For subtraction: ``{1: 0.0}``.
-    - ``identity_function`` (bool; default False): the op returns its first operand unchanged, provided the dtypes are equal.
+    - ``identity_function`` (bool; default False): the op returns its operand unchanged, provided the dtypes are equal.
     - ``involution`` (bool; default False): applied twice, the op returns its operand.
     - ``sum_of_many`` (bool; default False): the op adds any number of operands, from first to last.
     - ``shared_operand`` (operand name; default none): for an update rule, the operand that is the same for all parameters,

@@ -85,7 +85,7 @@ class Op:
     neutral: Mapping[int, float] = field(default_factory=dict)
     """Slot to number: with that number in that slot, the op returns its other operand unchanged, for every value of it."""
     identity_function: bool = False
-    """Returns its first operand unchanged, provided the dtypes are equal."""
+    """Returns its operand unchanged, provided the dtypes are equal."""
     involution: bool = False
     """Applied twice, returns its operand."""
     gemm: GemmTrait | None = None

@@ -58,8 +58,8 @@ def incomplete(x, out):
         (kernel("(n)->(n)", reference=np.abs)(incomplete), "it has no backward rule"),
         (elementwise(lambda x: x, reference=np.abs), "is not a name"),
         (declared(2.0, "softmax"), "exists already"),
-        (registry.get("softmax"), "is no declared op"),
-        (np.abs, "is no declared op"),
+        (registry.get("softmax"), "is not a declared op"),
+        (np.abs, "is not a declared op"),
     ],
 )
 def test_an_unsound_op_is_refused_and_nothing_changes(op, message):
