@@ -35,10 +35,11 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adam", "AdamW", "CycleError", "DataError", "DifferentiationError", "DtypeError", "Executable", "GradientMismatch",
     "Graph", "GraphError", "GraphExecError", "GraphFileError", "KernelError", "OpError", "Optimizer", "PluginError", "ShapeError",
-    "Value", "check_gradient", "compile", "differentiate", "load", "load_plugin", "ops",
+    "Value", "check_gradient", "compile", "differentiate", "load", "load_plugin", "ops", "register",
 ]  # fmt: skip
 
 load_plugin = _registry.load_file
+register = _registry.register_declaration
 
 
 def load(path: str | PathLike[str]) -> Graph:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphexec.autodiff.scalar import backward_of
 from graphexec.interpret import evaluate_composite
 from graphexec.ir.builder import trace_composite
 from graphexec.ir.function import Function, Leaf, Node
@@ -27,6 +28,7 @@ def install() -> None:
     EAGER_HOOKS.compute = compute
     EAGER_HOOKS.infer_composite = trace_composite
     EAGER_HOOKS.evaluate_composite = evaluate_composite
+    EAGER_HOOKS.backward_of = backward_of
 
 
 def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:

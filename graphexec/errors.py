@@ -122,3 +122,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"did you mean 'x'?"`` for the nearest known word, or ``""``."""
     near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else ""
+
+
+def with_hint(what: str, word: str, known: Iterable[str]) -> str:
+    """``what``, and the nearest known word where there is one: ``"unknown op 'sofmax'; did you mean 'softmax'?"``."""
+    hint = did_you_mean(word, known)
+    return f"{what}; {hint}" if hint else what

@@ -1,7 +1,7 @@
-"""interpret: the slow path, and the meaning of a graph.
+"""interpret: the slow path, which defines what a graph means.
 
-Walks a graph forward with NumPy references and back with un-jitted backward rules: no kernels, no planned memory, nothing
-shared with `differentiate`. Every optimization is judged against it; a bug report starts with "does `--interpret` agree?"
+It evaluates a graph forward with NumPy references and backward with un-jitted backward rules: no kernels, no planned memory,
+nothing shared with `differentiate`. Every optimization is judged against it, and so is every suspected wrong result.
 
     values = interpret(graph, {"x": X})
     values, gradients, deltas = interpret_gradients(graph, of="loss", wrt=["w"], inputs={"x": X})
@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from graphexec.autodiff.scalar import derive_backward
-from graphexec.errors import DataError, DifferentiationError, GraphExecError, ShapeError, did_you_mean
+from graphexec.autodiff.scalar import backward_of
+from graphexec.errors import DataError, DifferentiationError, GraphExecError, ShapeError, with_hint
 from graphexec.graph.graph import Graph
 from graphexec.ir.builder import call_composite
 from graphexec.ir.function import ABSENT, Function, Leaf, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.op import Attributes, Op, array_spec
-from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp
+from graphexec.ir.op_kinds import CompositeOp
 from graphexec.ir.operators import Arithmetic
 from graphexec.ir.spec import DTYPES, Size, Sizes, TensorSpec, shape_text
 from graphexec.rewrite.legalize.inline_composites import inline_composites
@@ -34,7 +34,7 @@ Arrays = Mapping[str, Any]
 
 
 class Plain(Arithmetic):
-    """An array to which ops apply at once, by the slow path: what a rule made of ops is run on."""
+    """An array to which ops apply at once, by the slow path; rules written in ops are evaluated on these."""
 
     __slots__ = ("array",)
 
@@ -115,8 +115,7 @@ def prepare(
     known = [leaf.name for leaf in fn.leaves if leaf.kind != "constant"]
     for name in given:
         if name not in known:
-            hint = did_you_mean(name, known)
-            what = f"there is no input or parameter named {name!r}" + (f"; {hint}" if hint else "")
+            what = with_hint(f"there is no input or parameter named {name!r}", name, known)
             raise DataError(what, todo=f"Give: {', '.join(known)}.")
     if dtype is not None:
         fn = _in_dtype(fn, dtype)
@@ -261,11 +260,10 @@ def asked_deltas(op: Op) -> tuple[str, ...]:
 
 
 def _backward_op(op: Op) -> Op:
-    if op.backward_op is None and isinstance(op, ElementwiseOp) and op.differentiable:
-        op.rules["backward"] = derive_backward(op)
-    if op.backward_op is None:
-        raise DifferentiationError("it has no backward rule", op=op.name, todo="Stop the gradient before it.")
-    return op.backward_op
+    found = backward_of(op)
+    if found is None:
+        raise DifferentiationError("it has no backward rule", op=op.name, todo="Stop the gradient before it with stop_gradient.")
+    return found
 
 
 def _call_gradient(node: Node, rule: Any, named: Mapping[str, Array | None], values: Mapping[int, Array]) -> list[Array | None]:

@@ -3,21 +3,23 @@
     @elementwise(reference=..., domain=(-6, 6))     a scalar function; the engine writes the loop
     @reduction(identity=0.0, reference=np.sum)      combine(accumulated, x); the engine writes the loops
     @kernel("(m,k),(k,n)->(m,n)")                   a function of arrays that fills in its outputs
-    @kernel(shape=rule)                             the same with a shape rule of its own
-    @view                                           the input's memory with other sizes and strides
-    @shape_value                                    a number that depends on shapes alone
-    @composite                                      an op made of ops
+    @kernel(shape=rule)                             the same with its own shape rule
+    @view                                           the input's memory under another shape and other strides
+    @shape_value                                    a value that depends on shapes alone
+    @composite                                      an op that consists of other ops
 
-The function's name is the op's name and its keyword-only parameters are its attributes. A declared op takes a
+The function's name is the op's name and its keyword-only parameters are its attributes. A declared op takes one
 backward rule: `@op.backward` (a kernel, which asks by name for what it needs) or `@op.gradient` (a rule in terms of
-ops, which can be differentiated again). Declaring checks the rule at once and registers nothing: the registry does
-that when it loads the file.
+ops, which can be differentiated again). A kernel may also name the ops it consists of: `@op.decomposition`.
+Declaring checks everything at once and registers nothing: the registry does that when it loads the file.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NoReturn
+
 from graphexec.errors import DtypeError, OpError, ShapeError
-from graphexec.ir.declare import composite, elementwise, kernel, reduction, shape_value, view
+from graphexec.ir.decorators import composite, elementwise, kernel, reduction, shape_value, view
 from graphexec.ir.intrinsics import GEMM_SCRATCH, array_at, col2im, gemm, im2col, prefetch
 from graphexec.ir.namespace import ops
 from graphexec.ir.op import GemmTrait, normalize_axes, resolve_names
@@ -53,3 +55,13 @@ __all__ = [
     "shape_value",
     "view",
 ]
+
+_RENAMED = {"unfold": "im2col", "fold": "col2im"}
+"""Functions by the names that they had before the first release."""
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that exists
+
+    def __getattr__(name: str) -> NoReturn:
+        if name in _RENAMED:  # not an AttributeError: `from graphexec.plugin import` would drop the message
+            raise ImportError(f"{name!r} is now called {_RENAMED[name]!r}: write {_RENAMED[name]} in place of {name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

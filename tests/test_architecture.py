@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LEVELS = (
-    "errors abi math options ir plugin llvm gemm vecmath codegen lower runtime optim rewrite graph autodiff pipeline "
+    "errors atomic_file abi math options ir plugin llvm gemm vecmath codegen lower runtime optim rewrite graph autodiff pipeline "
     "interpret eager compiled training executable gradcheck profile cli __init__ __main__"
 ).split()
 

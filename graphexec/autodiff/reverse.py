@@ -123,7 +123,7 @@ class _Backward:
         op = node.op
         rule = self.rules.get(op)
         if rule is None:
-            rule = self.rules[op] = _Rule(op, None if op.gradient_rule is not None else op.backward_op or self._derived(node))
+            rule = self.rules[op] = _Rule(op, None if op.gradient_rule is not None else self._backward_op(node))
         if not rule.takes_all:
             self._check_asked(node, rule)
         given = self._call_gradient(node, rule) if rule.backward is None else self._add_backward(node, rule, rule.backward)
@@ -197,13 +197,15 @@ class _Backward:
             )
         return [None if r is None else r.index for r in results]
 
-    def _derived(self, node: Node) -> Op:
+    def _backward_op(self, node: Node) -> Op:
         op = node.op
-        if isinstance(op, ElementwiseOp) and op.differentiable:
-            from graphexec.autodiff.scalar import derive_backward  # seldom needed: most ops bring their rule
+        found = op.backward_op
+        if found is None and isinstance(op, ElementwiseOp) and op.differentiable:
+            from graphexec.autodiff.scalar import backward_of  # rarely needed: most ops bring their rule
 
-            op.rules["backward"] = derive_backward(op)
-            return op.rules["backward"]  # type: ignore[no-any-return]
+            found = backward_of(op)
+        if found is not None:
+            return found
         what = (
             "is not differentiable"
             if not op.differentiable
@@ -213,7 +215,7 @@ class _Backward:
             what = "has no backward rule"
         raise DifferentiationError(
             f"op {op.name!r} {what}", node=node.name, op=op.name, source=node.source,
-            todo="Stop the gradient before it with stop_gradient, or give its op a rule made of ops with @op.gradient.",
+            todo="Stop the gradient before it with stop_gradient, or give its op a rule written in ops with @op.gradient.",
         )
 
     def _add_backward(self, node: Node, rule: _Rule, backward: Op) -> list[int | None]:
@@ -235,7 +237,7 @@ class _Rule:
             self.names, self.attributes = list(backward.inputs), list(backward.attributes)
         else:
             self._read_signature()
-        derived = backward is not None and "derived" in backward.rules  # and leaves out none but deltas that change nothing
+        derived = backward is not op.backward_op  # a derived rule leaves out only deltas that change nothing
         self.takes_all = derived or len(op.outputs) == 1 or all(f"d_{output}" in self.names for output in op.outputs)
         self.operands = [self._place(name) for name in self.names]
         wanted = op.differentiable_inputs

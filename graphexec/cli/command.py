@@ -1,4 +1,4 @@
-"""What all commands have in common: options, how errors are told, and types of options.
+"""What all commands share: options, option types and error reporting.
 
 Results go to standard output; progress, notes and errors to standard error. Exit codes: 0, 1 for an error of the
 user's input (one message, with the traceback behind --debug), 2 for wrong usage, 130 for Ctrl-C.
@@ -24,9 +24,9 @@ Command = Callable[..., Any]
 
 
 def optimizing(function: Command) -> Command:
-    """Gives a command that compiles graphs the options that leave out passes; it stands before `command`."""
-    whole = click.option("--no-optimize", is_flag=True, help="Run the graph as it stands; is a wrong result still wrong?")
-    skip_help = "Leave out a pass, such as fuse, to find which one is to blame; repeatable. A wrong name lists them."
+    """Adds the options that skip passes to a command that compiles graphs; apply it above `command`."""
+    whole = click.option("--no-optimize", is_flag=True, help="Run without optimizations, to see whether a wrong result persists.")
+    skip_help = "Skip an optimization pass, such as fuse, to find a faulty one; repeatable. An unknown name lists them."
     return whole(click.option("--skip-pass", "skip_passes", multiple=True, metavar="NAME", help=skip_help)(function))
 
 
@@ -34,11 +34,11 @@ def command(function: Callable[..., Result | None]) -> Command:
     """Gives a command the common options, prints what it returns, and turns its errors into one message."""
 
     @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load ops from a Python file first; repeatable.")
-    @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Native threads; results do not depend on it.")
-    @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="For first values, shuffles, drawn inputs.")
+    @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads; results do not depend on it.")
+    @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of initial values, shuffling and random inputs.")
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-    @click.option("--quiet", is_flag=True, help="The result only: no progress, no notes.")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
+    @click.option("--quiet", is_flag=True, help="Print only the result: no progress, no notes.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
     @functools.wraps(function)
     def run(
         plugins: tuple[str, ...], threads: int | None, seed: int | None, debug: bool, quiet: bool, as_json: bool, **options: Any
@@ -83,8 +83,8 @@ def message_of(error: Exception) -> str:
     if isinstance(error, GraphExecError):
         return f"{type(error).__name__}: {error}"
     place = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or "no more is known"
-    hint = "" if isinstance(error, (OSError, MemoryError)) else "\n  This is not expected: --debug shows where it comes from."
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or "no details available"
+    hint = "" if isinstance(error, (OSError, MemoryError)) else "\n  This error is unexpected: --debug shows its traceback."
     return f"{type(error).__name__}: {place}{text}{hint}"
 
 
@@ -121,7 +121,7 @@ class Size(click.ParamType[Any]):
 
 
 class Segments(click.ParamType[Any]):
-    """How many segments are computed again, as in ``10``; or ``sqrt``."""
+    """A number of checkpointing segments, such as ``10``, or ``sqrt``."""
 
     name = "N|sqrt"
 

@@ -1,6 +1,6 @@
-"""The command line: parse, call, print. What a command does is in `cli_run`, `cli_train`, `cli_time` and `cli_ops`.
+"""The command line: parses, calls, prints. The commands themselves are in `run`, `train`, `profile` and `ops` beside this file.
 
-Errors and exit codes are in `cli_command`, which gives every command its common options.
+`command` adds the common options and turns errors into messages and exit codes.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ inputs = click.option(
 weights = click.option("-w", "--weights", metavar="FILE", help="Parameters: a .safetensors file, or a checkpoint folder.")
 loss = click.option("--loss", metavar="NAME", help="The scalar value to differentiate; default: the file's.")
 size = click.option("--size", "sizes", type=Size(), multiple=True, help="A named dimension, such as batch=32; repeatable.")
-of = click.option("--of", "kind", type=click.Choice(["step", "gradients", "forward"]), help="Which program.")
-seconds = click.option("--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True, help="How long to measure.")
+of = click.option("--of", "kind", type=click.Choice(["step", "gradients", "forward"]), help="The program to use.")
+seconds = click.option("--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Seconds to measure.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -49,7 +49,7 @@ def cli() -> None:
     """Runs, differentiates and trains computational graphs written as YAML or JSON files.
 
     \b
-    graphexec check net.yaml                 is it sound, are its gradients right?
+    graphexec check net.yaml                 is it valid, and are its gradients correct?
     graphexec train net.yaml -o net.safetensors
     graphexec run net.yaml -w net.safetensors -i x=x.npy -o out.npz
 
@@ -70,7 +70,7 @@ def cli() -> None:
 def run(settings: Settings, file: str, inputs: Names, weights: str | None, output: str | None) -> Result:
     """Runs the forward pass and prints a summary of each output.
 
-    Without -i the data of the file's train section is used. Outputs that need an input that is not given are left out.
+    Without -i it uses the data of the file's train section. Outputs that depend on a missing input are left out.
 
     \b
     graphexec run net.yaml -i x=x.npy -w net.safetensors -o out.npz
@@ -87,16 +87,16 @@ def run(settings: Settings, file: str, inputs: Names, weights: str | None, outpu
 @inputs
 @weights
 @loss
-@click.option("--wrt", multiple=True, metavar="NAME", help="Differentiate by this value; repeatable. Default: all parameters.")
+@click.option("--wrt", multiple=True, metavar="NAME", help="Value to differentiate by; repeatable. Default: all parameters.")
 @click.option("-o", "--output", metavar="GRADS.npz", help="Write the gradients to this file.")
 @optimizing
 @command
 def grad(
     settings: Settings, file: str, inputs: Names, weights: str | None, loss: str | None, wrt: Names, output: str | None
 ) -> Result:
-    """Runs forward and backward: a table of every node with the norms of its value and its delta, and the gradients.
+    """Runs the forward and backward pass; prints the norms of every node's value and delta, and the gradients.
 
-    The delta of a value is the derivative of the loss by it. Small deltas and gradients are printed in full.
+    The delta of a value is the derivative of the loss with respect to it. Small deltas and gradients are printed in full.
 
     \b
     graphexec grad nested.yaml -i x=x.npy -i y=y.npy
@@ -110,22 +110,22 @@ def grad(
 @cli.command()
 @file
 @inputs
-@click.option("--epochs", type=click.IntRange(min=0), metavar="N", help="How often to go over the data, in all.")
-@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Rows of a mini-batch.")
-@click.option("--lr", type=float, metavar="X", help="Learning rate, in place of the optimizer's.")
+@click.option("--epochs", type=click.IntRange(min=0), metavar="N", help="Total number of passes over the data.")
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Rows per mini-batch.")
+@click.option("--lr", type=float, metavar="X", help="Learning rate; overrides the optimizer's.")
 @click.option("--optimizer", metavar="CALL", help="Such as 'sgd(lr=0.1)' or 'adam(lr=0.001)'.")
 @click.option("--hold-out", type=click.FloatRange(0, 1, max_open=True), metavar="X", help="Fraction of the rows to hold out.")
-@click.option("--recompute", type=Segments(), help="Less memory for more time: keep what joins N segments (or sqrt).")
-@click.option("--checkpoint", metavar="DIR", help="Save everything after each epoch in this folder.")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint, bit for bit as if never stopped.")
+@click.option("--recompute", type=Segments(), help="Save memory: recompute all but the values between N segments.")
+@click.option("--checkpoint", metavar="DIR", help="Save the training state in this folder after each epoch.")
+@click.option("--resume", is_flag=True, help="Resume from the checkpoint; the result has the same bits as an uninterrupted run.")
 @weights
-@click.option("-o", "--output", metavar="W.safetensors", help="Write the trained parameters; without it they are not kept.")
+@click.option("-o", "--output", metavar="W.safetensors", help="Write the trained parameters; otherwise they are lost.")
 @optimizing
 @command
 def train(settings: Settings, file: str, **options: Any) -> Result:
-    """Trains a graph as its train section says; prints loss and metrics on training and held-out rows.
+    """Trains a graph according to its train section; prints loss and metrics on training and held-out rows.
 
-    Options come before what the file says. Ctrl-C stops; with --checkpoint, the last whole epoch is kept.
+    Options override the file. Ctrl-C stops training; with --checkpoint, the last complete epoch is kept.
 
     \b
     graphexec train digits.yaml -o digits.safetensors
@@ -151,7 +151,7 @@ def train(settings: Settings, file: str, **options: Any) -> Result:
 def check(settings: Settings, file: str, inputs: Names, loss: str | None) -> Result:
     """Validates a file, infers every shape, and compares gradients with central differences in float64.
 
-    Inputs are the first rows of the file's data, or drawn at random.
+    Inputs are the first rows of the file's data, or random.
 
     \b
     graphexec check net.yaml
@@ -164,13 +164,13 @@ def check(settings: Settings, file: str, inputs: Names, loss: str | None) -> Res
 
 @cli.command()
 @file
-@click.option("--program", is_flag=True, help="The program that runs: kernels, what they read and write, where it lies.")
+@click.option("--program", is_flag=True, help="Show the lowered program: its kernels and the memory they read and write.")
 @of
 @size
 @optimizing
 @command
 def show(settings: Settings, file: str, program: bool, kind: str | None, sizes: Sizes) -> Result:
-    """Shows the graph as a table (outputs are marked *), or the lowered program.
+    """Shows the graph as a table, with outputs marked *, or the lowered program.
 
     \b
     graphexec show net.yaml
@@ -191,7 +191,7 @@ def show(settings: Settings, file: str, program: bool, kind: str | None, sizes: 
 @optimizing
 @command
 def bench(settings: Settings, file: str, inputs: Names, kind: str | None, sizes: Sizes, seconds: float) -> Result:
-    """Measures a training step, or another program: median, 10th and 90th percentile of its time.
+    """Measures a training step, or another program: the median, 10th and 90th percentile of its run time.
 
     \b
     graphexec bench net.yaml --size batch=256
@@ -208,13 +208,13 @@ def bench(settings: Settings, file: str, inputs: Names, kind: str | None, sizes:
 @of
 @size
 @seconds
-@click.option("--instructions", is_flag=True, help="A line for each instruction, in order, instead of each node.")
+@click.option("--instructions", is_flag=True, help="Print a line per instruction, in order, instead of per node.")
 @optimizing
 @command
 def profile(
     settings: Settings, file: str, inputs: Names, kind: str | None, sizes: Sizes, seconds: float, instructions: bool
 ) -> Result:
-    """Measures each node: time, share, GFLOP/s of matrix products, GB/s of what is read and written.
+    """Measures each node: time, share, GFLOP/s of matrix products, GB/s read and written.
 
     \b
     graphexec profile net.yaml --size batch=256
@@ -230,7 +230,7 @@ def profile(
 
 @cli.group()
 def ops() -> None:
-    """Lists, explains, starts and checks ops.
+    """Lists, describes, creates and checks ops.
 
     \b
     graphexec ops list
@@ -241,7 +241,7 @@ def ops() -> None:
 @ops.command("list")
 @command
 def list_(settings: Settings) -> Result:
-    """Lists the ops that are known: built in, installed, and from --plugin.
+    """Lists the available ops: built-in, installed, and from --plugin.
 
     \b
     graphexec ops list
@@ -256,7 +256,7 @@ def list_(settings: Settings) -> Result:
 @click.argument("name")
 @command
 def info(settings: Settings, name: str) -> Result:
-    """Explains an op: equation, signature, element types, how it is differentiated.
+    """Describes an op: equation, signature, dtypes, and how it is differentiated.
 
     \b
     graphexec ops info tanh
@@ -268,10 +268,10 @@ def info(settings: Settings, name: str) -> Result:
 
 @ops.command()
 @click.argument("name")
-@click.option("--kernel", is_flag=True, help="An array kernel instead of an elementwise op.")
+@click.option("--kernel", is_flag=True, help="Write an array kernel instead of an elementwise op.")
 @command
 def new(settings: Settings, name: str, kernel: bool) -> Result:
-    """Writes NAME.py: a plugin that works, to be changed into your own. An existing file is never overwritten.
+    """Writes NAME.py, a working plugin to start from. An existing file is never overwritten.
 
     \b
     graphexec ops new my_op
@@ -285,10 +285,10 @@ def new(settings: Settings, name: str, kernel: bool) -> Result:
 @ops.command("check")
 @click.argument("target", metavar="NAME_OR_FILE")
 @click.option("-a", "--attribute", "attributes", multiple=True, metavar="KEY=VALUE", help="An attribute; repeatable.")
-@click.option("--shape", "shapes", type=Shape(), multiple=True, help="The shape of each operand, in their order; repeatable.")
+@click.option("--shape", "shapes", type=Shape(), multiple=True, help="The shape of an operand, in order; repeatable.")
 @command
 def check_op(settings: Settings, target: str, attributes: Names, shapes: tuple[tuple[int, ...], ...]) -> Result:
-    """Checks an op: native and un-jitted against its reference, and its gradient against central differences.
+    """Checks an op: its native and plain Python results against the reference, its gradient against central differences.
 
     \b
     graphexec ops check tanh

@@ -27,7 +27,8 @@ def list_ops(settings: Settings) -> Result:
     load_plugins(settings)
     ops = [registry.get(name) for name in registry.names()]
     records = [
-        {"name": op.name, "kind": op.kind, "signature": op.signature, "doc": _first_line(op), "package": _package(op)} for op in ops
+        {"name": op.name, "kind": op.op_class, "signature": op.signature, "doc": _first_line(op), "package": _package(op)}
+        for op in ops
     ]
     rows = [(r["name"], r["kind"], r["signature"], r["doc"], r["package"]) for r in records]
     notes = [f"refused: {error}" for error in registry.refused.values()]
@@ -51,7 +52,7 @@ def info(name: str, settings: Settings) -> Result:
     types = [t for t, kind in DTYPES.items() if kind in op.kinds]
     record = {
         "name": op.name,
-        "kind": op.kind,
+        "kind": op.op_class,
         "signature": op.signature,
         "inputs": list(op.inputs),
         "outputs": list(op.outputs),
@@ -70,10 +71,10 @@ def info(name: str, settings: Settings) -> Result:
         "",
         op.doc,
         "",
-        f"kind      {op.kind}",
+        f"kind      {op.op_class}",
         f"dtypes    {', '.join(types)}{fixed}",
         f"backward  {record['backward']}",
-        f"onnx      {op.onnx or 'no counterpart named'}",
+        f"onnx      {op.onnx or 'none named'}",
         f"file      {op.file} ({_package(op)})",
     ]
     return Result("\n".join(lines), record)
@@ -86,9 +87,9 @@ def backward_text(op: Op) -> str:
     if op.backward_op is not None:
         return f"a kernel; it reads {', '.join(p for p in op.backward_op.inputs if p not in op.backward_op.shape_only)}"
     if op.gradient_rule is not None:
-        return "a rule made of ops; can be differentiated again"
+        return "a rule written in ops; can be differentiated again"
     if isinstance(op, CompositeOp):
-        return "by the ops that it is made of"
+        return "through the ops it consists of"
     return "derived from the forward function" if isinstance(op, ElementwiseOp) else "none"
 
 
@@ -163,7 +164,7 @@ def _check_values(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] |
         try:
             plain = op.call_plain(operands, attributes, specs)
         except NotImplementedError:
-            rows.append((op.name, f"un-jitted = reference, {drawn}", "it calls what runs compiled only", "skipped"))
+            rows.append((op.name, f"un-jitted = reference, {drawn}", "it calls functions that run only when compiled", "skipped"))
         else:
             rows.append(_compared(op, f"un-jitted = reference, {drawn}", plain, expected, dtype))
     return rows

@@ -1,4 +1,4 @@
-"""What `graphexec ops new` writes: a plugin that works, to be changed into one's own."""
+"""What `graphexec ops new` writes: a working plugin to start from."""
 
 ELEMENTWISE = '''"""{name}: x / (1 + beta |x|), element by element.
 

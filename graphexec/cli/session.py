@@ -144,13 +144,12 @@ class Session:
 
     def sizes(self, given: Mapping[str, int], default: int) -> dict[str, int]:
         """A size for every named dimension. *Raises* DataError for a name that the graph does not have."""
-        from graphexec.errors import DataError, did_you_mean
+        from graphexec.errors import DataError, with_hint
 
         names = list(dict.fromkeys(n for leaf in self.leaves.values() for n in leaf.shape if isinstance(n, str)))
         for name in given:
             if name not in names:
-                hint = did_you_mean(name, names)
-                what = f"the graph has no dimension {name!r}" + (f"; {hint}" if hint else "")
+                what = with_hint(f"the graph has no dimension {name!r}", name, names)
                 raise DataError(what, source=self.path, todo=f"Its named dimensions are: {', '.join(names) or 'none'}.")
         return {name: given.get(name, default) for name in names}
 
@@ -214,7 +213,7 @@ def load_weights(exe: Executable, path: str) -> list[str]:
 
     *Raises* DataError when a parameter is missing or has another shape; arrays beyond the parameters are left out.
     """
-    from graphexec.errors import DataError, did_you_mean
+    from graphexec.errors import DataError, with_hint
     from graphexec.training.checkpoint import checkpoint_record, load_arrays
 
     record = checkpoint_record(path) if Path(path).is_dir() else None
@@ -222,9 +221,8 @@ def load_weights(exe: Executable, path: str) -> list[str]:
     arrays = load_arrays(file)
     for name in exe.parameters:
         if name not in arrays:
-            hint = did_you_mean(name, arrays)
             raise DataError(
-                f"the file has no parameter {name!r}" + (f"; {hint}" if hint else ""),
+                with_hint(f"the file has no parameter {name!r}", name, arrays),
                 source=file,
                 facts=[f"arrays: {', '.join(arrays) or 'none'}"],
                 todo="Was it saved from another graph?",
@@ -248,7 +246,7 @@ def check_target(path: str | None, extensions: Sequence[str]) -> None:
         raise DataError(f"the output must be called NAME{' or NAME'.join(extensions)}", source=path)
     if target.is_dir() or not target.absolute().parent.is_dir():
         what = "this is a directory" if target.is_dir() else "its folder does not exist"
-        raise DataError(what, source=path, todo="Choose another path, or make the folder.")
+        raise DataError(what, source=path, todo="Choose another path, or create the folder.")
     if not os.access(target if target.exists() else target.absolute().parent, os.W_OK):
         raise DataError("it cannot be written: permission denied", source=path, todo="Choose another path.")
 
@@ -257,10 +255,7 @@ def write_npz(path: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an .npz file; it is there whole or not at all."""
     import numpy as np
 
-    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    from graphexec.atomic_file import replacing
+
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)

@@ -120,7 +120,7 @@ def _start(exe: Executable, options: Options, note: Callable[[str], None]) -> li
         raise DataError(
             f"the folder holds a checkpoint of epoch {record['epoch']}",
             source=options.checkpoint,
-            todo="Go on from it with --resume, or give another folder.",
+            todo="Resume it with --resume, or use another folder.",
         )
     epoch, history = load_checkpoint(options.checkpoint, exe.compiled)
     note(f"going on after epoch {epoch} of {options.checkpoint}")

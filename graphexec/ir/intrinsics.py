@@ -1,4 +1,4 @@
-"""Functions that mean something inside compiled kernels only; `gemm.numba_intrinsics` teaches them to Numba."""
+"""Functions for use inside compiled kernels; `gemm.numba_intrinsics` teaches them to Numba."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ def gemm(*args: Any) -> int:
 
 def im2col(image: Any, patches: Any, low: int, high: int, first: int, last: int, kernel: Any, windows: Any,
            strides: Any, padding: Any, dilations: Any, lowest: int = 0) -> int:  # fmt: skip
-    """Rows of the matrix that has what each window sees of an image as its columns; see `graphexec.gemm.im2col`."""
+    """Writes rows of the patch matrix, which has a column for each window of an image; see `graphexec.gemm.im2col`."""
     raise NotImplementedError("im2col runs inside compiled kernels only")
 
 
 def col2im(image: Any, patches: Any, low: int, high: int, first: int, last: int, kernel: Any, windows: Any,
          strides: Any, padding: Any, dilations: Any, lowest: int = 0) -> int:  # fmt: skip
-    """Adds rows that `im2col` would give to the image that it would take them from. Compiled code only."""
+    """Adds rows of the patch matrix back to the image: the transpose of `im2col`. Compiled code only."""
     raise NotImplementedError("col2im runs inside compiled kernels only")
 
 
 def array_at(address: int, size: int, like: Any) -> Any:
-    """``size`` elements of the type of ``like`` at an address, such as that of scratch memory. Compiled code only."""
+    """An array of ``size`` elements at an address, with the dtype of ``like``, for scratch memory. Compiled code only."""
     raise NotImplementedError("addresses mean something inside compiled kernels only")
 
 
 def prefetch(rows: Any, row: int) -> None:
-    """Lets the processor fetch the beginning of a row, which is read soon; any number is allowed, and nothing changes.
+    """Asks the processor to fetch the beginning of a row that is read soon. Any row number is allowed; results do not change.
 
-    What comes behind the beginning the processor fetches by itself once it is read.
+    Once a row's beginning is read, the processor fetches the rest by itself.
     """

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from graphexec.errors import OpError, UnknownOpError
 from graphexec.ir.op import Op
 
+if TYPE_CHECKING:
+    from graphexec.ir._builtin_ops import BuiltinOps
+else:
+    BuiltinOps = object
 
-class Ops:
-    """The ops by name: ``ops.matmul(a, b)``. Found when asked for, so that an op file may use ops loaded later."""
+
+class Ops(BuiltinOps):
+    """The ops by name: ``ops.matmul(a, b)``. They are looked up when used, so that an op file may use ops loaded later.
+
+    Type checkers know the built-in ops, with their operands and attributes. An op of a plugin, which they do not know, is
+    also ``ops["name"]``.
+    """
 
     def __init__(self) -> None:
         self._find: Callable[[str], Op] | None = None
@@ -17,14 +27,20 @@ class Ops:
     def connect(self, find: Callable[[str], Op], names: Callable[[], list[str]]) -> None:
         self._find, self._names = find, names
 
-    def __getattr__(self, name: str) -> Op:
-        if name.startswith("_"):
-            raise AttributeError(name)
+    def __getitem__(self, name: str) -> Op:
+        """The op of that name. *Raises* OpError, with the nearest known name."""
         assert self._find is not None, "import graphexec before ops are called"
-        try:
-            return self._find(name)
-        except OpError as error:
-            raise UnknownOpError(error.what, facts=error.facts, todo=error.todo) from None
+        return self._find(name)
+
+    if not TYPE_CHECKING:  # a type checker would take every name for one that exists
+
+        def __getattr__(self, name: str) -> Op:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            try:
+                return self[name]
+            except OpError as error:
+                raise UnknownOpError(error.what, facts=error.facts, todo=error.todo) from None
 
     def __dir__(self) -> list[str]:
         return self._names()

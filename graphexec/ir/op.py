@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from graphexec.errors import DtypeError, GraphExecError, KernelError, OpError, ShapeError, did_you_mean
+from graphexec.errors import DtypeError, GraphExecError, KernelError, OpError, ShapeError, with_hint
 from graphexec.ir.keys import exactly
 from graphexec.ir.spec import DTYPES, KIND_NAMES, Size, TensorSpec, check_dtype, promote, shape_text, weak_dtype
 
@@ -25,23 +25,40 @@ Specs = Sequence[TensorSpec | None]
 
 @dataclass(frozen=True)
 class GemmTrait:
-    """The op is the matrix product of two operands, rows and columns last: the engine may compute it with its own product.
+    """The op is the matrix product of two operands, of their last two axes; the engine may compute it with its own GEMM.
 
-    So it is fused with what follows, its factors may be read transposed, and sums of such products are added up in place.
+    It is then fused with the ops that follow, its factors may be read transposed, and sums of products accumulate in place.
     """
 
     a: int = 0
     b: int = 1
-    """Which operands the factors are."""
+    """The slots of the factors ``(m, k)`` and ``(k, n)``."""
     accumulate: int | None = None
-    """The operand to which the product is added, if there is one."""
+    """The slot of the operand to which the product is added in place, if there is one."""
+
+
+@dataclass
+class Rules:
+    """How an op is differentiated and decomposed; filled in while the op's file loads."""
+
+    backward: Op | None = None
+    """The op of a backward node."""
+    gradient: Callable[..., Any] | None = None
+    """A function of graph values that returns one delta for each floating input."""
+    decomposition: Callable[..., Any] | None = None
+    """A function of graph values that computes the same outputs with other ops."""
+
+    @property
+    def differentiates(self) -> bool:
+        return self.backward is not None or self.gradient is not None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Op:
     """An op. Compared by identity; found by name in the registry."""
 
-    kind: ClassVar[str] = ""
+    op_class: ClassVar[str] = ""
+    """What the op is to its author: elementwise, reduction, kernel, view, shape, composite."""
 
     name: str
     function: Callable[..., Any]
@@ -51,41 +68,40 @@ class Op:
     variadic: bool = False
     optional: frozenset[str] = frozenset()
     shape_only: frozenset[str] = frozenset()
-    """Operands of which only the shape is used; their memory may be gone."""
+    """Operands used only for their shape; their buffers may already have been reused."""
     types: Mapping[str, str] = field(default_factory=dict)
-    """Element types of operands and outputs that do not follow the others."""
+    """Fixed dtypes of operands and outputs that do not follow the promoted one."""
     kinds: str = "f"
-    """Which kinds of element the promoted operands may have: f(loating), i(nteger), b(ool)."""
+    """Kinds of dtype that the promoted operands may have: f(loating), i(nteger), b(ool)."""
     updates: tuple[str, ...] = ()
-    """Operands that the outputs overwrite, in the order of the outputs."""
+    """Operands overwritten in place, in the order of the outputs."""
     reference: Callable[..., Any] | None = None
     domain: Any = None
     onnx: str | None = None
     differentiable: bool = True
-    # -- traits: what the engine may know of an op, instead of its name
+    # -- traits: what the optimizer may assume; passes ask for these and never for an op's name
     commutative: bool = False
-    """Its two operands may be swapped; only which NaN a NaN is may differ."""
+    """The two operands may be swapped; only the payload of a NaN may differ."""
     neutral: Mapping[int, float] = field(default_factory=dict)
-    """For an operand's slot the number with which the op gives its other operand as it is, for every value of that."""
+    """Slot to number: with that number in that slot, the op returns its other operand unchanged, for every value of it."""
     identity_function: bool = False
-    """It gives its operand as it is, where the element types are the same."""
+    """Returns its operand unchanged, provided the dtypes are equal."""
     involution: bool = False
-    """Applied twice it gives its operand as it is."""
+    """Applied twice, returns its operand."""
     gemm: GemmTrait | None = None
-    """It is a matrix product."""
+    """The op is a matrix product."""
     concat: bool = False
-    """It lays its operands side by side along its attribute ``axis``."""
+    """Joins its operands along its attribute ``axis``."""
     sum_of_many: bool = False
-    """It adds up any number of operands, from the first to the last."""
+    """Adds any number of operands, from first to last."""
     scatters_slice: bool = False
-    """It puts its operand where a slice was taken, ``start:end:step`` of ``axis``, among zeros: the delta of a slice."""
+    """Writes its operand into zeros at ``start:end:step`` of ``axis``: the gradient of a slice."""
     shared_operand: str | None = None
-    """The operand of an update rule that is the same for all parameters, such as the number of the step."""
+    """The operand of an update rule that is the same for all parameters, such as the step number."""
     errors: Mapping[int, str] = field(default_factory=dict)
     file: str = ""
     doc: str = ""
-    rules: dict[str, Any] = field(default_factory=dict)
-    """The backward rule, filled in while the op's file loads: "backward" (an Op) or "gradient" (a function)."""
+    rules: Rules = field(default_factory=Rules)
     forward: Op | None = None
     """For a backward op: the op that it belongs to."""
 
@@ -132,7 +148,7 @@ class Op:
         for key in given:
             if key not in self.attributes:
                 raise OpError(
-                    f"unknown attribute {key!r}" + _hint(key, self.attributes),
+                    with_hint(f"unknown attribute {key!r}", key, self.attributes),
                     op=self.name, facts=[f"{self.name} takes {self.signature}"],
                     todo="Leave it out." if not self.attributes else f"Use one of: {', '.join(self.attributes)}.",
                 )
@@ -184,11 +200,16 @@ class Op:
 
     @property
     def backward_op(self) -> Op | None:
-        return self.rules.get("backward")
+        """The declared one; `autodiff.scalar.backward_of` derives one for an elementwise op without a rule."""
+        return self.rules.backward
 
     @property
     def gradient_rule(self) -> Callable[..., Any] | None:
-        return self.rules.get("gradient")
+        return self.rules.gradient
+
+    @property
+    def decomposition(self) -> Callable[..., Any] | None:
+        return self.rules.decomposition
 
     @property
     def differentiable_inputs(self) -> tuple[str, ...]:
@@ -250,6 +271,7 @@ class EagerHooks:
     compute: Callable[[Op, Sequence[Any], Attributes], Any]
     infer_composite: Callable[[Op, Specs, Attributes], tuple[TensorSpec, ...]]
     evaluate_composite: Callable[[Op, Sequence[Any], Attributes], Sequence[Any]]
+    backward_of: Callable[[Op], Op | None]
 
 
 EAGER_HOOKS = EagerHooks()
@@ -289,7 +311,7 @@ def resolve_names(shape: Any, known: Sequence[int], op: str) -> tuple[int, ...]:
     for n in given:
         if isinstance(n, str) and n not in named:
             raise ShapeError(
-                f"no axis is named {n!r}" + _hint(n, named), op=op,
+                with_hint(f"no axis is named {n!r}", n, named), op=op,
                 facts=[f"shape {shape_text(known)}, asked for {shape_text(given)}"],
                 todo="Name a dimension of the operand, or give the size as a number.",
             )
@@ -310,8 +332,3 @@ def literal(value: Any, key: str, op: str) -> Any:
         f"attribute {key!r} cannot be {type(value).__name__} {value!r}", op=op,
         todo="Attributes are numbers, strings, booleans, None, or lists of them; arrays are operands.",
     )
-
-
-def _hint(word: str, known: Any) -> str:
-    hint = did_you_mean(word, known)
-    return f"; {hint}" if hint else ""

@@ -1,11 +1,11 @@
-"""The six kinds of op, by what the engine is told.
+"""The six classes of op: what each declares to the engine.
 
     ElementwiseOp   a scalar function; the engine owns loops, broadcasting and fusion
-    ReductionOp     a scalar function that combines two elements, and its identity
+    ReductionOp     a scalar function that combines two elements, and its identity element
     KernelOp        a function of whole arrays, with a gufunc signature or a shape rule
     ViewOp          the input's memory with other sizes and strides
     ShapeOp         a value that depends on shapes alone, computed while planning
-    CompositeOp     a function of graph values: an op made of ops
+    CompositeOp     a function of graph values: an op that consists of other ops
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from graphexec.ir.view import View
 class ElementwiseOp(Op):
     """A scalar function applied to every element of its broadcast operands."""
 
-    kind: ClassVar[str] = "elementwise"
+    op_class: ClassVar[str] = "elementwise"
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         dtype = self.promoted(specs)
@@ -56,9 +56,9 @@ class ElementwiseOp(Op):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ReductionOp(Op):
-    """Combines the elements along axes; ``function(accumulated, x)`` and its identity."""
+    """Combines elements along axes with ``function(accumulated, x)``, starting from its identity."""
 
-    kind: ClassVar[str] = "reduction"
+    op_class: ClassVar[str] = "reduction"
 
     identity: float = 0.0
 
@@ -109,17 +109,17 @@ class ReductionOp(Op):
 class KernelOp(Op):
     """A function of whole arrays, outputs to fill in last."""
 
-    kind: ClassVar[str] = "kernel"
+    op_class: ClassVar[str] = "kernel"
 
     core: tuple[tuple[str, ...], ...] | None = None
     """The gufunc signature: core axes of inputs, then of outputs."""
     shape: Callable[..., Any] | None = None
     strided: frozenset[str] = frozenset()
-    """Operands that the kernel reads through their strides; others are made contiguous first."""
+    """Operands that may have any strides; others are made contiguous first."""
     parallel: bool = False
-    """The kernel takes (piece, pieces) last and does its share of the work: all threads call it."""
+    """The kernel takes (piece, pieces) last and does that share of the work; all threads call it."""
     scratch: int = 0
-    """Bytes of scratch memory that the kernel wants for each thread, as an address before (piece, pieces)."""
+    """Bytes of scratch memory per thread; the kernel takes their address before (piece, pieces)."""
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         dtype = self.promoted(specs)
@@ -215,10 +215,10 @@ class KernelOp(Op):
 class ViewOp(Op):
     """The input's memory under other sizes and strides: ``function(view, **attributes) -> view``."""
 
-    kind: ClassVar[str] = "view"
+    op_class: ClassVar[str] = "view"
 
     ordered_after: bool = False
-    """Whether it waits for its operands in ``shape_only``: no pass looks through it, or has it wait for another value."""
+    """Whether its output is available only once the operands in ``shape_only`` are computed; no pass looks through such a view."""
 
     def view(self, x: View, specs: Specs, attributes: Attributes) -> View:
         """The output's view, given the input's. *Raises* NotAView when the input must be copied first."""
@@ -247,10 +247,10 @@ class ViewOp(Op):
 class ShapeOp(Op):
     """A value that depends on shapes alone: ``function(*specs, **attributes) -> array``, computed while planning."""
 
-    kind: ClassVar[str] = "shape"
+    op_class: ClassVar[str] = "shape"
 
     shape: Callable[..., TensorSpec] | None = None
-    """The spec of the value, where the value itself would be too large to ask."""
+    """Returns the spec of the value, for values too large to compute for their shape."""
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         if self.shape is not None:
@@ -267,9 +267,9 @@ class ShapeOp(Op):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CompositeOp(Op):
-    """An op made of ops: ``function`` takes graph values and returns graph values. Expanded before it runs."""
+    """An op that consists of other ops: ``function`` takes and returns graph values. It is inlined before it runs."""
 
-    kind: ClassVar[str] = "composite"
+    op_class: ClassVar[str] = "composite"
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         return EAGER_HOOKS.infer_composite(self, specs, attributes)

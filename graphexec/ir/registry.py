@@ -1,4 +1,4 @@
-"""The ops that are known: found through the entry-point group `graphexec.ops`, checked, and registered by name.
+"""The registry of ops: finds them through the entry-point group `graphexec.ops`, checks them, and registers them by name.
 
 An entry point names a module that holds ops, or a package whose modules do. A plugin that is broken is refused with
 a message and does not disturb the others. Graph files name ops; nothing here is ever loaded because a file asks.
@@ -20,20 +20,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from graphexec.errors import GraphExecError, OpError, PluginError, did_you_mean
+from graphexec.errors import GraphExecError, OpError, PluginError, with_hint
 from graphexec.ir.declare import Declaration
-from graphexec.ir.op import Op
+from graphexec.ir.op import EAGER_HOOKS, Op
 from graphexec.ir.op_kinds import ElementwiseOp, KernelOp
 
 ENTRY_POINTS = "graphexec.ops"
 
 
 class Registry:
-    """Ops by name. Entry points load at the first question."""
+    """Ops by name. Entry points are loaded when an op is first looked up."""
 
     def __init__(self, load_entry_points: bool = True) -> None:
         self._ops: dict[str, Op] = {}
         self._pending = load_entry_points
+        self._by_hand: dict[str, Op] = {}
         self.refused: dict[str, GraphExecError] = {}
 
     def get(self, name: str) -> Op:
@@ -48,11 +49,10 @@ class Registry:
         base, *steps = name.split(".")
         op = self._ops.get(base)
         for step in steps:
-            op = op.backward_op if op is not None and step == "backward" else None
+            op = EAGER_HOOKS.backward_of(op) if op is not None and step == "backward" else None
         if op is None:
-            hint = did_you_mean(name, self._ops)
             raise OpError(
-                f"unknown op {name!r}" + (f"; {hint}" if hint else ""), facts=[str(e) for e in self.refused.values()][:1],
+                with_hint(f"unknown op {name!r}", name, self._ops), facts=[str(e) for e in self.refused.values()][:1],
                 todo="`graphexec ops list` lists the ops; --plugin FILE.py or gx.load_plugin(path) adds yours.",
             )
         return op
@@ -76,6 +76,26 @@ class Registry:
             )
         check_complete(op)
         self._ops[op.name] = op
+
+    def register_declaration(self, declaration: Declaration) -> Declaration:
+        """Registers an op declared in a script or a notebook; returns it, so that this is a decorator too.
+
+        The checks are those for a plugin file. A later call with the same name replaces the op: a notebook's cell may run
+        again. Ops of files and the built-in ones are never replaced.
+
+        *Raises* PluginError when the op is incomplete or its name is taken; the registry is then as it was.
+        """
+        if not isinstance(declaration, Declaration):
+            todo = "Declare an op with the decorators of graphexec.plugin, and register that."
+            raise PluginError(f"{declaration!r} is not a declared op", todo=todo)
+        self._load()
+        op = declaration.op
+        with self._undone_on_error():
+            if op.name in self._by_hand and self._ops.get(op.name) is self._by_hand[op.name]:
+                del self._ops[op.name]
+            self.register(op)
+        self._by_hand[op.name] = op
+        return declaration
 
     def unregister(self, name: str) -> None:
         del self._ops[name]
@@ -129,7 +149,7 @@ class Registry:
 
     @contextlib.contextmanager
     def _undone_on_error(self) -> Iterator[None]:
-        """Keeps the ops as they were when a plugin is refused, even one that registers by hand."""
+        """Restores the ops when a plugin is refused, even one that calls the registry itself."""
         before = dict(self._ops)
         try:
             yield
@@ -160,30 +180,30 @@ class Registry:
             self._refuse(name if isinstance(name, str) else name.__name__, error)
 
     def _refuse(self, name: str, error: BaseException) -> None:
-        refusal = error if isinstance(error, GraphExecError) else PluginError(
-            f"the plugin {name!r} failed while it was loaded: {_error_text(error)}", todo="Mend or uninstall it.")  # fmt: skip
+        what = f"the plugin {name!r} failed while it was loaded: {_error_text(error)}"
+        refusal = error if isinstance(error, GraphExecError) else PluginError(what, todo="Fix or uninstall the plugin.")
         self.refused[name] = refusal
         warnings.warn(f"graphexec: plugin {name!r} is refused\n{refusal}", stacklevel=4)
 
 
 def check_complete(op: Op) -> None:
-    """What can be known only when the whole file is read. *Raises* PluginError."""
-    if isinstance(op, KernelOp) and op.differentiable and not op.rules and "f" in op.kinds:
-        _incomplete(op, "it has no backward rule", "Give one with @op.backward or @op.gradient, or say differentiable=False.")
+    """Checks what is known only once the whole file is read. *Raises* PluginError."""
+    if isinstance(op, KernelOp) and op.differentiable and not op.rules.differentiates and "f" in op.kinds:
+        _incomplete(op, "it has no backward rule", "Give one with @op.backward or @op.gradient, or set differentiable=False.")
     if isinstance(op, (ElementwiseOp, KernelOp)) and op.reference is None:
         _incomplete(op, "it has no reference", "Give reference=, the same in NumPy on whole arrays; the checker compares them.")
     if op.reference is not None and not callable(op.reference):
-        _incomplete(op, f"its reference is no function: {op.reference!r}", "Give a function of NumPy arrays.")
+        _incomplete(op, f"its reference is not a function: {op.reference!r}", "Give a function of NumPy arrays.")
     if not op.name.isidentifier():
         _incomplete(op, f"{op.name!r} is not a name", "Declare it with def: the function's name is the op's name.")
     for operand in op.shape_only:
         if operand not in op.inputs:
-            _incomplete(op, f"like names {operand!r}, which is no operand", f"Its operands are {', '.join(op.inputs)}.")
+            _incomplete(op, f"shape_only names {operand!r}, which is not an operand", f"Its operands are {', '.join(op.inputs)}.")
     for name, default in _positional_defaults(op):
         _incomplete(op, f"the operand {name!r} has the default {default!r}", f"Write * before {name} to make it an attribute.")
     for bounds in op.domain.values() if isinstance(op.domain, Mapping) else [op.domain]:
         if bounds is not None and not _is_interval(bounds):
-            _incomplete(op, f"{bounds!r} is no domain", "Give domain=(low, high), or a mapping of operands to such pairs.")
+            _incomplete(op, f"{bounds!r} is not a domain", "Give domain=(low, high), or a mapping of operands to such pairs.")
 
 
 def _incomplete(op: Op, what: str, todo: str) -> NoReturn:
@@ -191,7 +211,7 @@ def _incomplete(op: Op, what: str, todo: str) -> NoReturn:
 
 
 def _positional_defaults(op: Op) -> list[tuple[str, Any]]:
-    """Operands that stand for something else when they are left out; only None, for nothing at all, can be meant."""
+    """Operands with a default other than None, which marks an optional operand."""
     parameters = inspect.signature(op.function).parameters.values()
     operands = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
     return [(p.name, p.default) for p in operands if p.default is not p.empty and p.default is not None]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from graphexec.atomic_file import replacing
 from graphexec.compiled import Compiled
 from graphexec.errors import DataError
 
@@ -35,14 +35,11 @@ def save_arrays(path: Path_, arrays: Mapping[str, np.ndarray], *, note: str = ""
 
     target = Path(path)
     plain = {name: np.asarray(a, order="C") for name, a in arrays.items()}
-    temporary = _temporary(target)
     try:
-        save_file(plain, temporary, metadata={"graphexec": note or "parameters"})
-        _replace(temporary, target)
+        with replacing(target) as temporary:
+            save_file(plain, temporary, metadata={"graphexec": note or "parameters"})
     except Exception as error:  # safetensors raises its own kinds for a folder that is missing or a full disk
         raise _unwritable(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_arrays(path: Path_) -> dict[str, np.ndarray]:
@@ -110,7 +107,7 @@ def load_checkpoint(directory: Path_, compiled: Compiled) -> tuple[int, list[dic
                 f"the checkpoint was made with another {what}",
                 source=place,
                 facts=[f"checkpoint {record[what]}", f"now {now}"],
-                todo="Go on with the same, or start anew in another folder.",
+                todo="Resume with the same settings, or use a new folder.",
             )
     path = Path(directory, record["arrays"])
     arrays = load_arrays(path)
@@ -165,26 +162,11 @@ def strict(value: Any) -> Any:
 
 
 def _write_text(target: Path, text: str) -> None:
-    temporary = _temporary(target)
     try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        _replace(temporary, target)
+        with replacing(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise _unwritable(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
-
-
-def _replace(temporary: Path, target: Path) -> None:
-    """Puts a file in place once it is on the disk."""
-    with open(temporary, "rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(temporary, target)
 
 
 def _unwritable(target: Path, error: Exception) -> DataError:

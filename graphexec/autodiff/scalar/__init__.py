@@ -11,6 +11,7 @@ is an elementwise op like any other, with source text, so it can be derived agai
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import linecache
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from graphexec.autodiff.scalar.statements import DualWriter
 from graphexec.autodiff.scalar.variables import MATH, Dual, Helper, NotDifferentiable
 from graphexec.codegen.specialize import parse
 from graphexec.errors import DifferentiationError
+from graphexec.ir.op import Op
 from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.spec import DTYPES
 
@@ -32,6 +34,20 @@ def derive_backward(op: ElementwiseOp) -> ElementwiseOp:
     *Raises* DifferentiationError for a construct or a called function that has no derivative.
     """
     return _Derivation(op).backward()
+
+
+def backward_of(op: Op) -> Op | None:
+    """The op of an op's backward nodes: the declared one, else one derived from an elementwise function; None if there is neither.
+
+    *Raises* DifferentiationError as :func:`derive_backward`.
+    """
+    if op.backward_op is not None or not isinstance(op, ElementwiseOp) or not op.differentiable:
+        return op.backward_op
+    return _derived(op)
+
+
+_derived = functools.cache(derive_backward)
+"""Ops are constants that are compared by identity, and each is derived once."""
 
 
 class _Derivation:
@@ -68,7 +84,6 @@ class _Derivation:
         return ElementwiseOp(
             name=f"{op.name}.backward", function=function, inputs=inputs, outputs=outputs, types=types, kinds="f",
             attributes=attributes, file=op.file, doc=f"Backward rule of {op.name}, derived from its function.", forward=op,
-            rules={"derived": True},
         )  # fmt: skip
 
     def _check(self) -> None:

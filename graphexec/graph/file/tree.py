@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any, NoReturn
 
-from graphexec.errors import GraphFileError, did_you_mean
+from graphexec.errors import GraphFileError, with_hint
 
 MAX_BYTES = 64 * 2**20
 MAX_DEPTH = 50
@@ -81,9 +81,8 @@ class Page:
     def unknown(self, line: int, what: str, word: str, known: Iterable[str], **more: Any) -> NoReturn:
         """*Raises* GraphFileError for a wrong word, with the nearest right one."""
         known = list(islice(known, _NAMES_COMPARED))
-        hint = did_you_mean(word, known)
         listed = f"Known: {', '.join(map(repr, known))}." if 0 < len(known) <= 12 else None
-        self.fail(line, f"{what} {word!r}" + (f"; {hint}" if hint else ""), **{"todo": listed, **more})
+        self.fail(line, with_hint(f"{what} {word!r}", word, known), **{"todo": listed, **more})
 
     def line_of(self, item: Scalar, offset: int) -> int:
         """The line of a character of a scalar that may span several.

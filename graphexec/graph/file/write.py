@@ -6,11 +6,9 @@ Nodes are written in the order in which they run, so that a graph that is read a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from graphexec.atomic_file import replacing
 from graphexec.errors import GraphError, GraphFileError
 from graphexec.graph.file.calls import NAME, WORDS, read_call
 from graphexec.graph.file.tree import Page, Scalar
@@ -44,7 +43,8 @@ def save(dag: nx.MultiDiGraph[Any], fn: Function, path: str | PathLike[str]) -> 
     except UnicodeEncodeError as error:
         raise GraphError(f"a text of the graph is not writable as UTF-8: {error}", source=file) from error
     try:
-        _write(file, data)
+        with replacing(file) as temporary:
+            temporary.write_bytes(data)
     except (OSError, ValueError) as error:
         raise GraphFileError(f"cannot write the file: {error}", source=file) from error
 
@@ -63,30 +63,6 @@ def format_of(file: str) -> str:
             f"unknown extension {extension!r}", source=file, todo=f"A graph file is called NAME{', NAME'.join(FORMATS)}."
         )
     return FORMATS[extension]
-
-
-def _write(file: str, data: bytes) -> None:
-    """To a temporary file beside it, which then takes its place; through a link, the file that it leads to."""
-    target = os.path.realpath(file)
-    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)[:50]}.", suffix=".tmp", dir=os.path.dirname(target))
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.chmod(temporary, _mode(target))
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _mode(target: str) -> int:
-    """That of the file which is replaced; for a new one what `open` would give, where mkstemp gives 0600."""
-    with contextlib.suppress(OSError):
-        return os.stat(target).st_mode & 0o777
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask
 
 
 # -- the model

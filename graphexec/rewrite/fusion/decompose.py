@@ -11,11 +11,11 @@ from graphexec.ir.function import Function, Node
 
 def decompose(fn: Function) -> Function:
     """The function with such nodes replaced. Their results keep their numbers and names."""
-    if not any("decomposition" in op.rules for op in fn.ops):
+    if not any(op.decomposition is not None for op in fn.ops):
         return fn
     builder = FunctionBuilder(fn)
     for node in fn.nodes:
-        if "decomposition" in node.op.rules:
+        if node.op.decomposition is not None:
             _replace(builder, node)
         else:
             builder.nodes.append(node)
@@ -26,7 +26,8 @@ def _replace(builder: FunctionBuilder, node: Node) -> None:
     first = len(builder.nodes)
     builder.prefix, builder.source = node.name, node.source
     operands = dict(zip(node.op.inputs, builder.values(node.inputs), strict=True))
-    made = node.op.rules["decomposition"](**operands, **node.attributes)
+    assert node.op.decomposition is not None
+    made = node.op.decomposition(**operands, **node.attributes)
     builder.prefix, builder.source = "", None
     results = made if isinstance(made, tuple) else (made,)
     numbers: dict[int, int] = {}

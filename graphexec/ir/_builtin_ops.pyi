@@ -1,0 +1,542 @@
+"""The built-in ops and their signatures. Written by `python -m graphexec.ir.stubs`: do not edit it."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from numpy.typing import ArrayLike, DTypeLike
+
+from graphexec.ir.operators import Arithmetic
+
+Operand: TypeAlias = Arithmetic | ArrayLike | None  # None is an operand that is not there
+Attribute: TypeAlias = bool | int | float | str | DTypeLike | Sequence[Attribute] | None
+
+class BuiltinOps:
+    def abs(self, x: Operand, *, name: str | None = None) -> Any:
+        """Absolute value, element by element."""
+
+    def accumulate(self, total: Operand, x: Operand, *, weight: float = 1.0, name: str | None = None) -> Any:
+        """Adds a weighted number to a running total, in place: how an epoch sums its losses and metrics."""
+
+    def accuracy(self, scores: Operand, labels: Operand, *, name: str | None = None) -> Any:
+        """Fraction of the rows that are classified right."""
+
+    def adam(
+        self,
+        p: Operand,
+        d: Operand,
+        m: Operand,
+        v: Operand,
+        step: Operand,
+        *,
+        lr: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        weight_decay: float = 0.0,
+        name: str | None = None,
+    ) -> tuple[Any, Any, Any]:
+        """One step of Adam, in place."""
+
+    def adamw(
+        self,
+        p: Operand,
+        d: Operand,
+        m: Operand,
+        v: Operand,
+        step: Operand,
+        *,
+        lr: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        weight_decay: float = 0.01,
+        name: str | None = None,
+    ) -> tuple[Any, Any, Any]:
+        """One step of AdamW, in place: Adam with weight decay apart from the gradient."""
+
+    def add(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Addition of broadcast operands."""
+
+    def add_n(self, *terms: Operand, name: str | None = None) -> Any:
+        """Sum of any number of operands, from left to right: where deltas of a value with several readers meet."""
+
+    def advance(self, cursor: Operand, *, by: int | Sequence[int] = 1, name: str | None = None) -> Any:
+        """Moves a cursor on by a number of rows, in place."""
+
+    def argmax(self, x: Operand, *, axis: int | Sequence[int] = -1, keepdims: bool = False, name: str | None = None) -> Any:
+        """Index of the largest element along an axis."""
+
+    def average_pool(
+        self,
+        x: Operand,
+        *,
+        kernel: Attribute,
+        strides: Attribute = None,
+        padding: int | Sequence[int] = 0,
+        dilations: int | Sequence[int] = 1,
+        count_include_pad: bool = True,
+        name: str | None = None,
+    ) -> Any:
+        """The mean of each window: average pooling over one to three spatial axes."""
+
+    def binary_cross_entropy_with_logits(self, z: Operand, y: Operand, *, reduction: str = 'mean', name: str | None = None) -> Any:
+        """Binary cross-entropy of the sigmoid with targets, by default its mean over the rows."""
+
+    def broadcast_like(self, x: Operand, like: Operand, *, name: str | None = None) -> Any:
+        """A value repeated to the shape of another: the gradient of sum_to."""
+
+    def broadcast_to(self, x: Operand, *, shape: Attribute, name: str | None = None) -> Any:
+        """A value repeated along new leading axes and along axes of size 1."""
+
+    def cast(self, x: Operand, *, dtype: Attribute, name: str | None = None) -> Any:
+        """Conversion to another element type."""
+
+    def class_labels(self, labels: Operand, classes: Operand, *, name: str | None = None) -> Any:
+        """Labels of classes, checked."""
+
+    def clip(self, x: Operand, *, low: float = ..., high: float = ..., name: str | None = None) -> Any:
+        """Limits values to a range, element by element."""
+
+    def concat(self, *parts: Operand, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
+        """Values joined along an axis."""
+
+    def control_dependency(self, x: Operand, token: Operand, *, name: str | None = None) -> Any:
+        """The same value, but not before another one is there."""
+
+    def conv(
+        self,
+        x: Operand,
+        w: Operand,
+        b: Operand = None,
+        *,
+        strides: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        dilations: int | Sequence[int] = 1,
+        groups: int | Sequence[int] = 1,
+        name: str | None = None,
+    ) -> Any:
+        """Convolution, as networks call it: weights slide over one to three spatial axes, and are not mirrored."""
+
+    def copy(self, x: Operand, *, name: str | None = None) -> Any:
+        """The same values in memory of their own, contiguous whatever x's strides are."""
+
+    def correlate(
+        self,
+        x: Operand,
+        w: Operand,
+        b: Operand,
+        *,
+        strides: Attribute = (1, 1, 1),
+        padding: Attribute = (0, 0, 0, 0, 0, 0),
+        dilations: Attribute = (1, 1, 1),
+        groups: int | Sequence[int] = 1,
+        name: str | None = None,
+    ) -> Any:
+        """Windows times weights, on three spatial axes: what conv is made of."""
+
+    def correlate_input(
+        self,
+        d: Operand,
+        w: Operand,
+        like: Operand,
+        *,
+        strides: Attribute = (1, 1, 1),
+        padding: Attribute = (0, 0, 0, 0, 0, 0),
+        dilations: Attribute = (1, 1, 1),
+        groups: int | Sequence[int] = 1,
+        name: str | None = None,
+    ) -> Any:
+        """What windows times weights came from: the gradient of correlate by its input, a transposed convolution."""
+
+    def correlate_weights(
+        self,
+        d: Operand,
+        x: Operand,
+        like: Operand,
+        *,
+        strides: Attribute = (1, 1, 1),
+        padding: Attribute = (0, 0, 0, 0, 0, 0),
+        dilations: Attribute = (1, 1, 1),
+        groups: int | Sequence[int] = 1,
+        name: str | None = None,
+    ) -> Any:
+        """What each weight did to the result: the gradient of correlate by its weights."""
+
+    def cos(self, x: Operand, *, name: str | None = None) -> Any:
+        """Cosine, element by element."""
+
+    def divide(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Quotient of broadcast operands."""
+
+    def elu(self, x: Operand, *, alpha: float = 1.0, name: str | None = None) -> Any:
+        """Exponential linear unit, element by element   (Clevert et al., 2016)."""
+
+    def equal(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Whether operands are equal, element by element."""
+
+    def erf(self, x: Operand, *, name: str | None = None) -> Any:
+        """Error function, element by element."""
+
+    def exp(self, x: Operand, *, name: str | None = None) -> Any:
+        """Exponential, element by element."""
+
+    def expand_dims(self, x: Operand, *, axis: Attribute, name: str | None = None) -> Any:
+        """New axes of size 1."""
+
+    def expand_like(
+        self,
+        d: Operand,
+        like: Operand,
+        *,
+        axis: Attribute = None,
+        keepdims: bool = False,
+        name: str | None = None,
+    ) -> Any:
+        """A reduced value put back to the shape that it was reduced from: the gradient of a sum."""
+
+    def expm1(self, x: Operand, *, name: str | None = None) -> Any:
+        """e**x - 1, accurate near 0, element by element."""
+
+    def flatten(self, x: Operand, *, axis: int | Sequence[int] = 1, name: str | None = None) -> Any:
+        """A matrix of the axes before `axis` by the axes from it on."""
+
+    def floor(self, x: Operand, *, name: str | None = None) -> Any:
+        """The largest whole number that is not above x, element by element."""
+
+    def gather(self, x: Operand, indices: Operand, *, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
+        """Elements taken along an axis by their indices: the look-up of an embedding."""
+
+    def gather_windows(
+        self,
+        x: Operand,
+        index: Operand,
+        *,
+        size: Attribute = (1, 1, 1),
+        strides: Attribute = (1, 1, 1),
+        padding: Attribute = (0, 0, 0, 0, 0, 0),
+        dilations: Attribute = (1, 1, 1),
+        name: str | None = None,
+    ) -> Any:
+        """One element of each window: the gradient of scatter_windows."""
+
+    def gelu(self, x: Operand, *, approximate: str = 'none', name: str | None = None) -> Any:
+        """Gaussian error linear unit, element by element   (Hendrycks and Gimpel, 2016)."""
+
+    def greater(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Whether x is greater than y, element by element."""
+
+    def greater_equal(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Whether x is greater than y or equal to it, element by element."""
+
+    def half_squared_error(self, z: Operand, y: Operand, *, reduction: str = 'sum', name: str | None = None) -> Any:
+        """Half the squared error, the loss of the derivation: L = ½ Σ c², c = z - y."""
+
+    def head_like(self, x: Operand, like: Operand, *, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
+        """The first elements along an axis, as many as another value has there: with tail_like, what undoes a concat."""
+
+    def increment(self, step: Operand, *, name: str | None = None) -> Any:
+        """Counts steps: adds one to a number, in place."""
+
+    def leaky_relu(self, x: Operand, *, alpha: float = 0.01, name: str | None = None) -> Any:
+        """Leaky rectified linear unit, element by element   (Maas et al., 2013)."""
+
+    def less(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Whether x is less than y, element by element."""
+
+    def less_equal(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Whether x is less than y or equal to it, element by element."""
+
+    def linear(self, x: Operand, w: Operand, b: Operand = None, *, name: str | None = None) -> Any:
+        """Linear layer: z = w x + b for each row of x."""
+
+    def log(self, x: Operand, *, name: str | None = None) -> Any:
+        """Natural logarithm, element by element."""
+
+    def log1p(self, x: Operand, *, name: str | None = None) -> Any:
+        """log(1 + x), accurate near 0, element by element."""
+
+    def log_softmax(self, x: Operand, *, axis: int | Sequence[int] = -1, name: str | None = None) -> Any:
+        """Logarithm of the softmax along an axis."""
+
+    def logical_and(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Whether both operands are true, element by element."""
+
+    def logical_not(self, x: Operand, *, name: str | None = None) -> Any:
+        """Whether the operand is false, element by element."""
+
+    def logical_or(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Whether at least one operand is true, element by element."""
+
+    def logistic_loss(self, z: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Binary cross-entropy of the sigmoid of each element with a target, not reduced."""
+
+    def logsumexp(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
+        """log Σ eˣ along axes, without overflow."""
+
+    def matmul(self, a: Operand, b: Operand, *, name: str | None = None) -> Any:
+        """Matrix product of the last two axes, batched over the leading ones."""
+
+    def matmul_add(self, acc: Operand, a: Operand, b: Operand, *, name: str | None = None) -> Any:
+        """A matrix product added to a value, in the value's own memory: how products that meet in a sum are added up."""
+
+    def max(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
+        """Largest element along axes."""
+
+    def max_pool(
+        self,
+        x: Operand,
+        *,
+        kernel: Attribute,
+        strides: Attribute = None,
+        padding: int | Sequence[int] = 0,
+        dilations: int | Sequence[int] = 1,
+        name: str | None = None,
+    ) -> Any:
+        """The largest element of each window: max pooling over one to three spatial axes."""
+
+    def max_windows(
+        self,
+        x: Operand,
+        *,
+        size: Attribute = (1, 1, 1),
+        strides: Attribute = (1, 1, 1),
+        padding: Attribute = (0, 0, 0, 0, 0, 0),
+        dilations: Attribute = (1, 1, 1),
+        name: str | None = None,
+    ) -> tuple[Any, Any]:
+        """The largest element of each window, and which it is: what max_pool is made of."""
+
+    def maximum(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """The larger of broadcast operands."""
+
+    def mean(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
+        """Mean along axes."""
+
+    def min(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
+        """Smallest element along axes."""
+
+    def minimum(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """The smaller of broadcast operands."""
+
+    def momentum(
+        self,
+        p: Operand,
+        d: Operand,
+        v: Operand,
+        *,
+        lr: float = 0.01,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        name: str | None = None,
+    ) -> tuple[Any, Any]:
+        """One step of gradient descent with momentum, in place."""
+
+    def mse(self, z: Operand, y: Operand, *, reduction: str = 'mean', name: str | None = None) -> Any:
+        """Squared error, by default its mean over the rows."""
+
+    def multiply(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Product of broadcast operands, element by element."""
+
+    def negate(self, x: Operand, *, name: str | None = None) -> Any:
+        """Negation, element by element."""
+
+    def no_bias(self, weights: Operand, *, name: str | None = None) -> Any:
+        """A bias of 0 for each output channel of correlate."""
+
+    def not_equal(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Whether operands differ, element by element."""
+
+    def one_hot(self, indices: Operand, *, depth: Attribute, dtype: str = 'float32', name: str | None = None) -> Any:
+        """Classes as rows with a single 1."""
+
+    def pad(self, x: Operand, *, padding: Attribute, value: float = 0.0, name: str | None = None) -> Any:
+        """A value with a border of constants."""
+
+    def positions(self, x: Operand, *, axis: int | Sequence[int] = -1, name: str | None = None) -> Any:
+        """Indices along an axis: 0, 1, 2, ..."""
+
+    def power(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Power of broadcast operands."""
+
+    def prod(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
+        """Product along axes."""
+
+    def reciprocal(self, x: Operand, *, name: str | None = None) -> Any:
+        """Reciprocal, element by element."""
+
+    def reduce_loss(self, x: Operand, *, reduction: str = 'mean', name: str | None = None) -> Any:
+        """What a loss makes of the terms that it consists of."""
+
+    def relu(self, x: Operand, *, name: str | None = None) -> Any:
+        """Rectified linear unit, element by element."""
+
+    def reshape(self, x: Operand, *, shape: Attribute, name: str | None = None) -> Any:
+        """The same elements, in row-major order, under other sizes."""
+
+    def reshape_like(self, x: Operand, like: Operand, *, name: str | None = None) -> Any:
+        """The same elements, in row-major order, under the sizes of another value: the gradient of a reshape."""
+
+    def scatter_add(
+        self,
+        d: Operand,
+        indices: Operand,
+        like: Operand,
+        *,
+        axis: int | Sequence[int] = 0,
+        name: str | None = None,
+    ) -> Any:
+        """Zeros, with slices added at indices along an axis: the gradient of gather."""
+
+    def scatter_windows(
+        self,
+        d: Operand,
+        index: Operand,
+        like: Operand,
+        *,
+        size: Attribute = (1, 1, 1),
+        strides: Attribute = (1, 1, 1),
+        padding: Attribute = (0, 0, 0, 0, 0, 0),
+        dilations: Attribute = (1, 1, 1),
+        name: str | None = None,
+    ) -> Any:
+        """Zeros, with a value added at one place of each window: the gradient of the largest elements of windows."""
+
+    def sgd(self, p: Operand, d: Operand, *, lr: float = 0.01, weight_decay: float = 0.0, name: str | None = None) -> Any:
+        """One step of gradient descent, in place."""
+
+    def shuffle(self, order: Operand, key: Operand, *, name: str | None = None) -> Any:
+        """A random order of rows, made anew from a key, in place: how an epoch is shuffled."""
+
+    def sigmoid(self, x: Operand, *, name: str | None = None) -> Any:
+        """Logistic function, element by element."""
+
+    def sign(self, x: Operand, *, name: str | None = None) -> Any:
+        """Sign, element by element: -1, 0 or 1."""
+
+    def sin(self, x: Operand, *, name: str | None = None) -> Any:
+        """Sine, element by element."""
+
+    def size(self, x: Operand, *, axis: Attribute = None, name: str | None = None) -> Any:
+        """The number of elements along axes, as a value to compute with."""
+
+    def slice(
+        self,
+        x: Operand,
+        *,
+        starts: Attribute,
+        ends: Attribute,
+        axes: Attribute = None,
+        steps: Attribute = None,
+        name: str | None = None,
+    ) -> Any:
+        """A part of a value: from starts to ends by steps, along axes."""
+
+    def softmax(self, x: Operand, *, axis: int | Sequence[int] = -1, name: str | None = None) -> Any:
+        """Softmax along an axis."""
+
+    def softmax_cross_entropy(self, logits: Operand, labels: Operand, *, reduction: str = 'mean', name: str | None = None) -> Any:
+        """Cross-entropy of the softmax with classes, by default its mean over the rows."""
+
+    def softmax_cross_entropy_rows(self, logits: Operand, labels: Operand, *, name: str | None = None) -> tuple[Any, Any]:
+        """Cross-entropy of the softmax of each row with a class, not reduced, and the softmax."""
+
+    def softplus(self, x: Operand, *, name: str | None = None) -> Any:
+        """Softplus, a smooth rectifier, element by element   (Dugas et al., 2001)."""
+
+    def sqrt(self, x: Operand, *, name: str | None = None) -> Any:
+        """Square root, element by element."""
+
+    def square(self, x: Operand, *, name: str | None = None) -> Any:
+        """Square, element by element."""
+
+    def squeeze(self, x: Operand, *, axis: Attribute = None, name: str | None = None) -> Any:
+        """Axes of size 1 left out."""
+
+    def stack(self, *parts: Operand, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
+        """Values of one shape joined along a new axis."""
+
+    def stop_gradient(self, x: Operand, *, name: str | None = None) -> Any:
+        """A value through which no delta flows."""
+
+    def subtract(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Difference of broadcast operands."""
+
+    def sum(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
+        """Sum along axes."""
+
+    def sum_to(self, x: Operand, like: Operand, *, name: str | None = None) -> Any:
+        """A value summed to the shape of another: what undoes broadcasting."""
+
+    def swap_axes(
+        self,
+        x: Operand,
+        *,
+        axis1: int | Sequence[int] = -2,
+        axis2: int | Sequence[int] = -1,
+        name: str | None = None,
+    ) -> Any:
+        """Two axes exchanged: by default the last two, the transpose of a matrix or of each matrix in a batch."""
+
+    def swish(self, x: Operand, *, beta: float = 1.0, name: str | None = None) -> Any:
+        """Swish, also SiLU where beta = 1, element by element   (Ramachandran et al., 2017)."""
+
+    def tail_like(self, x: Operand, like: Operand, *, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
+        """What follows the first elements along an axis, as many as another value has there: with head_like, what undoes a con"""
+
+    def take_batch(self, data: Operand, order: Operand, cursor: Operand, *, batch: Attribute, name: str | None = None) -> Any:
+        """The rows of the next mini-batch: rows `order[cursor], order[cursor + 1], ...` of a data array."""
+
+    def tan(self, x: Operand, *, name: str | None = None) -> Any:
+        """Tangent, element by element."""
+
+    def tanh(self, x: Operand, *, name: str | None = None) -> Any:
+        """Hyperbolic tangent, element by element."""
+
+    def transpose(self, x: Operand, *, axes: Attribute = None, name: str | None = None) -> Any:
+        """The axes in another order."""
+
+    def unslice(
+        self,
+        d: Operand,
+        like: Operand,
+        *,
+        axis: int | Sequence[int] = 0,
+        start: int | Sequence[int] = 0,
+        end: int | Sequence[int] = 9223372036854775807,
+        step: int | Sequence[int] = 1,
+        name: str | None = None,
+    ) -> Any:
+        """Zeros, with a value put into a part of one axis: the gradient of a slice."""
+
+    def variance(
+        self,
+        x: Operand,
+        *,
+        axis: Attribute = None,
+        keepdims: bool = False,
+        correction: float = 0.0,
+        name: str | None = None,
+    ) -> Any:
+        """Variance along axes, about the mean."""
+
+    def where(self, condition: Operand, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Chooses between broadcast operands, element by element."""
+
+    def window_counts(
+        self,
+        like: Operand,
+        *,
+        size: Attribute,
+        strides: Attribute,
+        padding: Attribute,
+        dilations: Attribute,
+        name: str | None = None,
+    ) -> Any:
+        """How many elements of each window lie inside: what sums of windows are divided by."""
+
+    def window_ones(self, like: Operand, *, size: Attribute, name: str | None = None) -> Any:
+        """Weights of 1 for windows of each channel by itself: with them, correlate adds up windows."""
+
+    def zeros_like(self, like: Operand, *, name: str | None = None) -> Any:
+        """Zeros of the shape and type of a value."""
