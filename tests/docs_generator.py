@@ -1,8 +1,9 @@
 """Writes what `graphexec/docs/` takes from the code: `python tests/docs_generator.py` brings every page up to date.
 
 Two pages are generated whole, `cli.md` from click and `api.md` from signatures and docstrings. In other pages a *region*
-between ``<!-- name: argument -->`` and ``<!-- end -->`` is: tables of modules and of passes. Outputs of the
-tutorial and of `graph-files.md`, the ``text`` blocks after Python blocks, are what the code prints. `tests/test_docs.py` fails while any of these is stale.
+between ``<!-- name: argument -->`` and ``<!-- end -->`` is: tables of modules and of passes. Outputs of the tutorial and of
+`graph-files.md`, the ``text`` blocks after Python blocks, are what the code prints. `tests/test_docs.py` fails while any of
+these is stale.
 """
 
 from __future__ import annotations
@@ -122,11 +123,11 @@ def _parameter_row(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return f"| `{parameter.metavar or parameter.name.upper()}` | argument{'' if parameter.required else ', optional'} |"
     choices = getattr(parameter.type, "choices", None)
-    value = "" if parameter.is_flag else " " + (parameter.metavar or ("|".join(choices) if choices else parameter.type.name.upper()))
+    value = parameter.metavar or ("\\|".join(choices) if choices else parameter.type.name.upper())
     text = parameter.help or ""
     if parameter.show_default and parameter.default is not None:
         text += f" Default: {parameter.default}."
-    return f"| `{', '.join(parameter.opts)}{value}` | {text} |".replace("|".join(choices or ["\0"]), "\\|".join(choices or ["\0"]))
+    return f"| `{', '.join(parameter.opts)}{'' if parameter.is_flag else ' ' + value}` | {text} |"
 
 
 # -- the Python interface
@@ -138,7 +139,8 @@ def api_page() -> str:
     import graphexec.math
     import graphexec.plugin
 
-    lines = ["# Python interface", "", NOTE, "", "Signatures, and the first sentence of each docstring. `import graphexec as gx`.", ""]
+    lines = ["# Python interface", "", NOTE, "", "Signatures, and the first sentence of each docstring."]
+    lines += ["`gx` is `import graphexec as gx`.", ""]
     lines += ["## graphexec", "", *_entries(graphexec, "gx")]
     for owner in ("Executable", "Graph", "Value", "Optimizer"):
         lines += _class(getattr(graphexec, owner), owner)
@@ -173,7 +175,8 @@ def _class(owner: type, name: str) -> list[str]:
             lines += _entry(label, "", summary(inspect.getdoc(value.fget)))
         elif isinstance(value, (staticmethod, classmethod)) or inspect.isfunction(value):
             function = value if inspect.isfunction(value) else value.__func__
-            lines += _entry(label, _signature(function, bound=not isinstance(value, staticmethod)), summary(inspect.getdoc(function)))
+            call = _signature(function, bound=not isinstance(value, staticmethod))
+            lines += _entry(label, call, summary(inspect.getdoc(function)))
     return lines
 
 

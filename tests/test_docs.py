@@ -3,7 +3,7 @@
 import importlib
 import re
 import shlex
-from pathlib import Path
+import tomllib
 
 import click
 import pytest
@@ -19,7 +19,7 @@ DOCUMENTS = [*READMES, *sorted(DOCS.rglob("*.md"))]
 EXECUTED = [DOCS / "index.md", DOCS / "graph-files.md", DOCS / "contributing.md"]
 
 ABSENT = {  # files that documents speak of and that the repository does not have
-    "my_op.py", "plugin.py", "softsign.py", "FILE.py", "graphexec.json",
+    "my_op.py", "plugin.py", "softsign.py", "FILE.py", "latest.json",
 }  # fmt: skip
 
 
@@ -28,12 +28,15 @@ def name_of(path):
 
 
 def blocks(language, documents):
+    """Fenced blocks of a language, with where they are."""
+    found = []
     for path in documents:
         text = path.read_text(encoding="utf-8")
         for match in BLOCK.finditer(text):
             if match[1] == language:
                 line = text[: match.start()].count("\n") + 2
-                yield pytest.param(match[2], id=f"{name_of(path)}:{line}")
+                found.append(pytest.param(match[2], id=f"{name_of(path)}:{line}"))
+    return found
 
 
 @pytest.fixture
@@ -113,11 +116,11 @@ def test_every_page_can_be_reached():
 def mentioned(path):
     """What stands in backticks and looks like a file or a module of ours."""
     for code in re.findall(r"`([^`\n]+)`", BLOCK.sub("", path.read_text(encoding="utf-8"))):
-        if re.fullmatch(r"[\w./-]+\.(py|json|yaml|md|toml)|[\w/-]+/", code) or re.fullmatch(r"graphexec(\.\w+)+", code):
+        if re.fullmatch(r"[\w./-]+\.(py|json|md|toml)|[\w/-]+/", code) or re.fullmatch(r"graphexec(\.\w+)+", code):
             yield code
 
 
-def exists(name):
+def exists(name, folder=ROOT):
     if name in ABSENT:
         return True
     if name.startswith("graphexec."):
@@ -135,7 +138,7 @@ def exists(name):
                 value = getattr(value, part)
             return True
         return False
-    bases = (ROOT, PACKAGE, DOCS, ROOT / "ops", ROOT / "tests")
+    bases = (ROOT, folder, PACKAGE, DOCS, ROOT / "ops", ROOT / "tests")
     if any((base / name).exists() for base in bases):
         return True
     return "/" not in name and any(next(base.rglob(name), None) for base in (PACKAGE, ROOT / "tests", ROOT / "examples"))
@@ -143,7 +146,7 @@ def exists(name):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_names_of_modules_exist(path):
-    missing = [name for name in mentioned(path) if not exists(name)]
+    missing = [name for name in mentioned(path) if not exists(name, path.parent)]
     assert not missing, f"{name_of(path)} names what is not there: {missing}"
 
 
@@ -153,8 +156,7 @@ def test_a_wrong_name_would_be_found(name):
 
 
 def test_pages_are_packaged():
-    import tomllib
-
-    globs = tomllib.loads(Path(ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]["graphexec"]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    globs = settings["package-data"]["graphexec"]
     packaged = {path for pattern in globs for path in PACKAGE.glob(pattern)}
     assert set(DOCS.rglob("*.md")) <= packaged
