@@ -123,7 +123,8 @@ def _parameter_row(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return f"| `{parameter.metavar or parameter.name.upper()}` | argument{'' if parameter.required else ', optional'} |"
     choices = getattr(parameter.type, "choices", None)
-    value = parameter.metavar or ("\\|".join(choices) if choices else parameter.type.name.upper())
+    kind = {"float range": "X", "integer range": "N"}.get(parameter.type.name, parameter.type.name.upper())
+    value = parameter.metavar or ("\\|".join(choices) if choices else kind)
     text = parameter.help or ""
     if parameter.show_default and parameter.default is not None:
         text += f" Default: {parameter.default}."

@@ -150,6 +150,16 @@ def test_names_of_modules_exist(path):
     assert not missing, f"{name_of(path)} names what is not there: {missing}"
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_definitions_are_where_the_documents_say(path):
+    """`name` in `folder/file.py`: the file defines or assigns the name."""
+    text = path.read_text(encoding="utf-8").replace("\n", " ")
+    for dotted, file in re.findall(r"`([\w.]+)` (?:in|of) `(?:graphexec/)?(\w+/[\w/]+\.py)`", text):
+        name = dotted.split(".")[-1]
+        source = next(base / file for base in (PACKAGE, ROOT) if (base / file).exists()).read_text(encoding="utf-8")
+        assert re.search(rf"^ *(def|class) {name}\b|^{name}\b.*=", source, re.M), f"{name_of(path)}: {name} is not in {file}"
+
+
 @pytest.mark.parametrize("name", ["lower/meetings.py", "graphexec.rewrite.PASES", "graphexec.order", "stages/"])
 def test_a_wrong_name_would_be_found(name):
     assert not exists(name)
