@@ -163,7 +163,19 @@ def _entries(module: Any, prefix: str) -> list[str]:
         text = summary(inspect.getdoc(value)) if callable(value) or not isinstance(value, int) else f"The number {value}"
         call = _signature(value) if inspect.isroutine(value) else ""
         lines += _entry(f"{prefix}.{name}".lstrip("."), call, text)
+        lines += _options(value) if call else []
     return lines
+
+
+def _options(function: Any) -> list[str]:
+    """The keys of ``**options: Unpack[SomeTypedDict]``."""
+    for p in inspect.signature(function).parameters.values():
+        typed = re.fullmatch(r"Unpack\[(\w+)\]", str(p.annotation))
+        if typed:
+            owner = function.__globals__[typed[1]]
+            names = sorted({key for base in (owner, *owner.__orig_bases__) for key in getattr(base, "__annotations__", ())})
+            return [f"> Options: {', '.join(f'`{key}`' for key in names)}.", ""]
+    return []
 
 
 def _class(owner: type, name: str) -> list[str]:
