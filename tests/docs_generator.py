@@ -173,7 +173,7 @@ def _options(function: Any) -> list[str]:
         typed = re.fullmatch(r"Unpack\[(\w+)\]", str(p.annotation))
         if typed:
             owner = function.__globals__[typed[1]]
-            names = sorted({key for base in (owner, *owner.__orig_bases__) for key in getattr(base, "__annotations__", ())})
+            names = sorted(owner.__annotations__)
             return [f"> Options: {', '.join(f'`{key}`' for key in names)}.", ""]
     return []
 
