@@ -83,8 +83,8 @@ class Compiled:
         self.graph, self.loss, self.optimizer, self.seed, self.skip = graph, loss, optimizer, seed, skip
         self.threads = default_threads() if threads is None else threads
         self.functions = pipeline.Functions(graph, loss, wrt, optimizer, keep_deltas=keep_deltas, skip=skip, recompute=recompute)
-        self.inputs: dict[str, Leaf] = {leaf.name: leaf for leaf in self.functions.forward.of_kind("input")}
-        parameters = self.functions.forward.of_kind("parameter")
+        self.inputs: dict[str, Leaf] = {leaf.name: leaf for leaf in self.functions.forward.of_role("input")}
+        parameters = self.functions.forward.of_role("parameter")
         self.state: dict[str, np.ndarray] = {leaf.name: aligned_array(self._first_value(leaf)) for leaf in parameters}
         """Every array that programs read and write from run to run, by name."""
         self.parameters = Parameters({leaf.name: self.state[leaf.name] for leaf in parameters})
@@ -100,7 +100,7 @@ class Compiled:
         try:
             return initial_value(leaf.name, leaf.init, tuple(int(n) for n in leaf.shape), leaf.dtype, self.seed)
         except GraphExecError as error:
-            raise error.at(node=leaf.name, source=leaf.source) from None
+            raise error.at(node=leaf.name, source=leaf.location) from None
 
     @property
     def mode(self) -> str:
@@ -147,7 +147,7 @@ class Compiled:
     def _new_runner(self, mode: str, sizes: tuple[Any, ...]) -> Runner:
         fn = self.functions.sized(mode, dict(sizes))
         buffers = self._buffers.setdefault(sizes, {})
-        for leaf in fn.of_kind("input"):
+        for leaf in fn.of_role("input"):
             if leaf.name not in buffers:
                 spec = fn.specs[leaf.value_id]
                 buffers[leaf.name] = aligned(spec.nbytes).view(spec.dtype).reshape(spec.shape)
@@ -157,7 +157,7 @@ class Compiled:
 
     def lower(self, fn: Function, buffers: Mapping[str, np.ndarray]) -> Program:
         """The program of a sized function on these arrays and on the state; adds the arrays that the state still lacks."""
-        for leaf in fn.of_kind("parameter"):
+        for leaf in fn.of_role("parameter"):
             if leaf.name not in buffers and leaf.name not in self.state:
                 self.state[leaf.name] = _zeros(leaf)
         return pipeline.lowered(fn, {**self.state, **buffers}, self.threads, self.skip)
@@ -205,7 +205,7 @@ def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]])
             f"input {leaf.name!r} has {array.ndim} axes, not {len(leaf.shape)}",
             facts=_differing(leaf, array),
             todo="Reshape the array.",
-            source=leaf.source,
+            source=leaf.location,
         )
     for axis, (n, size) in enumerate(zip(leaf.shape, array.shape, strict=True)):
         if isinstance(n, str):
@@ -215,19 +215,19 @@ def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]])
                     f"dimension {n!r} is {known} in {owner!r} and {size} in {leaf.name!r}",
                     facts=_differing(leaf, array),
                     todo="Inputs that share a dimension must agree.",
-                    source=leaf.source,
+                    source=leaf.location,
                 )
         elif n != size:
             raise DataError(
                 f"input {leaf.name!r} has size {size} on axis {axis}, not {n}",
                 facts=_differing(leaf, array),
                 todo="Check the array.",
-                source=leaf.source,
+                source=leaf.location,
             )
     if not np.can_cast(array.dtype, leaf.dtype, "same_kind"):
         raise DataError(
             f"input {leaf.name!r} is {array.dtype}, not {leaf.dtype}",
             facts=_differing(leaf, array),
             todo=f"Convert it with .astype({leaf.dtype!r}).",
-            source=leaf.source,
+            source=leaf.location,
         )

@@ -82,7 +82,7 @@ def interpret_gradients(
     """
     fn, leaves = prepare(graph, inputs, parameters, dtype)
     fn = inline_composites(fn)
-    chosen = [leaf.name for leaf in fn.of_kind("parameter") if leaf.trainable] if wrt is None else list(wrt)
+    chosen = [leaf.name for leaf in fn.of_role("parameter") if leaf.trainable] if wrt is None else list(wrt)
     values, ids = forward(fn, leaves), {name: fn.value_id(name) for name in chosen}
     deltas = reverse(fn, values, fn.value_id(of), list(ids.values()))
     gradients = {name: deltas[v] if v in deltas else np.zeros_like(values[v]) for name, v in ids.items()}
@@ -112,7 +112,7 @@ def prepare(
     """The order, inferred for the sizes of the arrays that are given, and the array of each leaf."""
     fn = graph.function() if isinstance(graph, Graph) else graph
     given = {**(inputs or {}), **(parameters or {})}
-    known = [leaf.name for leaf in fn.leaves if leaf.kind != "constant"]
+    known = [leaf.name for leaf in fn.leaves if leaf.role != "constant"]
     for name in given:
         if name not in known:
             what = with_hint(f"there is no input or parameter named {name!r}", name, known)
@@ -126,7 +126,7 @@ def prepare(
         expected, found = tuple(sizes[n] if isinstance(n, str) else n for n in leaf.shape), leaves[leaf.value_id].shape
         if found != expected:
             raise ShapeError(
-                f"{leaf.kind} {leaf.name!r} has shape {shape_text(found)}", node=leaf.name, source=leaf.source,
+                f"{leaf.role} {leaf.name!r} has shape {shape_text(found)}", node=leaf.name, source=leaf.location,
                 facts=[f"declared {shape_text(leaf.shape)}", f"expected {shape_text(expected)}"],
                 todo="Give arrays whose sizes agree.",
             )
@@ -139,8 +139,8 @@ def _array(leaf: Leaf, given: Arrays) -> Array:
         return np.array(given[leaf.name], dtype=leaf.dtype)
     if leaf.value is not None:
         return np.array(leaf.value, dtype=leaf.dtype)
-    if leaf.kind != "parameter":
-        raise DataError(f"input {leaf.name!r} is missing", node=leaf.name, source=leaf.source, todo=f"Give {leaf.name}=array.")
+    if leaf.role != "parameter":
+        raise DataError(f"input {leaf.name!r} is missing", node=leaf.name, source=leaf.location, todo=f"Give {leaf.name}=array.")
     from graphexec.optim.initializers import initial_value  # parameters are rarely left out here
 
     return initial_value(leaf.name, leaf.init, tuple(int(n) for n in leaf.shape), leaf.dtype, 0)
@@ -149,7 +149,7 @@ def _array(leaf: Leaf, given: Arrays) -> Array:
 def _in_dtype(fn: Function, dtype: str) -> Function:
     """The order with floating leaves, and casts to floating types, in another floating type."""
     leaves = [replace(leaf, dtype=dtype) if DTYPES[leaf.dtype] == "f" else leaf for leaf in fn.leaves]
-    nodes = [Node(n.name, n.op, n.inputs, n.outputs, floating_as(n.attributes, dtype), n.source) for n in fn.nodes]
+    nodes = [Node(n.name, n.op, n.inputs, n.outputs, floating_as(n.attributes, dtype), n.location) for n in fn.nodes]
     return fn.with_nodes(nodes, leaves=leaves)
 
 
@@ -170,7 +170,7 @@ def forward(fn: Function, given: Mapping[int, Array]) -> dict[int, Array]:
         try:
             results = evaluate(node.op, arrays, _with_sizes(node, fn).attributes)
         except GraphExecError as error:
-            raise error.at(node=node.name, op=node.op.name, source=node.source) from error.__cause__
+            raise error.at(node=node.name, op=node.op.name, source=node.location) from error.__cause__
         for v, result in zip(node.outputs, results, strict=True):
             values[v] = given.get(v, result)
     return values
@@ -182,7 +182,7 @@ def _with_sizes(node: Node, fn: Function) -> Node:
         return node
     sizes = {n.expression: int(n) for v in node.inputs if v != ABSENT for n in fn.specs[v].shape if isinstance(n, Size)}
     attributes = {k: tuple(sizes.get(n, n) for n in v) if isinstance(v, tuple) else v for k, v in node.attributes.items()}
-    return Node(node.name, node.op, node.inputs, node.outputs, attributes, node.source)
+    return Node(node.name, node.op, node.inputs, node.outputs, attributes, node.location)
 
 
 def reverse(fn: Function, values: Mapping[int, Array], of: int, wrt: Sequence[int]) -> dict[int, Array]:
@@ -201,7 +201,7 @@ def reverse(fn: Function, values: Mapping[int, Array], of: int, wrt: Sequence[in
             try:
                 given = _pull_back(_with_sizes(node, fn), values, deltas)
             except GraphExecError as error:
-                raise error.at(node=node.name, source=node.source) from error.__cause__
+                raise error.at(node=node.name, source=node.location) from error.__cause__
             for v, delta in zip(_receivers(node), given, strict=True):
                 if delta is not None and v in active:
                     parts.setdefault(v, []).append(_sum_to(delta, values[v]))

@@ -87,7 +87,7 @@ class Functions:
             return self._differentiated(self.wrt)
         if self.optimizer is None:
             raise DataError("there is no optimizer", todo="Give gx.compile(graph, loss=..., optimizer=gx.SGD(lr=0.1)).")
-        names = [leaf.name for leaf in fn.of_kind("parameter")]
+        names = [leaf.name for leaf in fn.of_role("parameter")]
         for name in self.wrt or ():
             if name not in names:
                 raise DataError(
@@ -99,7 +99,7 @@ class Functions:
         fn = self.forward
         assert self.loss is not None
         if wrt is None:
-            wrt = [leaf.name for leaf in fn.of_kind("parameter") if leaf.trainable]
+            wrt = [leaf.name for leaf in fn.of_role("parameter") if leaf.trainable]
         if not wrt:
             raise GraphError("the graph has no trainable parameter", todo="Name what to differentiate by with wrt=[...].")
         index = {name: k for k, name in enumerate(fn.names)}
@@ -117,7 +117,7 @@ class Functions:
 
     def state_leaves(self) -> dict[str, Leaf]:
         """The parameters, and the optimizer's state if the function of a step has been made."""
-        return {leaf.name: leaf for fn in (self.forward, *self._made.values()) for leaf in fn.of_kind("parameter")}
+        return {leaf.name: leaf for fn in (self.forward, *self._made.values()) for leaf in fn.of_role("parameter")}
 
     def sized(self, mode: str, sizes: Mapping[str, int]) -> Function:
         """The function of a mode with its shapes inferred for given sizes."""

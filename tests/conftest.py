@@ -73,7 +73,7 @@ def execute():
     from graphexec.runtime.runner import Runner
 
     def run(fn, arrays, threads=1, reuse=True):
-        buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in fn.leaves if leaf.kind != "constant"}
+        buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in fn.leaves if leaf.role != "constant"}
         program = lower(fn, buffers, fn.outputs.values(), threads=threads, reuse=reuse)
         program.check()
         poison(program)

@@ -79,7 +79,7 @@ def run_function(fn, inputs, *, parameters=None, keep=None, reuse=True, rewrite=
     fn = optimize(fn.with_nodes(fn.nodes, outputs=wanted), keepers)
     wanted = {name: fn.outputs[name] for name in wanted}
     arrays = {**inputs, **(parameters or {})}
-    buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in fn.leaves if leaf.kind != "constant"}
+    buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in fn.leaves if leaf.role != "constant"}
     before = {name: array.copy() for name, array in buffers.items()}
     program = lower(infer(fn, sizes or {}), buffers, wanted.values(), reuse=reuse)
     program.check()
@@ -109,7 +109,7 @@ def gradients_by_program(graph, of, wrt, inputs, parameters, **options):
 
 def _sizes(graph, inputs):
     sizes = {}
-    for leaf in graph.function().of_kind("input"):
+    for leaf in graph.function().of_role("input"):
         sizes |= {n: size for n, size in zip(leaf.shape, inputs[leaf.name].shape, strict=True) if isinstance(n, str)}
     return sizes
 

@@ -31,7 +31,7 @@ def leaves(graph, **arrays):
 
 
 def inputs_of(graph, arrays):
-    return {leaf.name: arrays[leaf.name] for leaf in graph.function().of_kind("input")}
+    return {leaf.name: arrays[leaf.name] for leaf in graph.function().of_role("input")}
 
 
 def backpropagate(graph, arrays, wrt, loss="loss"):

@@ -38,7 +38,7 @@ def differentiate(graph: Graph, of: str, wrt: Iterable[str] | None = None) -> Gr
     """
     fn = inline_composites(infer(graph.function(), Sizes()))
     index = fn.value_id(of)
-    names = [leaf.name for leaf in fn.of_kind("parameter") if leaf.trainable] if wrt is None else list(wrt)
+    names = [leaf.name for leaf in fn.of_role("parameter") if leaf.trainable] if wrt is None else list(wrt)
     result = differentiate_function(fn, index, [fn.value_id(name) for name in names])
     outputs = {of: result.value_id(of)} | {result.names[v]: v for v in result.gradients.values()}
     return Graph.from_function(result.with_nodes(result.nodes, outputs=outputs))
@@ -91,11 +91,11 @@ class _Backward:
 
     def _visit(self, node: Node) -> None:
         for v in node.outputs:
-            self._sum(v, self.fn.names[v], node.source)
+            self._sum(v, self.fn.names[v], node.location)
         if not self.active.isdisjoint(node.reads):
-            self.builder.prefix, self.builder.source = f"{node.name}.backward", node.source
+            self.builder.prefix, self.builder.location = f"{node.name}.backward", node.location
             self._apply_rule(node)
-            self.builder.prefix, self.builder.source = "", None
+            self.builder.prefix, self.builder.location = "", None
 
     def _sum(self, value: int, name: str, source: str | None) -> int | None:
         """The delta of a value: its contributions, summed from the last consumer to the first."""
@@ -108,7 +108,7 @@ class _Backward:
             else:
                 op = registry.get("add_n")
                 node = self.builder.add(op, tuple(parts), op.check_attributes({}), name=f"d_{name}")
-                node.source = source
+                node.location = source
                 self.deltas[value] = node.outputs[0]
         return self.deltas[value]
 
@@ -153,7 +153,7 @@ class _Backward:
             if value in self.deltas and f"d_{output}" not in rule.names:
                 raise DifferentiationError(
                     f"the backward rule of {op.name!r} takes no delta of its output {output!r}", node=node.name, op=op.name,
-                    source=node.source, todo=f"Do not let the loss depend on {self.fn.names[value]!r}, or stop its gradient.",
+                    source=node.location, todo=f"Do not let the loss depend on {self.fn.names[value]!r}, or stop its gradient.",
                 )
 
     def _delta_of(self, value: int) -> int:
@@ -180,7 +180,7 @@ class _Backward:
         try:
             result = rule.function(*values, **{k: node.attributes[k] for k in rule.attributes})
         except GraphExecError as error:
-            raise error.at(node=node.name, op=node.op.name, source=node.source) from None
+            raise error.at(node=node.name, op=node.op.name, source=node.location) from None
         return self._checked(node, rule, result)
 
     def _checked(self, node: Node, rule: _Rule, result: Any) -> list[int | None]:
@@ -193,7 +193,7 @@ class _Backward:
         if len(results) != len(targets) or not all(r is None or isinstance(r, Traced) for r in results):
             raise DifferentiationError(
                 f"the gradient rule returns {len(results)} deltas for {len(targets)} floating operands", node=node.name, op=op.name,
-                source=node.source, todo="Return one delta for each floating operand, None where there is none.",
+                source=node.location, todo="Return one delta for each floating operand, None where there is none.",
             )
         return [None if r is None else r.index for r in results]
 
@@ -214,7 +214,7 @@ class _Backward:
         if op.forward is None and op.differentiable:
             what = "has no backward rule"
         raise DifferentiationError(
-            f"op {op.name!r} {what}", node=node.name, op=op.name, source=node.source,
+            f"op {op.name!r} {what}", node=node.name, op=op.name, source=node.location,
             todo="Stop the gradient before it with stop_gradient, or give its op a rule written in ops with @op.gradient.",
         )
 

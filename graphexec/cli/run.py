@@ -96,7 +96,7 @@ def grad(
     notes = load_weights(exe, weights) if weights else []
     inputs = session.all_inputs(specs)
     values = {n: np.asarray(inputs[n]) for n in inputs} | exe(**inputs)
-    values |= {leaf.name: leaf.value for leaf in fn.of_kind("constant") if leaf.value is not None} | dict(exe.parameters)
+    values |= {leaf.name: leaf.value for leaf in fn.of_role("constant") if leaf.value is not None} | dict(exe.parameters)
     loss_value, gradients = exe.gradients(**inputs)
     deltas = {name: exe.deltas[name] for name in exe.deltas if name in values}
     if output:
@@ -127,7 +127,7 @@ def _default_wrt(session: Session) -> list[str] | None:
 
 
 def _node_records(fn: Function, values: Mapping[str, np.ndarray], deltas: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    ops = {leaf.name: leaf.kind for leaf in fn.leaves} | {
+    ops = {leaf.name: leaf.role for leaf in fn.leaves} | {
         fn.names[v]: node.op.name for node in fn.nodes for v in node.outputs
     }
     records = []
@@ -252,7 +252,7 @@ def graph_table(graph: Graph) -> tuple[list[tuple[str, ...]], list[dict[str, Any
         )
 
     for leaf in fn.leaves:
-        add(leaf.name, leaf.kind, [], {"init": leaf.init} if leaf.init else {}, leaf.value_id)
+        add(leaf.name, leaf.role, [], {"init": leaf.init} if leaf.init else {}, leaf.value_id)
     for node in fn.nodes:
         operands = ["none" if v == ABSENT else fn.names[v] for v in node.inputs]
         for value in node.outputs:

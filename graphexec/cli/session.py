@@ -189,7 +189,7 @@ class Session:
 
     @property
     def has_parameters(self) -> bool:
-        return any(leaf.trainable for leaf in self.graph.function().of_kind("parameter"))
+        return any(leaf.trainable for leaf in self.graph.function().of_role("parameter"))
 
     def compile_kind(self, kind: str) -> Executable:
         if kind == "forward":

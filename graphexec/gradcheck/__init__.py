@@ -224,10 +224,10 @@ def native_gradients(
     """The gradients by a native program that keeps every value."""
     result = differentiate_function(fn, of, wrt)
     result = rewrite(result, range(len(result.names)), skip)
-    arrays = {leaf.name: leaves[leaf.value_id] for leaf in fn.leaves if leaf.kind != "constant"}
+    arrays = {leaf.name: leaves[leaf.value_id] for leaf in fn.leaves if leaf.role != "constant"}
     named = [(leaf.shape, leaves[leaf.value_id].shape) for leaf in fn.leaves if leaf.value_id in leaves]
     sizes = {n: m for shape, found in named for n, m in zip(shape, found, strict=True) if isinstance(n, str)}
-    buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in result.leaves if leaf.kind != "constant"}
+    buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in result.leaves if leaf.role != "constant"}
     result = infer(result, sizes)
     program = lower(result, buffers, result.gradients.values(), reuse=REUSE not in skip)
     Runner(program, result, {}).run()

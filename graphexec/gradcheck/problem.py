@@ -125,7 +125,7 @@ def pose_graph(
     graph: Graph, of: str | None, wrt: Sequence[str] | None, inputs: Arrays, parameters: Arrays, rng: Generator
 ) -> Problem:
     plain = graph.function()
-    drawn = {leaf.name: _draw_leaf(leaf, rng) for leaf in plain.of_kind("input") if leaf.name not in inputs}
+    drawn = {leaf.name: _draw_leaf(leaf, rng) for leaf in plain.of_role("input") if leaf.name not in inputs}
     fn, leaves = prepare(plain, {**inputs, **drawn}, parameters, "float64")
     if of is None:
         scalars = [n for n, v in fn.outputs.items() if fn.specs[v].shape == () and DTYPES[fn.specs[v].dtype] == "f"]
@@ -137,7 +137,7 @@ def pose_graph(
         of = scalars[0]
     if wrt is None:
         reached = _reached(fn, fn.value_id(of))
-        floating = [leaf for leaf in fn.leaves if leaf.kind != "constant" and leaf.trainable and DTYPES[leaf.dtype] == "f"]
+        floating = [leaf for leaf in fn.leaves if leaf.role != "constant" and leaf.trainable and DTYPES[leaf.dtype] == "f"]
         wrt = [leaf.name for leaf in floating if leaf.value_id in reached]
     return Problem(f"graph {graph.name!r}", fn, fn.value_id(of), {n: fn.value_id(n) for n in wrt}, leaves, bool(drawn))
 

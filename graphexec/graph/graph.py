@@ -261,12 +261,12 @@ class Graph:
                 extra["init"] = leaf.init
             if not leaf.trainable:
                 extra["trainable"] = False
-            graph.dag.add_node(leaf.name, op=leaf.kind, shape=leaf.shape, dtype=leaf.dtype, **extra)
+            graph.dag.add_node(leaf.name, op=leaf.role, shape=leaf.shape, dtype=leaf.dtype, **extra)
         for node in fn.nodes:
             for k, v in enumerate(node.outputs):
                 place[v] = (node.name, k)
             operands = [None if v == ABSENT else place[v] for v in node.inputs]
-            extra = {"source": node.source} if node.source else {}
+            extra = {"source": node.location} if node.location else {}
             graph.add_node(node.name, node.op.name, operands, node.attributes, **extra)
         graph.dag.graph["outputs"] = list(fn.outputs)
         for key in ("gradients", "deltas"):

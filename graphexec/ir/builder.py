@@ -42,7 +42,7 @@ class Traced(Arithmetic):
 
 
 class FunctionBuilder:
-    """Grows an order; ``prefix`` and ``source`` name and place the nodes that are added."""
+    """Grows an order; ``prefix`` and ``location`` name and place the nodes that are added."""
 
     def __init__(self, fn: Function, specs: Iterable[TensorSpec] | None = None) -> None:
         self.leaves = list(fn.leaves)
@@ -50,7 +50,7 @@ class FunctionBuilder:
         self.names: list[str] = list(fn.names)
         self.specs: list[TensorSpec] = list(fn.specs if specs is None else specs)
         self.taken = set(fn.names)
-        self.prefix, self.source = "", None  # type: tuple[str, str | None]
+        self.prefix, self.location = "", None  # type: tuple[str, str | None]
         self._counts: dict[str, int] = {}
         self._known: dict[Any, tuple[TensorSpec, ...]] = {}  # by the ids of operands' specs, of which none goes
         self._interner = Interner()
@@ -88,7 +88,7 @@ class FunctionBuilder:
         if len(found) > 1:
             self.names.extend(value_name(name, k) for k in range(1, len(found)))
         self.specs += found
-        node = Node(name, op, inputs, tuple(range(first, len(self.names))), attributes, self.source)
+        node = Node(name, op, inputs, tuple(range(first, len(self.names))), attributes, self.location)
         self.nodes.append(node)
         return node
 
@@ -98,7 +98,7 @@ class FunctionBuilder:
             return self._interner.all(op.infer(specs, attributes))
         except GraphExecError as error:
             names = [None if v == ABSENT else self.names[v] for v in inputs]
-            raise op.describe_operands(error, specs, names).at(node=name, op=op.name, source=self.source) from None
+            raise op.describe_operands(error, specs, names).at(node=name, op=op.name, source=self.location) from None
 
     def constant(self, value: Any, dtype: str | None = None, name: str | None = None) -> int:
         """The number of a constant value; the same constant is made once."""

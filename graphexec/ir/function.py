@@ -23,25 +23,25 @@ LEAVES = ("input", "parameter", "constant")
 class Node:
     """An op applied: its operands and results as value numbers. Passes share nodes, so they make new ones and change none."""
 
-    __slots__ = ("attributes", "inputs", "name", "op", "outputs", "source")
+    __slots__ = ("attributes", "inputs", "location", "name", "op", "outputs")
 
     def __init__(
         self, name: str, op: Op, inputs: tuple[int, ...], outputs: tuple[int, ...], attributes: dict[str, Any],
-        source: str | None = None,
+        location: str | None = None,
     ) -> None:  # fmt: skip
         self.name, self.op, self.inputs, self.outputs = name, op, inputs, outputs
-        self.attributes, self.source = attributes, source
+        self.attributes, self.location = attributes, location
 
     def __repr__(self) -> str:
         return f"{self.name} = {self.op.name}{self.inputs}"
 
     def with_inputs(self, inputs: tuple[int, ...]) -> Node:
         """The node with other operands."""
-        return Node(self.name, self.op, inputs, self.outputs, self.attributes, self.source)
+        return Node(self.name, self.op, inputs, self.outputs, self.attributes, self.location)
 
     def with_name(self, name: str) -> Node:
         """The node under another name."""
-        return Node(name, self.op, self.inputs, self.outputs, self.attributes, self.source)
+        return Node(name, self.op, self.inputs, self.outputs, self.attributes, self.location)
 
     def renumbered(self, numbers: Mapping[int, int]) -> Node:
         """The node where operands have new numbers."""
@@ -52,7 +52,7 @@ class Node:
     def with_numbers(self, numbers: Mapping[int, int]) -> Node:
         """The node where operands and results have new numbers."""
         inputs, outputs = (tuple([numbers.get(v, v) for v in values]) for values in (self.inputs, self.outputs))
-        return Node(self.name, self.op, inputs, outputs, self.attributes, self.source)
+        return Node(self.name, self.op, inputs, outputs, self.attributes, self.location)
 
     @property
     def reads(self) -> tuple[int, ...]:
@@ -74,14 +74,14 @@ class Leaf:
     """A value that no op computes: an input, a parameter or a constant."""
 
     name: str
-    kind: str
+    role: str
     value_id: int
     shape: tuple[int | str, ...]
     dtype: str
     value: np.ndarray | None = None
     init: str | None = None
     trainable: bool = True
-    source: str | None = None
+    location: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class Function:
                 return leaf
         raise unknown_name(name, [leaf.name for leaf in self.leaves])
 
-    def of_kind(self, kind: str) -> list[Leaf]:
-        return [leaf for leaf in self.leaves if leaf.kind == kind]
+    def of_role(self, role: str) -> list[Leaf]:
+        return [leaf for leaf in self.leaves if leaf.role == role]
 
     @cached_property
     def ops(self) -> frozenset[Op]:

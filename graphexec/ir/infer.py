@@ -44,4 +44,4 @@ def _infer_node(
     except GraphExecError as error:
         names = [fn.names[v] if v != ABSENT else None for v in node.inputs]
         error.node = None
-        raise op.describe_operands(error, operands, names).at(node=node.name, op=op.name, source=node.source) from None
+        raise op.describe_operands(error, operands, names).at(node=node.name, op=op.name, source=node.location) from None

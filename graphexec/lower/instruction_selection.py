@@ -88,4 +88,4 @@ def _spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     try:
         return make(layout, node, read)
     except GraphExecError as error:
-        raise error.at(node=node.name, op=node.op.name, source=node.source) from error.__cause__
+        raise error.at(node=node.name, op=node.op.name, source=node.location) from error.__cause__

@@ -29,7 +29,7 @@ def assign_layout(fn: Function) -> Layout:
     layout = Layout(fn, [], list(fn.names), list(fn.specs), [_NO_VIEW] * count, [-1] * count)
     for leaf in fn.leaves:
         layout.add_contiguous(leaf.value_id, persistent=True)
-        if leaf.kind == "constant":
+        if leaf.role == "constant":
             assert leaf.value is not None
             layout.constants[layout.storage[leaf.value_id]] = np.ascontiguousarray(leaf.value, dtype=leaf.dtype)
     places = concat_places(fn)
@@ -126,7 +126,7 @@ def _with_contiguous_operands(layout: Layout, node: Node, op: KernelOp, copies: 
             inputs = (*inputs[:slot], _copy(layout, value, copies), *inputs[slot + 1 :])
     if inputs is node.inputs:
         return node
-    return Node(node.name, node.op, inputs, node.outputs, node.attributes, node.source)
+    return Node(node.name, node.op, inputs, node.outputs, node.attributes, node.location)
 
 
 def _readable(view: View, core: int, strided: bool) -> bool:

@@ -157,7 +157,7 @@ def _persistent(layout: Layout, buffers: Mapping[str, np.ndarray]) -> dict[int, 
     """The arrays of leaves and constants by storage."""
     arrays = {s: aligned_array(a) for s, a in layout.constants.items()}
     for leaf in layout.fn.leaves:
-        if leaf.kind != "constant":
+        if leaf.role != "constant":
             array = buffers[leaf.name]
             spec = layout.specs[leaf.value_id]
             assert array.flags.c_contiguous, leaf.name

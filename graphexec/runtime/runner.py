@@ -96,7 +96,7 @@ class Runner:
         facts = [f"{p} = {self.fn.names[v]!r}   {self.fn.specs[v]}" for p, v in zip(node.op.inputs, node.inputs, strict=False)
                  if 0 <= v < len(self.fn.specs)]  # fmt: skip
         raise KernelError(
-            message, node=node.name, op=node.op.name, source=node.source, facts=facts, todo="Check the values of its operands."
+            message, node=node.name, op=node.op.name, source=node.location, facts=facts, todo="Check the values of its operands."
         )
 
     def array(self, value: int) -> np.ndarray:

@@ -196,7 +196,7 @@ def _take_nodes(base: Function, arrays: Mapping[str, np.ndarray], dimension: str
     builder = FunctionBuilder(base)
     builder.leaves = []
     nodes: list[Node] = []
-    taken = [leaf for leaf in base.leaves if leaf.kind == "input" and f"epoch.data.{leaf.name}" in arrays]
+    taken = [leaf for leaf in base.leaves if leaf.role == "input" and f"epoch.data.{leaf.name}" in arrays]
     rest = [leaf for leaf in base.leaves if leaf not in taken]
     if taken:
         rows = arrays[f"epoch.data.{taken[0].name}"].shape[0]

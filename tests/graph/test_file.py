@@ -73,9 +73,9 @@ def meaning(graph):
     """All that a graph says, as data that compares; NaN equals NaN, 1 differs from 1.0 and True."""
     fn = graph.function()
     leaves = [
-        (f.name, f.kind, f.shape, f.dtype, f.init or ("zeros" if f.value is None and f.kind == "parameter" else None), f.trainable,
+        (f.name, f.role, f.shape, f.dtype, f.init or ("zeros" if f.value is None and f.role == "parameter" else None), f.trainable,
          None if f.value is None else (f.value.dtype.name, f.value.shape, repr(f.value.tolist())))
-        for kind in ("input", "parameter", "constant") for f in fn.of_kind(kind)
+        for kind in ("input", "parameter", "constant") for f in fn.of_role(kind)
     ]  # fmt: skip
     nodes = [
         (n.name, n.op.name, [fn.names[v] if v >= 0 else None for v in n.inputs], repr(n.attributes)) for n in fn.nodes

@@ -188,7 +188,7 @@ def test_no_two_live_values_overlap(seed, prepared):
                 start, other = plan.offsets[a], plan.offsets[b]
                 assert start + layout.bytes[a] <= other or other + layout.bytes[b] <= start, (layout.names, a, b)
     arrays = {**random.inputs, **random.parameters}
-    buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in fn.leaves if leaf.kind != "constant"}
+    buffers = {leaf.name: aligned_array(arrays[leaf.name]) for leaf in fn.leaves if leaf.role != "constant"}
     lower(fn, buffers, fn.outputs.values()).check()
 
 

@@ -40,7 +40,7 @@ def test_constants_of_constants_are_computed_once(prepared, agrees, rng):
     g.output(ops.add(x, c, name="y"))
     fn = folded(prepared(g))
     assert lines(fn) == ["y = add(x, c)"]
-    assert [(leaf.name, leaf.kind, leaf.shape) for leaf in fn.leaves] == [("x", "input", (3,)), ("c", "constant", (2, 3))]
+    assert [(leaf.name, leaf.role, leaf.shape) for leaf in fn.leaves] == [("x", "input", (3,)), ("c", "constant", (2, 3))]
     assert bits(fn.leaf("c").value) == bits(np.tanh(np.arange(1.0, 4.0)) * np.array([[4.0], [5.0]]))
     agrees(g, fn, {"x": rng.standard_normal(3)})
 

@@ -46,9 +46,9 @@ def step(graph, optimizer, **options):
 
 def snapshot(fn):
     """Everything that a function holds, by content, and its nodes by identity too."""
-    nodes = [(id(n), n.name, n.op, n.inputs, n.outputs, freeze(n.attributes), n.source) for n in fn.nodes]
+    nodes = [(id(n), n.name, n.op, n.inputs, n.outputs, freeze(n.attributes), n.location) for n in fn.nodes]
     leaves = [(id(x), np.asarray(x.value).tobytes()) for x in fn.leaves if x.value is not None]
-    leaves += [(id(x), x.name, x.kind, x.value_id, x.shape, x.dtype) for x in fn.leaves]
+    leaves += [(id(x), x.name, x.role, x.value_id, x.shape, x.dtype) for x in fn.leaves]
     named = [list(d.items()) for d in (fn.outputs, fn.gradients, fn.deltas)]
     return nodes, leaves, list(fn.names), list(map(id, fn.specs)), named
 
@@ -84,4 +84,4 @@ def test_the_passes_of_the_front_end_change_nothing_either():
     again = rematerialize(made, functions.forward.nodes, 2, made.live_out)
     assert snapshot(made) == before
     assert any(node.name.endswith(".again") for node in again.nodes)
-    assert len(plain.nodes) > np.count_nonzero([node.op.kind == "composite" for node in fn.nodes])
+    assert len(plain.nodes) > np.count_nonzero([node.op.op_class == "composite" for node in fn.nodes])

@@ -47,7 +47,7 @@ def residual(layers, side=16):
 
 def data(g, seed=0):
     rng = np.random.default_rng(seed)
-    return {leaf.name: rng.standard_normal(leaf.shape).astype(leaf.dtype) for leaf in g.function().of_kind("input")}
+    return {leaf.name: rng.standard_normal(leaf.shape).astype(leaf.dtype) for leaf in g.function().of_role("input")}
 
 
 def gradients(g, arrays, **options):
@@ -62,7 +62,7 @@ def gradients(g, arrays, **options):
 
 def differentiated(g):
     fn = gx.pipeline.inline_composites(gx.pipeline.infer(g.function(), {}))
-    made = differentiate_function(fn, fn.value_id("loss"), [leaf.value_id for leaf in fn.of_kind("parameter")])
+    made = differentiate_function(fn, fn.value_id("loss"), [leaf.value_id for leaf in fn.of_role("parameter")])
     return fn, made.with_nodes(made.nodes, outputs={"loss": fn.value_id("loss")})
 
 

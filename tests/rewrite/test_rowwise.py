@@ -372,7 +372,7 @@ def random_rows(seed, shape):
         else:
             full.append(pick([ops.add, ops.multiply, ops.subtract])(pick(full), pick([pick(full), pick(column)])))
     g.output(ops.tanh(full[-1], name="last"), ops.sum(ops.tanh(full[-1] + full[len(full) // 2] + column[-1]), name="loss"))
-    arrays = {leaf.name: rng.standard_normal(leaf.shape) for leaf in g.function().of_kind("input")}
+    arrays = {leaf.name: rng.standard_normal(leaf.shape) for leaf in g.function().of_role("input")}
     return g, arrays
 
 

@@ -54,7 +54,7 @@ def test_prune_drops_what_nothing_wants(prepared, agrees, rng):
     g.output(ops.sin(x, name="y"))
     fn = dce(prepared(g))
     assert names_of(fn) == ["sin"]
-    assert [leaf.kind for leaf in fn.leaves] == ["input"]  # the constant is gone, the input stays
+    assert [leaf.role for leaf in fn.leaves] == ["input"]  # the constant is gone, the input stays
     agrees(g, fn, {"a": rng.standard_normal(3)})
 
 

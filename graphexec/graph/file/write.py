@@ -77,7 +77,7 @@ def model(dag: nx.MultiDiGraph[Any], fn: Function) -> dict[str, Any]:
         if not name or ":" in name or any("\ud800" <= c <= "\udfff" for c in name):
             raise GraphError(f"the name {name!r} cannot stand in a graph file", node=name or None, todo="Rename it, without ':'.")
     for leaf in fn.leaves:
-        data.setdefault(_SECTIONS[leaf.kind], {})[leaf.name] = _WRITE[leaf.kind](leaf)
+        data.setdefault(_SECTIONS[leaf.role], {})[leaf.name] = _WRITE[leaf.role](leaf)
     data = {k: data[k] for k in ("graphexec", "name", "inputs", "parameters", "constants") if k in data}
     data["nodes"] = {node.name: _node(node, fn.names) for node in fn.nodes}
     data["outputs"] = list(fn.outputs)
@@ -129,7 +129,7 @@ def _array(leaf: Leaf) -> Any:
     assert leaf.value is not None
     if leaf.value.size > MAX_INLINE:
         raise GraphError(
-            f"the {leaf.kind} {leaf.name!r} has {leaf.value.size} elements; a graph file holds {MAX_INLINE} at most",
+            f"the {leaf.role} {leaf.name!r} has {leaf.value.size} elements; a graph file holds {MAX_INLINE} at most",
             node=leaf.name,
             todo="Give it init= instead of a value, and save the weights apart: exe.save('weights.safetensors').",
         )

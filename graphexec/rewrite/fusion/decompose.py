@@ -24,11 +24,11 @@ def decompose(fn: Function) -> Function:
 
 def _replace(builder: FunctionBuilder, node: Node) -> None:
     first = len(builder.nodes)
-    builder.prefix, builder.source = node.name, node.source
+    builder.prefix, builder.location = node.name, node.location
     operands = dict(zip(node.op.inputs, builder.values(node.inputs), strict=True))
     assert node.op.decomposition is not None
     made = node.op.decomposition(**operands, **node.attributes)
-    builder.prefix, builder.source = "", None
+    builder.prefix, builder.location = "", None
     results = made if isinstance(made, tuple) else (made,)
     numbers: dict[int, int] = {}
     for value, result in zip(node.outputs, results, strict=True):

@@ -133,6 +133,6 @@ class _ElementwiseFusion(PartFusion[FusedOp]):
             builder.specs.append(TensorSpec((1,), self.fn.specs[end.outputs[0]].dtype))
         outputs = (*fused.outputs, *partials)
         name = builder.names[fused.outputs[-1] if fused.outputs else partials[0]]
-        builder.nodes.append(Node(name, fused.op, fused.inputs, outputs, {}, self.fn.nodes[part[-1]].source))
+        builder.nodes.append(Node(name, fused.op, fused.inputs, outputs, {}, self.fn.nodes[part[-1]].location))
         for end, partial in zip(ends, partials, strict=True):
-            builder.nodes.append(Node(end.name, end.op, (partial,), end.outputs, {"axis": None, "keepdims": False}, end.source))
+            builder.nodes.append(Node(end.name, end.op, (partial,), end.outputs, {"axis": None, "keepdims": False}, end.location))

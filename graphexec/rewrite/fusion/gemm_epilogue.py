@@ -76,7 +76,7 @@ def _pair(product: Node, node: Node, slot: int, made: dict[Any, GemmEpilogueOp])
         made[key] = gemm_epilogue_op(product.op, node.op, slot, node.attributes)
     others = (*node.inputs[:slot], *node.inputs[slot + 1 :])
     inputs, outputs = (*factors(product), *others), (*node.outputs, *product.outputs)
-    return Node(node.name, made[key], inputs, outputs, {}, node.source or product.source)
+    return Node(node.name, made[key], inputs, outputs, {}, node.location or product.location)
 
 
 class _Moves:

@@ -85,7 +85,7 @@ def _joined(nodes: list[Node]) -> Node:
     assert isinstance(op, ElementwiseOp)
     inputs = (*(v for node in nodes for v in _own(node)), *_shared(nodes[0]))
     outputs = tuple(v for node in nodes for v in node.outputs)
-    return Node("optimizer.updates", horizontal_op(op, len(nodes)), inputs, outputs, nodes[0].attributes, nodes[0].source)
+    return Node("optimizer.updates", horizontal_op(op, len(nodes)), inputs, outputs, nodes[0].attributes, nodes[0].location)
 
 
 class _Movable:

@@ -184,7 +184,7 @@ class _RowFusion(PartFusion[RowwiseOp]):
     def put(self, builder: FunctionBuilder, part: Part, fused: FusedPart) -> None:
         """The node over rows, and after it the views that others read."""
         last = self.fn.nodes[part[-1]]
-        builder.nodes.append(Node(self.fn.names[fused.outputs[-1]], fused.op, fused.inputs, fused.outputs, {}, last.source))
+        builder.nodes.append(Node(self.fn.names[fused.outputs[-1]], fused.op, fused.inputs, fused.outputs, {}, last.location))
         builder.nodes += [self.fn.nodes[p] for p in fused.after]
 
 

@@ -185,7 +185,7 @@ class _Merging:
                 if kind not in by_kind:
                     pattern = self.kinds.patterns[kind]
                     by_kind[kind] = ops.setdefault(structure(pattern), fused(pattern))
-                node = Node(node.name, by_kind[kind], self.inputs[position], self.outputs[position], {}, node.source)
+                node = Node(node.name, by_kind[kind], self.inputs[position], self.outputs[position], {}, node.location)
             if position not in self.gone:
                 nodes.append(node)
         return self.fn.with_nodes(nodes)

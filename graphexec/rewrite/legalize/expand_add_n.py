@@ -36,7 +36,7 @@ def expand_add_n(fn: Function) -> Function:
 def _chain(node: Node, names: list[str], specs: list[TensorSpec]) -> list[Node]:
     """The additions that compute a sum; appends their partial sums to ``names`` and ``specs``."""
     if len(node.inputs) == 1:
-        return [Node(node.name, registry.get("copy"), node.inputs, node.outputs, {}, node.source)]
+        return [Node(node.name, registry.get("copy"), node.inputs, node.outputs, {}, node.location)]
     add, total, chain = registry.get("add"), node.inputs[0], []
     for k, term in enumerate(node.inputs[1:], 1):
         result = node.outputs[0]
@@ -44,6 +44,6 @@ def _chain(node: Node, names: list[str], specs: list[TensorSpec]) -> list[Node]:
             result = len(names)
             names.append(f"{node.name}.{k}")
             specs.append(specs[node.outputs[0]])
-        chain.append(Node(names[result], add, (total, term), (result,), {}, node.source))
+        chain.append(Node(names[result], add, (total, term), (result,), {}, node.location))
         total = result
     return chain

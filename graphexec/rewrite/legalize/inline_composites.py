@@ -26,14 +26,14 @@ def inline_composites(fn: Function) -> Function:
 
 def _inline(builder: FunctionBuilder, node: Node, inputs: tuple[int, ...], renamed: dict[int, int]) -> None:
     first = len(builder.nodes)
-    builder.prefix, builder.source = node.name, node.source
+    builder.prefix, builder.location = node.name, node.location
     try:
         results = call_composite(node.op, builder.values(inputs), node.attributes)
     except GraphExecError as error:
         error.node = None
-        raise error.at(node=node.name, op=node.op.name, source=node.source) from None
+        raise error.at(node=node.name, op=node.op.name, source=node.location) from None
     finally:
-        builder.prefix, builder.source = "", None
+        builder.prefix, builder.location = "", None
     for value, result in zip(node.outputs, results, strict=True):
         assert isinstance(result, Traced)
         renamed[value] = result.index

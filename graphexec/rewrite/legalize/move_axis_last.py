@@ -36,7 +36,7 @@ def _off_axis(fn: Function, node: Node) -> bool:
 
 def _move(builder: FunctionBuilder, node: Node, renamed: dict[int, int]) -> None:
     axis = node.attributes["axis"]
-    builder.prefix, builder.source = node.name, node.source
+    builder.prefix, builder.location = node.name, node.location
     from graphexec.ir.namespace import ops
 
     moved = [ops.swap_axes(v, axis1=axis, axis2=-1) for v in builder.values(node.inputs)]
@@ -44,4 +44,4 @@ def _move(builder: FunctionBuilder, node: Node, renamed: dict[int, int]) -> None
     results = result if isinstance(result, tuple) else (result,)
     for value, made in zip(node.outputs, results, strict=True):
         renamed[value] = ops.swap_axes(made, axis1=axis, axis2=-1).index
-    builder.prefix, builder.source = "", None
+    builder.prefix, builder.location = "", None

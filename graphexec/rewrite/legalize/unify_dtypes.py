@@ -21,7 +21,7 @@ def unify_dtypes(fn: Function) -> Function:
         dtype = _mixed(fn, node)
         if dtype:
             inputs = list(node.inputs)
-            builder.source = node.source
+            builder.location = node.location
             for slot in _free(node):
                 if fn.specs[inputs[slot]].dtype != dtype:
                     inputs[slot] = builder.add(cast, (inputs[slot],), {"dtype": dtype}, f"{node.name}.cast").outputs[0]

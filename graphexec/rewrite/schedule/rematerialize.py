@@ -125,7 +125,7 @@ class _Recompute:
             inputs[slot] = self._source(inputs[slot], token)
         if inputs == list(node.inputs):  # it reads only leaves, and could be computed at any time
             inputs[read[0]] = self._after(inputs[read[0]], token)
-        self.builder.source = node.source
+        self.builder.location = node.location
         made = self.builder.add(node.op, tuple(inputs), node.attributes, f"{node.name}.again")
         self.renamed.update((v, again) for v, again in zip(node.outputs, made.outputs, strict=True) if self._is_over(v))
 

@@ -49,7 +49,7 @@ def _with_operand(builder: FunctionBuilder, reader: Node, slot: int, path: list[
     token, after = reader.inputs[1 - slot], registry.get("control_dependency")
     renamed: dict[int, int] = {}
     for node in [*nodes, *path]:
-        builder.source = node.source
+        builder.location = node.location
         inputs = []
         for v in node.inputs:
             if v != ABSENT and v not in renamed and node in nodes:

@@ -39,4 +39,4 @@ def _concatenated(fn: Function, node: Node, parts: Sequence[Node]) -> Node | Non
     edges = [0] + [end for (_, end), _ in spans]
     if [start for (start, _), _ in spans] != edges[:-1] or edges[-1] != shape[axis] or type(shape[axis]) is not int:
         return None
-    return Node(node.name, registry.get("concat"), tuple(v for _, v in spans), node.outputs, {"axis": axis}, node.source)
+    return Node(node.name, registry.get("concat"), tuple(v for _, v in spans), node.outputs, {"axis": axis}, node.location)

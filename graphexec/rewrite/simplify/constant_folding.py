@@ -35,7 +35,7 @@ class _Folding:
         self.arrays: dict[int, np.ndarray | None] = {ABSENT: None}  # of values that are known
         self.numbers: dict[int, np.ndarray] = {}  # of values that are one number everywhere
         self.identities = Identities(fn, self.aliases, set(live_out), self.numbers)
-        for leaf in fn.of_kind("constant"):
+        for leaf in fn.of_role("constant"):
             if not self.aliases.is_written(leaf.value_id):
                 self._know(leaf.value_id, np.asarray(leaf.value, leaf.dtype))
 
@@ -74,7 +74,7 @@ class _Folding:
             self._know(value, result)
             if not isinstance(node.op, ViewOp):
                 name, array = self.fn.names[value], np.array(result, order="C")
-                self.leaves.append(Leaf(name, "constant", value, array.shape, array.dtype.name, array, source=node.source))
+                self.leaves.append(Leaf(name, "constant", value, array.shape, array.dtype.name, array, location=node.location))
         return not isinstance(node.op, ViewOp)
 
     def _evaluate_shape(self, node: Node, op: ShapeOp) -> None:

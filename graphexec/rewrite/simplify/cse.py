@@ -54,7 +54,7 @@ def _node(node: Node) -> Any:
 
 def _is_comparable(leaf: Leaf) -> bool:
     """Whether a leaf is a constant that is small enough to compare."""
-    return leaf.kind == "constant" and leaf.value is not None and leaf.value.size <= MAX_CONSTANT_ELEMENTS
+    return leaf.role == "constant" and leaf.value is not None and leaf.value.size <= MAX_CONSTANT_ELEMENTS
 
 
 def _constant(leaf: Leaf) -> Any:

@@ -16,5 +16,5 @@ def dce(fn: Function, live_out: Iterable[int] = ()) -> Function:
             nodes.append(node)
             needed.update(node.inputs)
     nodes.reverse()
-    leaves = [leaf for leaf in fn.leaves if leaf.kind != "constant" or leaf.value_id in needed]
+    leaves = [leaf for leaf in fn.leaves if leaf.role != "constant" or leaf.value_id in needed]
     return fn.with_nodes(nodes, leaves=leaves)

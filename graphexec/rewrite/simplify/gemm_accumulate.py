@@ -32,6 +32,6 @@ def gemm_accumulate(fn: Function, live_out: Iterable[int] = ()) -> Function:
             if fn.specs[total] == fn.specs[term] == fn.specs[node.outputs[0]]:
                 gone.add(term)
                 inputs = with_factors(accumulating, *factors(product[term]), total)
-                node = Node(node.name, accumulating, inputs, node.outputs, {}, node.source)
+                node = Node(node.name, accumulating, inputs, node.outputs, {}, node.location)
         nodes.append(node)
     return fn.with_nodes([n for n in nodes if n.outputs[0] not in gone])

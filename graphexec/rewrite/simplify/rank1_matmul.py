@@ -21,6 +21,6 @@ def rank1_matmul(fn: Function) -> Function:
     def rewritten(node: Node) -> Node:
         if node.op not in multiplying or not is_one(fn.specs[factors(node)[0]].shape[-1]):
             return node
-        return Node(node.name, multiply, factors(node), node.outputs, {}, node.source)
+        return Node(node.name, multiply, factors(node), node.outputs, {}, node.location)
 
     return fn.with_nodes([rewritten(node) for node in fn.nodes])

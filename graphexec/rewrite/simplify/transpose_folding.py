@@ -43,7 +43,7 @@ def _folded(builder: FunctionBuilder, node: Node, product: Node) -> Node:
     a, b = factors(product)
     swap, last_two = registry.get("swap_axes"), {"axis1": -2, "axis2": -1}
     first, second = (builder.add(swap, (v,), last_two, f"{node.name}.factor").outputs[0] for v in (b, a))
-    return Node(node.name, product.op, with_factors(product.op, first, second), node.outputs, {}, product.source)
+    return Node(node.name, product.op, with_factors(product.op, first, second), node.outputs, {}, product.location)
 
 
 def _transposes(fn: Function, node: Node) -> bool:

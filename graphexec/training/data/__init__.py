@@ -47,7 +47,7 @@ class Split:
 
 def input_leaves(graph: Graph) -> dict[str, Leaf]:
     """The inputs of a graph by name."""
-    return {leaf.name: leaf for leaf in graph.function().of_kind("input")}
+    return {leaf.name: leaf for leaf in graph.function().of_role("input")}
 
 
 # -- from the command line
