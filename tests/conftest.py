@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # `from helpers import ...`: importlib mode leaves the path alone
+sys.path.insert(0, str(Path(__file__).parent))  # `from helpers.run import ...`: importlib mode leaves the path alone
 
 
 def pytest_configure(config):
@@ -39,10 +39,10 @@ def _unchanged():
     """Fails a test that leaves the registry or NumPy's error settings changed, and puts them back."""
     from graphexec.ir.registry import registry
 
-    registry.names()
-    before, settings = dict(registry._ops), np.geterr()
+    before, settings = registry.snapshot(), np.geterr()
     yield
-    after, registry._ops = registry._ops, before
+    after = registry.snapshot()
+    registry.restore(before)
     now = np.seterr(**settings)
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) is not after.get(name))
     assert not changed, f"the test left the registry changed: {', '.join(changed)}"
@@ -66,7 +66,7 @@ def prepared():
 def execute():
     """``execute(order, arrays)``: outputs by name, run natively without any pass."""
 
-    from helpers import poison
+    from helpers.run import poison
 
     from graphexec.lower import lower
     from graphexec.lower.alignment import aligned_array
@@ -96,3 +96,13 @@ def agrees(execute):
             assert array.dtype == expected[name].dtype
 
     return check
+
+
+@pytest.fixture
+def registry_kept():
+    """Lets a test change which ops are known; they are as before afterwards."""
+    from graphexec.ir.registry import registry
+
+    before = registry.snapshot()
+    yield registry
+    registry.restore(before)

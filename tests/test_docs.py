@@ -40,10 +40,8 @@ def blocks(language, documents):
 
 
 @pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
+def elsewhere(tmp_path, monkeypatch, registry_kept):
     monkeypatch.chdir(tmp_path)
-    registry.names()
-    monkeypatch.setattr(registry, "_ops", dict(registry._ops))
     return tmp_path
 
 

@@ -30,9 +30,8 @@ def blocks(language):
 
 
 @pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
+def elsewhere(tmp_path, monkeypatch, registry_kept):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_ops", dict(registry._ops)) if registry.names() else None
     return tmp_path
 
 

@@ -94,8 +94,8 @@ def test_a_new_batch_size_compiles_nothing() -> None:
 
     exe = gx.compile(_line(), loss="loss", optimizer=gx.SGD(lr=0.1))
     exe.step(x=X, y=Y)
-    before = len(kernels.compiled), len(kernels._kernels)
+    before = len(kernels.compiled), len(kernels.loaded)
     for rows in (1, 2, 7, 64):
         exe.step(x=np.ones((rows, 2)), y=np.ones((rows, 1)))
         exe.gradients(x=np.ones((rows, 2)), y=np.ones((rows, 1)))
-    assert (len(kernels.compiled), len(kernels._kernels)) == before
+    assert (len(kernels.compiled), len(kernels.loaded)) == before

@@ -37,7 +37,7 @@ class Kernel(NamedTuple):
 
 
 _LOCK = threading.RLock()
-_kernels: dict[Any, Kernel] = {}
+loaded: dict[Any, Kernel] = {}
 compiled: list[str] = []
 """Names of the kernels that this process has compiled rather than loaded from the cache, in order."""
 
@@ -193,19 +193,19 @@ def array_kernel(
 def _kernel(label: str, parts: tuple[Any, ...], calls: Sequence[BodyCall], make: Callable[[str], list[str]]) -> Kernel:
     text = repr(_plain(parts))  # tells 0.0 from -0.0 and 1 from True, which are equal as keys
     key = (text, tuple(op_functions.key_of(c.op) for c in calls))
-    found = _kernels.get(key)
+    found = loaded.get(key)
     if found is not None:
         return found
     with _LOCK:
-        if key not in _kernels:
+        if key not in loaded:
             name = toolchain.symbol_name(label, fingerprint.environment(), text, *key[1])
 
             def build() -> tuple[list[str], str]:
                 compiled.append(name)
                 return make(name), name
 
-            _kernels[key] = Kernel(name, linker.obtain(name, build))
-    return _kernels[key]
+            loaded[key] = Kernel(name, linker.obtain(name, build))
+    return loaded[key]
 
 
 def _plain(part: Any) -> Any:

@@ -1,7 +1,7 @@
 """The registry of ops: finds them through the entry-point group `graphexec.ops`, checks them, and registers them by name.
 
-An entry point names a module that holds ops, or a package whose modules do. A plugin that is broken is refused with
-a message and does not disturb the others. Graph files name ops; nothing here is ever loaded because a file asks.
+An entry point names a module that declares ops, or a package of such modules. A broken plugin is refused with a warning and
+does not affect the others. A graph file only names ops; it never causes a plugin to be loaded.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Registry:
         self.refused: dict[str, GraphExecError] = {}
 
     def get(self, name: str) -> Op:
-        """The op of that name; ``"swish.backward"`` is the op of swish's backward nodes.
+        """Returns the op of that name; ``"swish.backward"`` is the op of swish's backward nodes.
 
-        *Raises* OpError, with the nearest known name.
+        *Raises* OpError with the nearest known name.
         """
         self._load()
         op = self._ops.get(name)
@@ -57,17 +57,26 @@ class Registry:
             )
         return op
 
+    def snapshot(self) -> Mapping[str, Op]:
+        """The ops by name as they are now, for :meth:`restore`."""
+        self._load()
+        return dict(self._ops)
+
+    def restore(self, ops: Mapping[str, Op]) -> None:
+        """Makes the known ops those of a snapshot."""
+        self._ops = dict(ops)
+
     def __contains__(self, name: str) -> bool:
         self._load()
         return name in self._ops
 
     def names(self) -> list[str]:
-        """All names, sorted."""
+        """The names of all ops, sorted."""
         self._load()
         return sorted(self._ops)
 
     def register(self, op: Op) -> None:
-        """*Raises* PluginError when the op is not complete or its name is taken by another file's."""
+        """Registers an op. *Raises* PluginError when it is incomplete or an op of another file has its name."""
         known = self._ops.get(op.name)
         if known is not None and known.file.rpartition(":")[0] != op.file.rpartition(":")[0]:
             raise PluginError(
@@ -78,48 +87,50 @@ class Registry:
         self._ops[op.name] = op
 
     def register_declaration(self, declaration: Declaration) -> Declaration:
-        """Registers an op declared in a script or a notebook; returns it, so that this is a decorator too.
+        """Registers an op declared in a script or a notebook, and returns it, so that it also works as a decorator.
 
-        The checks are those for a plugin file. A later call with the same name replaces the op: a notebook's cell may run
-        again. Ops of files and the built-in ones are never replaced.
+        The checks are those for a plugin file. A later call with the same name replaces the op, so that a notebook cell can run
+        again. Built-in ops and those of files are never replaced.
 
-        *Raises* PluginError when the op is incomplete or its name is taken; the registry is then as it was.
+        *Raises* PluginError when the op is incomplete or its name is taken; the registry then stays unchanged.
         """
         if not isinstance(declaration, Declaration):
             todo = "Declare an op with the decorators of graphexec.plugin, and register that."
             raise PluginError(f"{declaration!r} is not a declared op", todo=todo)
         self._load()
-        op = declaration.op
+        op, name = declaration.op, declaration.op.name
         with self._undone_on_error():
-            if op.name in self._by_hand and self._ops.get(op.name) is self._by_hand[op.name]:
-                del self._ops[op.name]
+            known = self._ops.get(name)
+            if known is not None and known is self._by_hand.get(name):
+                del self._ops[name]
             self.register(op)
-        self._by_hand[op.name] = op
+        self._by_hand[name] = op
         return declaration
 
     def unregister(self, name: str) -> None:
+        """Removes an op."""
         del self._ops[name]
 
     def load_module(self, module: ModuleType) -> list[str]:
-        """Registers the ops that a module declares; all of them or, when one is refused, none. *Raises* PluginError."""
+        """Registers all ops that a module declares, or none if one is refused. *Raises* PluginError."""
         found = [v.op for v in vars(module).values() if isinstance(v, Declaration) and v.op.function.__module__ == module.__name__]
         found = list({id(op): op for op in found}.values())
         with self._undone_on_error():
             seen: dict[str, Op] = {}
             for op in found:
-                if op.name in seen:
+                earlier = seen.setdefault(op.name, op)
+                if earlier is not op:
                     raise PluginError(
                         f"the file declares {op.name!r} twice", op=op.name, source=op.file,
-                        facts=[f"the other one is declared at {seen[op.name].file}"], todo="Rename one of them.",
+                        facts=[f"the other one is declared at {earlier.file}"], todo="Rename one of them.",
                     )  # fmt: skip
-                seen[op.name] = op
                 self.register(op)
         return [op.name for op in found]
 
     def load_file(self, path: str | Path) -> list[str]:
-        """Runs a plugin file and registers its ops; gives their names.
+        """Runs a plugin file, registers its ops and returns their names.
 
-        *Raises* PluginError when the file is missing, fails, or declares no op; the registry is then as it was.
+        *Raises* PluginError when the file is missing, fails, or declares no op; the registry then stays unchanged.
         """
         self._load()
         path = Path(path)
@@ -149,7 +160,7 @@ class Registry:
 
     @contextlib.contextmanager
     def _undone_on_error(self) -> Iterator[None]:
-        """Restores the ops when a plugin is refused, even one that calls the registry itself."""
+        """Restores the ops if a plugin is refused, even one that calls the registry itself."""
         before = dict(self._ops)
         try:
             yield
@@ -166,7 +177,7 @@ class Registry:
             self._load_guarded(entry.value, whole=True)
 
     def _load_guarded(self, name: str | ModuleType, whole: bool = False) -> None:
-        """A foreign plugin may fail in any way, sys.exit() included, and must not disturb the others."""
+        """Loads a plugin; it may fail in any way, sys.exit() included, without affecting the others."""
         try:
             if whole:
                 for module in _modules(importlib.import_module(str(name))):
@@ -187,11 +198,11 @@ class Registry:
 
 
 def check_complete(op: Op) -> None:
-    """Checks what is known only once the whole file is read. *Raises* PluginError."""
+    """Checks properties that are known only after the whole file is read. *Raises* PluginError."""
     if isinstance(op, KernelOp) and op.differentiable and not op.rules.differentiates and "f" in op.kinds:
         _incomplete(op, "it has no backward rule", "Give one with @op.backward or @op.gradient, or set differentiable=False.")
     if isinstance(op, (ElementwiseOp, KernelOp)) and op.reference is None:
-        _incomplete(op, "it has no reference", "Give reference=, the same in NumPy on whole arrays; the checker compares them.")
+        _incomplete(op, "it has no reference", "Give reference=, the same function in NumPy on whole arrays; the checker compares them.")
     if op.reference is not None and not callable(op.reference):
         _incomplete(op, f"its reference is not a function: {op.reference!r}", "Give a function of NumPy arrays.")
     if not op.name.isidentifier():
@@ -211,7 +222,7 @@ def _incomplete(op: Op, what: str, todo: str) -> NoReturn:
 
 
 def _positional_defaults(op: Op) -> list[tuple[str, Any]]:
-    """Operands with a default other than None, which marks an optional operand."""
+    """Operands with a default other than None; only None marks an optional operand."""
     parameters = inspect.signature(op.function).parameters.values()
     operands = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
     return [(p.name, p.default) for p in operands if p.default is not p.empty and p.default is not None]
@@ -223,7 +234,7 @@ def _is_interval(bounds: Any) -> bool:
 
 
 def _refusal(error: BaseException, path: Path) -> PluginError:
-    """A plugin file's failure as one error with the file as the caller named it, and the line."""
+    """Turns a plugin file's failure into one error, with the file as the caller named it, and the line."""
     place = _error_place(error, path)
     if not isinstance(error, GraphExecError):
         return PluginError(f"the plugin failed while it was loaded: {_error_text(error)}", source=place, todo="Correct the file.")
@@ -234,13 +245,13 @@ def _refusal(error: BaseException, path: Path) -> PluginError:
 def _error_text(error: BaseException) -> str:
     try:
         text = str(error)
-    except Exception:  # a foreign exception's own text may fail
+    except Exception:  # another author's __str__ may fail
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _modules(module: ModuleType) -> Iterator[str | ModuleType]:
-    """The module, and those inside it where it is a package, in the order of their names."""
+    """Yields a module and, if it is a package, its submodules, sorted by name."""
     yield module
     if hasattr(module, "__path__"):
         for info in sorted(pkgutil.walk_packages(module.__path__, module.__name__ + "."), key=lambda i: i.name):
@@ -253,7 +264,7 @@ def _error_place(error: BaseException, path: Path) -> str:
         return f"{path}:{error.lineno}" if error.filename in (None, str(path), os.path.abspath(path)) else str(path)
     trace = error.__traceback__
     line = None
-    while trace is not None and line is None:  # where the file was, not how deep it went
+    while trace is not None and line is None:  # the line of this file, not of a function that it called
         if trace.tb_frame.f_code.co_filename in (str(path), os.path.abspath(path)):
             line = trace.tb_lineno
         trace = trace.tb_next
@@ -261,4 +272,4 @@ def _error_place(error: BaseException, path: Path) -> str:
 
 
 registry = Registry()
-"""The registry of this process."""
+"""The one registry of the process."""

@@ -14,15 +14,15 @@ from graphexec.lower.program import Program, assemble
 
 
 def lower(
-    fn: Function, buffers: Mapping[str, np.ndarray], keep: Iterable[int] = (), *, threads: int = 1, reuse: bool = True
+    fn: Function, buffers: Mapping[str, np.ndarray], live_out: Iterable[int] = (), *, threads: int = 1, reuse: bool = True
 ) -> Program:
     """Lowers an inferred function without composite ops.
 
-    ``buffers`` holds the arrays of its inputs and parameters by name; the program works on them in place. Values in ``keep``
+    ``buffers`` holds the arrays of its inputs and parameters by name; the program works on them in place. Values in ``live_out``
     can be read after a run. ``reuse=False`` gives each value its own memory. *Raises* PluginError when a kernel does not
     compile.
     """
     layout = assign_layout(fn)
-    memory = assign_buffers(layout, keep, reuse=reuse)
+    memory = assign_buffers(layout, live_out, reuse=reuse)
     specs = select_kernels(layout)
     return assemble(layout, memory, specs, buffers, threads)

@@ -37,14 +37,14 @@ class BufferAssignment:
     """The size that the arena would have if each value had its own memory."""
 
 
-def assign_buffers(layout: Layout, keep: Iterable[int] = (), *, reuse: bool = True) -> BufferAssignment:
-    """Assigns an offset to every storage. Values in ``keep`` are not overwritten before the program ends.
+def assign_buffers(layout: Layout, live_out: Iterable[int] = (), *, reuse: bool = True) -> BufferAssignment:
+    """Assigns an offset to every storage. Values in ``live_out`` are not overwritten before the program ends.
 
     ``reuse=False`` gives each value its own memory, for debugging.
     """
-    last = _last_uses(layout, keep) if reuse else [len(layout.steps)] * len(layout.bytes)
+    last = _last_uses(layout, live_out) if reuse else [len(layout.steps)] * len(layout.bytes)
     blocks, block_of = _blocks(layout, last, reuse)
-    offsets, arena = _placed(blocks, len(layout.steps))
+    offsets, arena = placed(blocks, len(layout.steps))
     without = sum(rounded(n) for n, p in zip(layout.bytes, layout.persistent, strict=True) if not p)
     return BufferAssignment([-1 if k < 0 else offsets[k] for k in block_of], arena, without)
 
@@ -53,7 +53,7 @@ def assign_buffers(layout: Layout, keep: Iterable[int] = (), *, reuse: bool = Tr
 
 
 @dataclass
-class _Blocks:
+class Blocks:
     """For each block: its bytes, the step that first writes it, and the last step that uses it."""
 
     sizes: list[int]
@@ -68,9 +68,9 @@ class _Blocks:
         return int(np.cumsum(changes).max())
 
 
-def _blocks(layout: Layout, last: list[int], reuse: bool) -> tuple[_Blocks, list[int]]:
+def _blocks(layout: Layout, last: list[int], reuse: bool) -> tuple[Blocks, list[int]]:
     """The blocks, and the block of each storage; -1 for storages outside the arena."""
-    blocks, block_of = _Blocks([], [], []), [-1] * len(layout.bytes)
+    blocks, block_of = Blocks([], [], []), [-1] * len(layout.bytes)
     for position, step in enumerate(layout.steps):
         taken = _take_over(layout, step, position, last, block_of) if reuse else {}
         for value in step.outputs:
@@ -88,7 +88,7 @@ def _blocks(layout: Layout, last: list[int], reuse: bool) -> tuple[_Blocks, list
     return blocks, block_of
 
 
-def _last_uses(layout: Layout, keep: Iterable[int]) -> list[int]:
+def _last_uses(layout: Layout, live_out: Iterable[int]) -> list[int]:
     last = [-1] * len(layout.bytes)
     storage = layout.storage
     for position, step in enumerate(layout.steps):
@@ -96,7 +96,7 @@ def _last_uses(layout: Layout, keep: Iterable[int]) -> list[int]:
             last[storage[value]] = position
         for value in step.outputs:  # an output without readers is free again at once
             last[storage[value]] = position
-    for value in keep:
+    for value in live_out:
         last[storage[value]] = len(layout.steps)
     return last
 
@@ -148,14 +148,14 @@ def _written_last(layout: Layout, step: Node) -> tuple[int, ...]:
 # -- places
 
 
-def _placed(blocks: _Blocks, steps: int) -> tuple[list[int], int]:
+def placed(blocks: Blocks, steps: int) -> tuple[list[int], int]:
     """The offset of each block and the size of the arena, by the best of three ways of placing.
 
     In program order, a long-lived block that starts late finds only gaps; in reverse order it comes early.
     """
     least, best, arena = blocks.peak(steps) if blocks.sizes else 0, [], -1
-    for place in (_in_time, _against_time, _largest_first):
-        if arena == least or (place is _largest_first and len(blocks.sizes) > MAX_BLOCKS_BY_SIZE):
+    for place in (in_time, against_time, largest_first):
+        if arena == least or (place is largest_first and len(blocks.sizes) > MAX_BLOCKS_BY_SIZE):
             break
         offsets = place(blocks)
         end = max((o + n for o, n in zip(offsets, blocks.sizes, strict=True)), default=0)
@@ -164,11 +164,11 @@ def _placed(blocks: _Blocks, steps: int) -> tuple[list[int], int]:
     return best, arena
 
 
-def _in_time(blocks: _Blocks) -> list[int]:
+def in_time(blocks: Blocks) -> list[int]:
     return _one_by_one(blocks.sizes, blocks.born, blocks.last)
 
 
-def _against_time(blocks: _Blocks) -> list[int]:
+def against_time(blocks: Blocks) -> list[int]:
     return _one_by_one(blocks.sizes, [-t for t in blocks.last], [-t for t in blocks.born])
 
 
@@ -184,7 +184,7 @@ def _one_by_one(sizes: list[int], begin: list[int], end: list[int]) -> list[int]
     return offsets
 
 
-def _largest_first(blocks: _Blocks) -> list[int]:
+def largest_first(blocks: Blocks) -> list[int]:
     """Each block at the lowest offset that is free during its lifetime. Source: Pisarchyk and Lee, 2020, "greedy by size"."""
     sizes, born, last = (np.array(x, np.int64) for x in (blocks.sizes, blocks.born, blocks.last))
     largest = np.lexsort((born, -sizes))

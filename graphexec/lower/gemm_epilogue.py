@@ -13,7 +13,7 @@ from graphexec.codegen.kernels import Kernel
 from graphexec.codegen.operands import SAME, UNIT, Operand
 from graphexec.ir.function import Node
 from graphexec.ir.fused.elementwise import FusedOp
-from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp, followed
+from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp, with_epilogue
 from graphexec.ir.fused.scalar import ScalarRef
 from graphexec.ir.spec import itemsize
 from graphexec.lower.array_kernel import ATTRIBUTES, array_kernel_call
@@ -41,7 +41,7 @@ def gemm_epilogue_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec
     """One instruction: the kernel is the product's, which calls the epilogue on each finished part."""
     op, product = node.op, node.outputs[-1]
     assert isinstance(op, GemmEpilogueOp)
-    call = array_kernel_call(layout, followed(op.product), node.inputs[:2], (product,), {"after": 0})
+    call = array_kernel_call(layout, with_epilogue(op.product), node.inputs[:2], (product,), {"after": 0})
     epilogue = _epilogue(layout, node, op, read)
     block = call.block
     product_slot = block.operands.index(OperandSlot(True, 0))
@@ -69,15 +69,15 @@ def _partitions(product: tuple[Partition | None, ...], epilogue: ArgumentBlock) 
 
 def _epilogue(layout: Layout, node: Node, op: GemmEpilogueOp, read: set[int]) -> _Epilogue:
     """The elementwise kernel over rows and columns of the product."""
-    then, product = op.then, node.outputs[-1]
-    inputs, outputs = op.then_inputs(node.inputs, product), node.outputs[:-1]
+    epilogue, product = op.epilogue, node.outputs[-1]
+    inputs, outputs = op.epilogue_inputs(node.inputs, product), node.outputs[:-1]
     stored = [k for k, v in enumerate(outputs) if len(outputs) == 1 or v in read or k < len(op.updates)]
     values = [*inputs, *(outputs[k] for k in stored)]
     shape = layout.specs[product].shape
     views = [layout.views[v].broadcast(shape) for v in values]
     operands = [Operand(layout.specs[v].dtype, movement(w.strides[-1])) for v, w in zip(values, views, strict=True)]
-    body = typed_body(then, op.then_attributes, [layout.specs[v] for v in inputs])
-    sources = [then.results[k] if isinstance(then, FusedOp) else ScalarRef("call", 0, k) for k in stored]
+    body = typed_body(epilogue, op.epilogue_attributes, [layout.specs[v] for v in inputs])
+    sources = [epilogue.results[k] if isinstance(epilogue, FusedOp) else ScalarRef("call", 0, k) for k in stored]
     loads, stores = operands[: len(inputs)], operands[len(inputs) :]
     kernel = kernels.elementwise_kernel(
         body.calls, tuple(loads), tuple(zip(stores, sources, strict=True)), body.dtypes, 2, (),

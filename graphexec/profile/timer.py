@@ -48,11 +48,11 @@ def instruction_times(runner: Runner, seconds: float) -> np.ndarray:
     if not count:
         return np.zeros(0)
     repeats = np.ones(count, np.int64)
-    walk = _Walk(runner)
+    walk = Walk(runner)
     once = np.median([walk.seconds(repeats) for _ in range(5)], axis=0)
     short = once < MIN_INSTRUCTION_SECONDS
     repeats[short] = np.ceil(MIN_INSTRUCTION_SECONDS / np.maximum(once[short], MIN_INSTRUCTION_SECONDS / 1000))
-    walk.keep_apart([k for k in np.flatnonzero(short).tolist() if _in_place(runner.program, k)])
+    walk.keep_apart([k for k in np.flatnonzero(short).tolist() if in_place(runner.program, k)])
     found = [walk.seconds(repeats)]
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(found) < 3:
@@ -61,7 +61,7 @@ def instruction_times(runner: Runner, seconds: float) -> np.ndarray:
     return times
 
 
-class _Walk:
+class Walk:
     """Runs a program's table row by row and times each row."""
 
     def __init__(self, runner: Runner) -> None:
@@ -107,7 +107,7 @@ def _written(program: Program, row: int) -> dict[int, None]:
     return dict.fromkeys(program.layout.storage[v] for v in program.instructions[row].node.outputs)
 
 
-def _in_place(program: Program, row: int) -> bool:
+def in_place(program: Program, row: int) -> bool:
     """Whether an instruction writes over what it reads."""
 
     def span(value: int) -> tuple[int, int]:

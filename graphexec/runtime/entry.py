@@ -162,7 +162,7 @@ ask:
 }}
 """
 
-_METHOD = """
+METHOD_IR = """
 declare ptr @graphexec_python_PyByteArray_AsString(ptr)
 declare i64 @graphexec_python_PyLong_AsLongLong(ptr)
 declare ptr @graphexec_python_PyLong_FromLongLong(i64)
@@ -191,7 +191,7 @@ fine:
 }}
 """
 
-_USED = (
+CPYTHON_SYMBOLS = (
     "PyByteArray_AsString", "PyLong_AsLongLong", "PyLong_FromLongLong", "PyErr_Occurred", "PyEval_SaveThread",
     "PyEval_RestoreThread",
 )  # fmt: skip
@@ -206,7 +206,7 @@ class _MethodDef(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
 
 
-def _running(name: str, linkage: str) -> list[str]:
+def running_ir(name: str, linkage: str) -> list[str]:
     """IR of ``run``, under a name."""
     words = {word.name.lower(): int(word) for word in CallWord}
     words |= {"pool_threads": int(PoolWord.THREADS), "ask": ASK, "clock": 6 if sys.platform == "darwin" else 1}
@@ -245,13 +245,13 @@ def serve() -> Callable[[int, int], int]:
 
 def entry(context: bytearray) -> Callable[[int], int]:
     """``call(times)``: runs a program without the GIL and returns a status, or ASK. It keeps the call context alive."""
-    maker = _method_maker()
+    maker = method_maker()
     return _by_ctypes(context) if maker is None else maker(context)
 
 
 @functools.cache
 def _run() -> Callable[[Any, int], int]:
-    address = _loaded("run", lambda name: _running(name, ""))
+    address = _loaded("run", lambda name: running_ir(name, ""))
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(address)
 
 
@@ -260,15 +260,16 @@ def _by_ctypes(context: bytearray) -> Callable[[int], int]:
 
 
 @functools.cache
-def _method_maker() -> Callable[[bytearray], Callable[[int], int]] | None:
+def method_maker() -> Callable[[bytearray], Callable[[int], int]] | None:
     """A function that makes the method of a call context; None if this Python lacks a function that the method calls."""
-    if sys.implementation.name != "cpython" or not all(hasattr(ctypes.pythonapi, name) for name in (*_USED, "PyCFunction_NewEx")):
+    needed = (*CPYTHON_SYMBOLS, "PyCFunction_NewEx")
+    if sys.implementation.name != "cpython" or not all(hasattr(ctypes.pythonapi, name) for name in needed):
         return None
-    for name in _USED:
+    for name in CPYTHON_SYMBOLS:
         address = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
         assert address is not None
         toolchain.add_symbol(f"graphexec_python_{name}", address)
-    function = _loaded("method", lambda name: [*_running("run", "internal"), _METHOD.format(name=name)])
+    function = _loaded("method", lambda name: [*running_ir("run", "internal"), METHOD_IR.format(name=name)])
     definition = _MethodDef(b"run", function, _ONE_ARGUMENT, b"run(times): a status")
     prototype = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
     new: Any = prototype(("PyCFunction_NewEx", ctypes.pythonapi))

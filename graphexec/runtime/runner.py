@@ -28,7 +28,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._call = CompiledCall(self.program.table)
-        self._enter = self._call.enter
+        self.enter = self._call.enter
         self.tuner: ThreadTuner | None = None
         """Chooses the number of threads; None if it is fixed."""
         self._before = 0
@@ -55,7 +55,7 @@ class Runner:
     def run(self, times: int = 1) -> None:
         """Runs the program; *raises* KernelError that names the node when a kernel reports an error."""
         self._before = 0
-        status = self._enter(times)
+        status = self.enter(times)
         if status:
             self._settle(status, times)
 
@@ -65,7 +65,7 @@ class Runner:
             done, self.progress[0] = int(self.progress[0]), 0
             self._before += done
             self._ask()
-            status = self._enter(times - self._before)
+            status = self.enter(times - self._before)
         if status:
             self.fail(status)
 

@@ -27,7 +27,7 @@ class ThreadPool:
         raw = np.zeros(POOL_WORDS + 8, np.int64)
         start = (-raw.ctypes.data % 64) // 8
         self._state = raw[start : start + POOL_WORDS]
-        self._words = self._state.data
+        self.words = self._state.data
         self.address: int = self._state.ctypes.data
         self._reset()
 
@@ -37,7 +37,7 @@ class ThreadPool:
         self._workers: list[threading.Thread] = []
         self._closed = False
         self._state[:] = 0
-        self._words[PoolWord.THREADS] = 1
+        self.words[PoolWord.THREADS] = 1
 
     def start(self, threads: int) -> int:
         """Starts workers until there are ``threads`` threads with the caller's; returns the number available."""
@@ -47,7 +47,7 @@ class ThreadPool:
             threads = min(threads, MAX_THREADS)
             while len(self._workers) + 1 < threads:
                 number = len(self._workers) + 1
-                self._words[PoolWord.KNOWN + number] = self._words[PoolWord.GENERATION]
+                self.words[PoolWord.KNOWN + number] = self.words[PoolWord.GENERATION]
                 arguments = (self.address, number)
                 worker = threading.Thread(target=entry.serve(), args=arguments, name=f"graphexec-{number}", daemon=True)
                 try:
@@ -55,14 +55,14 @@ class ThreadPool:
                 except RuntimeError:  # the system has no more threads
                     return number
                 self._workers.append(worker)
-                self._words[PoolWord.THREADS] = number + 1
+                self.words[PoolWord.THREADS] = number + 1
             return threads
 
     def shutdown(self) -> None:
         """Ends the workers; gives up after a second if a program is still running."""
         with self._lock:
             self._closed = True
-            self._words[PoolWord.THREADS] = 1
+            self.words[PoolWord.THREADS] = 1
             end = time.monotonic() + 1.0
             while self._workers and not entry.serve()(self.address, 0):
                 if time.monotonic() > end:
@@ -71,7 +71,7 @@ class ThreadPool:
             for worker in self._workers:
                 worker.join(timeout=1.0)
             self._workers.clear()
-            self._words[PoolWord.LOCK] = 0
+            self.words[PoolWord.LOCK] = 0
 
 
 _pool: list[ThreadPool] = []

@@ -48,12 +48,12 @@ def fit(
     step, so every array is consistent.
     """
     if epochs < 0 or (batch_size is not None and batch_size < 1):
-        raise DataError(f"epochs={epochs} and batch_size={batch_size} must be positive")
+        raise DataError(f"epochs={epochs} must be at least 0 and batch_size={batch_size} at least 1")
     bar = sys.stderr.isatty() if progress is None else progress
     passes = Passes(compiled, data, "step", {} if compiled.loss is None else {"loss": compiled.loss}, batch_size, shuffle=shuffle)
     held_out = None if validation is None else Passes(compiled, validation, "evaluate", _wanted(compiled, metrics), batch_size)
     history: list[Entry] = []
-    with _Watch(bar, epochs * passes.steps, compiled.graph.name) as watch:
+    with Watch(bar, epochs * passes.steps, compiled.graph.name) as watch:
         for epoch in range(start_epoch + 1, start_epoch + epochs + 1):
             begin = time.perf_counter()
             entry: Entry = {"epoch": epoch, **passes.run(epoch, watch)}
@@ -70,7 +70,7 @@ def fit(
 def evaluate(
     compiled: Compiled, data: Mapping[str, Any], metrics: Mapping[str, str] | Iterable[str] = (), *, batch_size: int | None = None
 ) -> dict[str, float]:
-    """The loss and metrics over a data set: means of the batches' values, weighted by rows. Updates nothing."""
+    """Computes the loss and metrics over a data set: means of the batches' values, weighted by rows. Updates nothing."""
     return Passes(compiled, data, "evaluate", _wanted(compiled, metrics), batch_size).run()
 
 
@@ -99,8 +99,8 @@ class Passes:
         if rest:
             self.runners.append((self._runner(mode, rest), 1))
 
-    def run(self, epoch: int = 0, watch: _Watch | None = None) -> dict[str, float]:
-        """One pass over the data, shuffled by the seed and the epoch number; returns the means by name."""
+    def run(self, epoch: int = 0, watch: Watch | None = None) -> dict[str, float]:
+        """Runs one pass over the data, shuffled by the seed and the epoch number; returns the means by name."""
         if self._shuffler is not None:
             self.key[...] = np.array([self.compiled.seed % 2**64, epoch], np.uint64).view(np.int64)
             self._shuffler.run()
@@ -116,7 +116,7 @@ class Passes:
         return {name: float(total) / self.rows if self.rows else float("nan") for name, total in self.totals.items()}
 
     def _shuffling(self) -> Runner:
-        """The program that draws a permutation of the rows; see the op `shuffle`."""
+        """Returns the program that draws a permutation of the rows; see the op `shuffle`."""
         nothing = Function("shuffle", [], [], [], {})
         builder = FunctionBuilder(nothing)
         permutation = builder.leaf("epoch.order", "parameter", self.permutation.shape, "int64")
@@ -133,7 +133,7 @@ class Passes:
         return Runner(program, fn, {}, self.compiled.threads)
 
     def _function(self, mode: str, batch: int) -> Function:
-        """The function of a step or an evaluation that takes its inputs from the data and adds up the wanted values."""
+        """Builds the function of a step or an evaluation that takes inputs from the data and adds up the wanted values."""
         base = _evaluation(self.compiled, self.wanted) if mode == "evaluate" else self.compiled.functions.of(mode)
         nodes, moved = _take_nodes(base, self.arrays, self.dimension, batch)
         builder = FunctionBuilder(moved)
@@ -162,14 +162,14 @@ def _evaluation(compiled: Compiled, wanted: Mapping[str, str]) -> Function:
 
 
 def _rows(compiled: Compiled, data: Mapping[str, Any]) -> tuple[str | None, int, dict[str, np.ndarray]]:
-    """The dimension that is cut into mini-batches, the number of rows, and the arrays in the form that the program reads."""
+    """Returns the dimension split into mini-batches, the number of rows, and the arrays in the form that programs read."""
     compiled.bind(data)  # raises if an input is missing or does not fit
     leading = {leaf.shape[0] for leaf in compiled.inputs.values() if leaf.shape and isinstance(leaf.shape[0], str)}
     if len(leading) > 1:
         raise DataError(
             f"inputs have different leading dimensions: {', '.join(map(repr, sorted(leading)))}",
             facts=[f"{n}{shape_text(leaf.shape)}" for n, leaf in compiled.inputs.items()],
-            todo="Name the axis of samples alike in every input.",
+            todo="Give the axis of samples the same name in every input.",
         )
     arrays, rows = {}, 1
     for name, leaf in compiled.inputs.items():
@@ -192,7 +192,7 @@ def _sizes(compiled: Compiled, arrays: Mapping[str, np.ndarray]) -> dict[str, in
 
 
 def _take_nodes(base: Function, arrays: Mapping[str, np.ndarray], dimension: str | None, batch: int) -> tuple[list[Node], Function]:
-    """Nodes that copy a batch of the data into the inputs, and the function whose leaves are the data instead."""
+    """Returns nodes that copy a batch of the data into the inputs, and the function whose leaves are the data instead."""
     builder = FunctionBuilder(base)
     builder.leaves = []
     nodes: list[Node] = []
@@ -211,33 +211,35 @@ def _take_nodes(base: Function, arrays: Mapping[str, np.ndarray], dimension: str
     return nodes, base.with_nodes(base.nodes, leaves=[*rest, *builder.leaves], names=builder.names, specs=builder.specs)
 
 
-class _Watch:
+class Watch:
     """Runs epochs, shows progress and handles Ctrl-C."""
 
     def __init__(self, bar: bool, steps: int, name: str) -> None:
         self._bar: Any = None
         self._step = 0.0  # seconds; 0 until measured
         self._before = self._shown = 0
-        self._pool: ThreadPoolExecutor | None = None
+        self.background: ThreadPoolExecutor | None = None
         if bar:
             from tqdm import tqdm
 
             self._bar = tqdm(total=steps, desc=name, unit="step", leave=False, file=sys.stderr, dynamic_ncols=True)
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> Watch:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
+        if self.background is not None:
+            self.background.shutdown()
         if self._bar is not None:
             self._bar.close()
 
     def describe(self, entry: Entry) -> None:
+        """Shows an epoch's number and loss beside the bar."""
         if self._bar is not None:
             self._bar.set_postfix_str(f"epoch {entry['epoch']}, loss {entry.get('loss', float('nan')):.4g}", refresh=False)
 
     def run(self, runner: Runner, times: int) -> None:
+        """Runs a program a number of times, in another thread if that takes long."""
         runner.progress[:] = 0
         self._before = self._shown = 0
         known = self._step > 0 or times < 3
@@ -253,8 +255,8 @@ class _Watch:
 
     def _run_beside(self, runner: Runner, times: int) -> None:
         """Makes the native call in another thread, so that this one can handle signals and update the bar."""
-        self._pool = self._pool or ThreadPoolExecutor(1, "graphexec-fit")
-        future: Future[None] = self._pool.submit(runner.run, times)
+        self.background = self.background or ThreadPoolExecutor(1, "graphexec-fit")
+        future: Future[None] = self.background.submit(runner.run, times)
         try:
             while True:
                 try:

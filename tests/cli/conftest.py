@@ -7,7 +7,6 @@ import pytest
 from click.testing import CliRunner
 
 from graphexec.cli.commands import cli
-from graphexec.ir.registry import registry
 
 NET = """\
 graphexec: 1
@@ -48,10 +47,8 @@ def net(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def call(monkeypatch):
+def call(registry_kept):
     """``call("run", file, ...)``: the result; the registry is left as it was."""
-    registry.names()
-    monkeypatch.setattr(registry, "_ops", dict(registry._ops))
 
     def run(*arguments, code=0):
         result = CliRunner().invoke(cli, [str(a) for a in arguments])

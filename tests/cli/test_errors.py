@@ -21,7 +21,7 @@ def graphexec(*arguments):
         (("float32[4, 3]", "float32[4, 5]"), "net.yaml:"),
         (("data.npz", "dat.npz"), "dat.npz: no such file; did you mean 'data.npz'?"),
         (("x: points", "x: point"), "the file has no array 'point'; did you mean 'points'?"),
-        (("x: points", "x: classes"), "input 'x' has 2 axes and the array 1"),
+        (("x: points", "x: classes"), "input 'x' has 2 axes, but the array has 1"),
         (("momentum(", "momentun("), "did you mean"),
         (("hidden: tanh", "hidden: [tanh"), "net.yaml:"),
     ],

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import assert_close
+from helpers.compare import assert_close
 
 import graphexec as gx
 from graphexec.codegen import distributed_loops, kernels

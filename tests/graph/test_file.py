@@ -263,9 +263,9 @@ def test_call_literals():
     lambda inner: st.lists(inner, max_size=3).map(tuple),
 ))  # fmt: skip
 def test_call_literals_survive(value):
-    from graphexec.graph.file.write import _literal
+    from graphexec.graph.file.write import literal_text
 
-    found = call(f"f(k={_literal(value)})").arguments[0][1]
+    found = call(f"f(k={literal_text(value)})").arguments[0][1]
     assert isinstance(found, Literal)
     assert repr(found.value) == repr(value)
 
@@ -381,9 +381,9 @@ def test_nodes_are_written_in_the_order_in_which_they_run():
     [
         (lambda g: g.parameter("big", value=np.zeros(1001, "float32")), "safetensors"),
         (lambda g: g.constant(np.zeros((40, 40)), "big"), "safetensors"),
-        (lambda g: g.dag.add_node("a:b", op="input", shape=()), "cannot stand in a graph file"),
-        (lambda g: g.dag.add_node("", op="input", shape=()), "cannot stand in a graph file"),
-        (lambda g: g.dag.add_node("\ud800", op="input", shape=()), "cannot stand in a graph file"),
+        (lambda g: g.dag.add_node("a:b", op="input", shape=()), "a graph file cannot contain the name"),
+        (lambda g: g.dag.add_node("", op="input", shape=()), "a graph file cannot contain the name"),
+        (lambda g: g.dag.add_node("\ud800", op="input", shape=()), "a graph file cannot contain the name"),
         (lambda g: g.dag.add_node("i", op="input", value=3.0), "has a value"),
     ],
 )

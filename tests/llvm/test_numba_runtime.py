@@ -17,7 +17,7 @@ from graphexec.llvm import numba_runtime as runtime
 @pytest.fixture(scope="module")
 def attempt():
     """Our `numba_attempt_nocopy_reshape` as a function of an array and a shape: the new strides, or None."""
-    name = toolchain.symbol_name("tested_reshape", fingerprint.environment(), runtime._RESHAPE)
+    name = toolchain.symbol_name("tested_reshape", fingerprint.environment())
     address = library.obtain(name, lambda: ([runtime.source("numba_attempt_nocopy_reshape", name)], name))
     words = np.ctypeslib.ndpointer(np.int64)
     call = ctypes.CFUNCTYPE(

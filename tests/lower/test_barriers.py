@@ -4,7 +4,7 @@ import ctypes
 
 import numpy as np
 import pytest
-from helpers import random_dag
+from helpers.graphs import random_dag
 
 import graphexec as gx
 from graphexec.abi import BARRIER, DYNAMIC_PIECES_PER_THREAD, FLAG_BITS, SERIAL, Column

@@ -5,21 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import RandomGraph
+from helpers.graphs import RandomGraph
+from helpers.run import op_names
 
 import graphexec as gx
 from graphexec.abi import ALIGNMENT
 from graphexec.lower import lower
 from graphexec.lower.alignment import aligned_array
-from graphexec.lower.buffer_assignment import _against_time, _Blocks, _in_time, _largest_first, _placed, assign_buffers
+from graphexec.lower.buffer_assignment import Blocks, against_time, assign_buffers, in_time, largest_first, placed
 from graphexec.lower.layout_assignment import assign_layout
 from graphexec.rewrite import optimize
 
 ops = gx.ops
-
-
-def names_of(layout):
-    return [step.op.name for step in layout.steps]
 
 
 def at(layout, name):
@@ -34,7 +31,7 @@ def test_a_view_has_no_memory_and_no_step(prepared):
     x = g.input("x", (2, 3))
     g.output(ops.tanh(ops.transpose(x, name="t"), name="y"))
     layout = assign_layout(prepared(g))
-    assert names_of(layout) == ["tanh"]
+    assert op_names(layout.steps) == ["tanh"]
     x, t, y = (at(layout, n) for n in "xty")
     assert layout.storage[t] == layout.storage[x] != layout.storage[y]
     assert layout.views[t].strides == (1, 3)
@@ -50,7 +47,7 @@ def test_a_copy_is_made_once(prepared, agrees, rng):
     g.output(ops.reshape(t, shape=(6,), name="a"), ops.reshape(t, shape=(1, 6), name="b"))
     fn = prepared(g)
     layout = assign_layout(fn)
-    assert names_of(layout) == ["copy"]
+    assert op_names(layout.steps) == ["copy"]
     assert layout.storage[at(layout, "a")] == layout.storage[at(layout, "b")]
     agrees(g, fn, {"x": rng.standard_normal((2, 3))})
 
@@ -59,7 +56,7 @@ def test_a_product_reads_its_transposed_operand_where_it_lies(prepared):
     g = gx.Graph("product")
     x, w = g.input("x", (3, 2)), g.input("w", (4, 2))
     g.output(x @ w.T)
-    assert names_of(assign_layout(prepared(g))) == ["matmul"]
+    assert op_names(assign_layout(prepared(g)).steps) == ["matmul"]
 
 
 def test_parts_of_a_concatenation_are_computed_where_it_lies(prepared, agrees, rng):
@@ -70,7 +67,7 @@ def test_parts_of_a_concatenation_are_computed_where_it_lies(prepared, agrees, r
     g.output(ops.concat(*(ops.expand_dims(r, axis=0) for r in rows), axis=0, name="y"))
     fn = prepared(g)
     layout = assign_layout(fn)
-    assert "copy" not in names_of(layout)
+    assert "copy" not in op_names(layout.steps)
     y = at(layout, "y")
     assert layout.specs[y].shape == (3, 4, 12)
     for k in range(3):
@@ -86,7 +83,7 @@ def test_a_part_of_two_concatenations_is_copied_into_one(prepared, agrees, rng):
     part = ops.concat(ops.sin(x), ops.exp(x), axis=0, name="part")
     g.output(ops.concat(part, ops.tanh(x), axis=0), ops.concat(ops.cos(x), part, axis=0), part)
     fn = prepared(g)
-    assert names_of(assign_layout(fn)).count("copy") == 1
+    assert op_names(assign_layout(fn).steps).count("copy") == 1
     agrees(g, fn, {"x": rng.standard_normal((4, 6))})
 
 
@@ -201,10 +198,10 @@ def drawn_blocks(seed, count=60):
     born = rng.integers(0, 100, count)
     last = np.minimum(born + rng.integers(0, 12, count) + 60 * (rng.random(count) < 0.1), 100)
     sizes = ALIGNMENT * np.where(rng.random(count) < 0.2, rng.integers(50, 100, count), rng.integers(1, 9, count))
-    return _Blocks(*(x.tolist() for x in (sizes, born, last)))
+    return Blocks(*(x.tolist() for x in (sizes, born, last)))
 
 
-@pytest.mark.parametrize("place", [_in_time, _against_time, _largest_first])
+@pytest.mark.parametrize("place", [in_time, against_time, largest_first])
 @pytest.mark.parametrize("seed", range(4))
 def test_blocks_that_live_at_the_same_time_lie_apart(seed, place):
     blocks = drawn_blocks(seed)
@@ -219,8 +216,8 @@ def test_the_smallest_arena_is_taken(seed):
     blocks = drawn_blocks(seed)
     alive = [sum(n for n, b, e in zip(blocks.sizes, blocks.born, blocks.last, strict=True) if b <= t <= e) for t in range(101)]
     assert blocks.peak(101) == max(alive)
-    ends = [max(o + n for o, n in zip(p(blocks), blocks.sizes, strict=True)) for p in (_in_time, _against_time, _largest_first)]
-    offsets, arena = _placed(blocks, 101)
+    ends = [max(o + n for o, n in zip(p(blocks), blocks.sizes, strict=True)) for p in (in_time, against_time, largest_first)]
+    offsets, arena = placed(blocks, 101)
     assert max(alive) <= arena == min(ends)
     assert max(o + n for o, n in zip(offsets, blocks.sizes, strict=True)) == arena
 
@@ -228,9 +225,9 @@ def test_the_smallest_arena_is_taken(seed):
 def test_against_time_a_block_that_comes_late_and_stays_fits():
     """One large block, then small ones that outlive it, then a large one again: in time, it finds no gap."""
     sizes, born, last = [640, *[64] * 9, 576], [0, *range(1, 10), 10], [1, *[12] * 9, 12]
-    blocks = _Blocks(sizes, born, last)
-    assert max(o + n for o, n in zip(_in_time(blocks), sizes, strict=True)) > blocks.peak(13)
-    assert _placed(blocks, 13)[1] == blocks.peak(13) == 1152
+    blocks = Blocks(sizes, born, last)
+    assert max(o + n for o, n in zip(in_time(blocks), sizes, strict=True)) > blocks.peak(13)
+    assert placed(blocks, 13)[1] == blocks.peak(13) == 1152
 
 
 def step_of(graph, **options):

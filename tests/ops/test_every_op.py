@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from helpers import assert_close, dtypes_of, load_samples, native, one_node, registered, run_function, scale_of
+from helpers.compare import assert_close, scale_of
+from helpers.run import differentiated, dtypes_of, load_samples, native, one_node, registered, run_function
 
-from graphexec.autodiff.reverse import differentiate_function
 from graphexec.errors import DifferentiationError, GradientMismatch, GraphExecError, OpError
 from graphexec.gradcheck import check_gradient, draw_operands
 from graphexec.interpret import asked_deltas, evaluate, interpret, interpret_gradients
@@ -282,7 +282,7 @@ def test_gradient_in_float32(op, make, attributes, dtype, rng):
     fn, inputs = one_node(op, arrays, attributes)
     fn, of, wrt, inputs = summed(fn, inputs)
     _, expected, _ = interpret_gradients(fn, of, wrt, inputs)
-    result = differentiate_function(fn, fn.value_id(of), [fn.value_id(w) for w in wrt])
+    result = differentiated(fn, *wrt, of=of)
     names = {w: result.names[result.gradients[w]] for w in wrt}
     found = run_function(result, inputs, keep=names.values(), rewrite=False)
     for w in wrt:

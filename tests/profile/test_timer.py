@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import graphexec as gx
-from graphexec.profile.timer import _in_place, _Walk, instruction_times, run_times
+from graphexec.profile.timer import Walk, in_place, instruction_times, run_times
 
 ops = gx.ops
 
@@ -29,15 +29,15 @@ def trained(skip=()):
 @pytest.mark.parametrize("skip", [(), ("fuse", "gemm_epilogue")], ids=["optimized", "unfused"])
 def test_measuring_runs_the_program_and_nothing_else(monkeypatch, skip):
     walks = []
-    walk = _Walk.seconds
-    monkeypatch.setattr(_Walk, "seconds", lambda self, repeats: (walks.append(repeats.copy()), walk(self, repeats))[1])
+    walk = Walk.seconds
+    monkeypatch.setattr(Walk, "seconds", lambda self, repeats: (walks.append(repeats.copy()), walk(self, repeats))[1])
     measured, plain = trained(skip), trained(skip)
     runner = measured.compiled.last
     times = instruction_times(runner, 0)
     program = runner.program
     assert times.shape == (len(program.instructions),)
     assert (times >= 0).all()
-    over = [k for k in range(len(times)) if _in_place(program, k)]
+    over = [k for k in range(len(times)) if in_place(program, k)]
     wanted = {"increment", "adam", "matmul_add"} | ({"exp", "tanh", "add"} if skip else {"matmul+adam"})
     assert {program.instructions[k].node.op.name for k in over} >= wanted
     assert all(walks[-1][k] > 1 for k in over)  # they were repeated

@@ -5,7 +5,9 @@ Each graph uses one weight several times, multiplies a value by itself, and has 
 
 import numpy as np
 import pytest
-from helpers import RandomGraph, assert_close, gradients_by_program, run_function, scale_of
+from helpers.compare import assert_close, scale_of
+from helpers.graphs import RandomGraph
+from helpers.run import gradients_by_program, run_function
 
 import graphexec as gx
 from graphexec.gradcheck import check_gradient

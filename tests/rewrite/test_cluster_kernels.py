@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import random_dag
+from helpers.graphs import random_dag
 
 import graphexec as gx
 from graphexec.rewrite.schedule.cluster_kernels import MAX_NODES_AHEAD, cluster_kernels

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import assert_close
+from helpers.compare import assert_close
+from helpers.run import differentiated
 
 import graphexec as gx
-from graphexec.autodiff.reverse import differentiate_function
 from graphexec.ir.infer import infer
 from graphexec.ir.op import EAGER_HOOKS
 from graphexec.ir.registry import registry
@@ -298,7 +298,7 @@ def test_the_gradient_of_a_layer_reads_its_input_as_it_is(prepared):
     g = gx.Graph("layer")
     g.output(ops.sum(ops.linear(g.input("x", (5, 4)), g.parameter("w", (3, 4))), name="loss"))
     fn = prepared(g)
-    fn = differentiate_function(fn, fn.value_id("loss"), [fn.value_id("w")])
+    fn = differentiated(fn, "w")
     fn = optimize(fn.with_nodes(fn.nodes, deltas={}))
     (product,) = (n for n in fn.nodes if n.outputs[0] == fn.gradients["w"])
     assert product.op.name == "matmul"

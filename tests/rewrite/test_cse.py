@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from helpers import assert_close, registered
+from helpers.compare import assert_close
+from helpers.run import differentiated, registered
 
 import graphexec as gx
 from graphexec import math
-from graphexec.autodiff.reverse import differentiate_function
 from graphexec.interpret import interpret_gradients
 from graphexec.ir.keys import freeze
 from graphexec.ir.spec import Size
@@ -112,7 +112,7 @@ def test_a_weight_is_transposed_once(prepared):
         z = ops.tanh(z @ w)
     g.output(ops.sum(z, name="loss"))
     fn = prepared(g)
-    fn = differentiate_function(fn, fn.value_id("loss"), [fn.value_id("w")])
+    fn = differentiated(fn, "w")
 
     def moved(fn):
         return sum(n.op.name == "swap_axes" and fn.names[n.inputs[0]] == "w" for n in fn.nodes)

@@ -4,20 +4,16 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import RandomGraph
+from helpers.graphs import RandomGraph
+from helpers.run import differentiated, op_names
 
 import graphexec as gx
-from graphexec.autodiff.reverse import differentiate_function
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.rewrite import required
 from graphexec.rewrite.fusion.elementwise import fuse
 from graphexec.rewrite.fusion.scheduler import MAX_CALLS
 
 ops = gx.ops
-
-
-def names_of(fn):
-    return [node.op.name for node in fn.nodes]
 
 
 def chain(dtype="float64", shape=(3, 4)):
@@ -52,7 +48,7 @@ def test_a_full_sum_closes_a_kernel(prepared, agrees, rng):
     g, z = chain(shape=(50, 400))
     g.output(ops.sum(z, name="s"))
     fn = fuse(prepared(g))
-    assert names_of(fn) == ["fused", "sum"]  # the second adds the partial results
+    assert op_names(fn) == ["fused", "sum"]  # the second adds the partial results
     assert len(fn.nodes[0].op.closings) == 1
     agrees(g, fn, {"x": rng.standard_normal((50, 400)), "y": rng.standard_normal((50, 400))}, rtol=1e-12)
 
@@ -64,7 +60,7 @@ def test_parts_do_not_reach_over_what_is_not_elementwise(prepared, agrees, rng):
     t = ops.tanh(x)
     g.output(ops.add(t @ t, t, name="y"), ops.exp(t, name="e"))
     fn = fuse(prepared(g))
-    assert names_of(fn) == ["fused", "matmul", "add"]
+    assert op_names(fn) == ["fused", "matmul", "add"]
     agrees(g, fn, {"x": rng.standard_normal((3, 3))})
 
 
@@ -138,7 +134,7 @@ def test_updates_wait_for_those_who_read_the_old_value():
 def test_random_graphs_give_the_same_fused_and_unfused(seed, prepared, execute):
     random = RandomGraph(seed, "float64")
     fn = prepared(random.graph, batch=random.batch)
-    fn = differentiate_function(fn, fn.value_id("loss"), [fn.value_id(n) for n in ("w", "b", "x")])
+    fn = differentiated(fn, "w", "b", "x")
     wanted = {**fn.outputs, **{f"d_{n}": v for n, v in fn.gradients.items()}}
     fn = required(fn.with_nodes(fn.nodes, outputs=wanted))
     arrays = {**random.inputs, **random.parameters}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import registered
+from helpers.run import registered
 
 import graphexec as gx
 from graphexec.plugin import elementwise

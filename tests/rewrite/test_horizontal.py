@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import registered
+from helpers.run import registered
 
 import graphexec as gx
 from graphexec.interpret import interpret

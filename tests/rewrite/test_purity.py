@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import RandomGraph, random_dag
+from helpers.graphs import RandomGraph, random_dag
 
 import graphexec as gx
 from graphexec.compiled import pipeline

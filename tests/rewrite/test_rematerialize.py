@@ -4,17 +4,20 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import RandomGraph, assert_close, poison, scale_of
+from helpers.compare import assert_close, scale_of
+from helpers.graphs import RandomGraph
+from helpers.run import differentiated, poison
 
 import graphexec as gx
-from graphexec.autodiff.reverse import differentiate_function
 from graphexec.errors import DataError
 from graphexec.interpret import interpret_gradients
+from graphexec.ir.infer import infer
 from graphexec.lower.buffer_assignment import assign_buffers
 from graphexec.lower.layout_assignment import assign_layout
 from graphexec.rewrite import optimize
+from graphexec.rewrite.legalize.inline_composites import inline_composites
 from graphexec.rewrite.schedule.checkpoint_segments import Forward
-from graphexec.rewrite.schedule.rematerialize import _Recompute, rematerialize
+from graphexec.rewrite.schedule.rematerialize import Rematerialization, rematerialize
 
 ops = gx.ops
 
@@ -60,9 +63,9 @@ def gradients(g, arrays, **options):
     return loss, found, exe
 
 
-def differentiated(g):
-    fn = gx.pipeline.inline_composites(gx.pipeline.infer(g.function(), {}))
-    made = differentiate_function(fn, fn.value_id("loss"), [leaf.value_id for leaf in fn.of_role("parameter")])
+def forward_and_backward(g):
+    fn = inline_composites(infer(g.function(), {}))
+    made = differentiated(fn)
     return fn, made.with_nodes(made.nodes, outputs={"loss": fn.value_id("loss")})
 
 
@@ -169,7 +172,7 @@ def test_integers_and_booleans_are_computed_again(rng):
 def test_what_is_left_out_and_what_waits():
     """One segment again: its nodes behind the backward pass of the next one, reading what was kept."""
     g = chain(4)
-    fn, made = differentiated(g)
+    fn, made = forward_and_backward(g)
     again = rematerialize(made, fn.nodes, ("z1",), [])
     text = [node.name for node in again.nodes]
     copies = [name for name in text if name.endswith(".again")]
@@ -193,7 +196,7 @@ def test_updates_and_what_they_overwrite_are_left_alone():
     for _ in range(4):
         scaled = ops.sin(scaled @ w)
     g.output(ops.sum(scaled, name="loss"), moved)
-    fn, made = differentiated(g)
+    fn, made = forward_and_backward(g)
     again = rematerialize(made, fn.nodes, 4, [])
     names = {node.name for node in again.nodes}
     assert "moved.again" not in names
@@ -208,7 +211,7 @@ def test_cuts_are_where_little_crosses():
     for k in range(9):
         h = ops.add_n(*(ops.tanh(ops.sin(h * w) * float(c)) for c in range(1, 5)), name=f"h{k}")
     g.output(ops.sum(h, name="loss"))
-    fn, made = differentiated(g)
+    fn, made = forward_and_backward(g)
     forward = Forward(made, len(fn.nodes))
     assert [forward.nodes[cut - 1].name for cut in forward.cuts(3)] == ["h2", "h5"]
 
@@ -229,7 +232,7 @@ def test_memory_falls_to_the_square_root():
 
 
 def test_a_residual_net_needs_less():
-    fn, made = differentiated(residual(40))
+    fn, made = forward_and_backward(residual(40))
     plain, again = (
         assign_buffers(assign_layout(optimize(o)), [*o.outputs.values(), *o.gradients.values()]).arena
         for o in (made, rematerialize(made, fn.nodes, 6, []))
@@ -242,15 +245,15 @@ def test_work_grows_with_the_number_of_nodes(monkeypatch):
     counts = []
     for layers in (50, 100, 200):
         g = chain(layers, side=4)
-        fn, made = differentiated(g)
+        fn, made = forward_and_backward(g)
         calls = [0]
 
-        def counting(self, value, calls=calls, real=_Recompute._is_over):
+        def counting(self, value, calls=calls, real=Rematerialization.is_over):
             calls[0] += 1
             return real(self, value)
 
         with monkeypatch.context() as patch:
-            patch.setattr(_Recompute, "_is_over", counting)
+            patch.setattr(Rematerialization, "is_over", counting)
             again = rematerialize(made, fn.nodes, "sqrt", [])
         counts.append((calls[0], len(again.nodes)))
         assert len(again.nodes) <= len(made.nodes) + 2 * len(fn.nodes)
@@ -264,8 +267,8 @@ def test_work_grows_with_the_number_of_nodes(monkeypatch):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (0, "no number of segments"), (True, "no number of segments"), (2.5, "no number of segments"),
-        ("z3", "no number of segments"), (["z33"], "did you mean 'z3'"), (["z3", "nothing like it"], "no value 'nothing like it'"),
+        (0, "not a number of segments"), (True, "not a number of segments"), (2.5, "not a number of segments"),
+        ("z3", "not a number of segments"), (["z33"], "did you mean 'z3'"), (["z3", "nothing like it"], "no value 'nothing like it'"),
     ],
 )  # fmt: skip
 def test_what_is_refused(asked, message):

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from helpers.run import op_names
 
 import graphexec as gx
 from graphexec.abi import SHORT_ROW
@@ -30,10 +31,6 @@ def fused(fn):
 
 def rows_of(fn):
     return [node for node in fn.nodes if isinstance(node.op, RowwiseOp)]
-
-
-def names_of(fn):
-    return [node.op.name for node in fn.nodes]
 
 
 def layer_norm(x, gain, bias):
@@ -198,7 +195,7 @@ def test_a_path_that_leaves_the_rows_and_returns_is_not_in_the_kernel(prepared, 
     s = ops.softmax(x * 2.0)
     g.output(ops.add(ops.softmax(s @ s), s, name="y"))
     fn = fused(prepared(g))
-    assert names_of(fn) == ["rows", "matmul", "rows"]
+    assert op_names(fn) == ["rows", "matmul", "rows"]
     agrees(g, fn, {"x": rng.standard_normal((40, 40))}, rtol=1e-12)
 
 
@@ -219,7 +216,7 @@ def test_values_that_are_kept_are_stored(prepared, execute, rng):
     spread = ops.expand_like(total, x, axis=-1, name="spread")
     g.output(e, total, spread, ops.divide(e, spread, name="y"))
     fn = fused(prepared(g))
-    assert names_of(fn) == ["rows", "expand_like"]
+    assert op_names(fn) == ["rows", "expand_like"]
     arrays = {"x": rng.standard_normal((6, 50))}
     found, expected = execute(fn, arrays), interpret(g, arrays)
     for name, array in found.items():
@@ -290,8 +287,8 @@ def test_unfolded_values_keep_their_numbers_and_names(prepared):
     g.output(ops.softmax(x, name="s"), ops.tanh(ops.log_softmax(x, name="t")))
     fn = prepared(g)
     unfolded = decompose(fn)
-    assert "softmax" not in names_of(unfolded)
-    assert "log_softmax" not in names_of(unfolded)
+    assert "softmax" not in op_names(unfolded)
+    assert "log_softmax" not in op_names(unfolded)
     assert unfolded.outputs == fn.outputs
     made = {v for node in unfolded.nodes for v in node.outputs}
     assert made >= {v for node in fn.nodes for v in node.outputs}

@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
+from helpers.run import differentiated, op_names
 
 import graphexec as gx
-from graphexec.autodiff.reverse import differentiate_function
 from graphexec.ir.registry import registry
 from graphexec.rewrite import optimize, required
 from graphexec.rewrite.legalize.expand_add_n import expand_add_n
@@ -22,10 +22,6 @@ from graphexec.rewrite.simplify.rank1_matmul import rank1_matmul
 ops = gx.ops
 
 
-def names_of(fn):
-    return [node.op.name for node in fn.nodes]
-
-
 def graph_of(*shapes, dtype="float64"):
     """A graph with inputs a, b, ... of given shapes."""
     g = gx.Graph("tiny")
@@ -39,7 +35,7 @@ def test_expand_leaves_no_composite(prepared, agrees, rng):
     g, (x, w, b) = graph_of((3, 2), (4, 2), (4,))
     g.output(ops.linear(x, w, b, name="z"))
     fn = prepared(g)
-    assert names_of(fn) == ["transpose", "matmul", "add"]
+    assert op_names(fn) == ["transpose", "matmul", "add"]
     assert fn.nodes[-1].name == "z"
     agrees(g, fn, {"a": rng.standard_normal((3, 2)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal(4)})
     assert inline_composites(fn) is fn
@@ -53,7 +49,7 @@ def test_prune_drops_what_nothing_wants(prepared, agrees, rng):
     ops.exp(ops.tanh(x) + 2.0)
     g.output(ops.sin(x, name="y"))
     fn = dce(prepared(g))
-    assert names_of(fn) == ["sin"]
+    assert op_names(fn) == ["sin"]
     assert [leaf.role for leaf in fn.leaves] == ["input"]  # the constant is gone, the input stays
     agrees(g, fn, {"a": rng.standard_normal(3)})
 
@@ -64,14 +60,14 @@ def test_prune_keeps_what_it_is_told_to(prepared):
     ops.exp(t)
     g.output(ops.sin(x))
     fn = prepared(g)
-    assert names_of(dce(fn, [fn.value_id("t")])) == ["tanh", "sin"]
+    assert op_names(dce(fn, [fn.value_id("t")])) == ["tanh", "sin"]
 
 
 def test_prune_keeps_updates(prepared):
     g = gx.Graph("update")
     p, d = g.parameter("p", (3,)), g.input("d", (3,))
     ops.sgd(p, ops.negate(d), lr=0.5)
-    assert names_of(dce(prepared(g))) == ["negate", "sgd"]
+    assert op_names(dce(prepared(g))) == ["negate", "sgd"]
 
 
 # -- pairwise
@@ -81,7 +77,7 @@ def test_pairwise_adds_first_to_last(prepared, execute, rng):
     g, values = graph_of((5,), (5,), (5,), (5,))
     g.output(ops.add_n(*values, name="total"))
     fn = expand_add_n(prepared(g))
-    assert names_of(fn) == ["add", "add", "add"]
+    assert op_names(fn) == ["add", "add", "add"]
     arrays = {name: rng.standard_normal(5) for name in "abcd"}
     a, b, c, d = arrays.values()
     np.testing.assert_array_equal(execute(fn, arrays)["total"], ((a + b) + c) + d)
@@ -93,7 +89,7 @@ def test_a_term_is_added_as_soon_as_it_is_there(prepared, agrees, rng):
     total = ops.add_n(*terms)
     g.output(ops.add_n(x, x, total, ops.cos(x), name="y"))
     fn = expand_add_n(prepared(g))
-    assert names_of(fn) == ["sin", "exp", "add", "tanh", "add", "cos", "add", "add", "add"]
+    assert op_names(fn) == ["sin", "exp", "add", "tanh", "add", "cos", "add", "add", "add"]
     agrees(g, fn, {"a": rng.standard_normal(5)})
 
 
@@ -111,15 +107,15 @@ def test_an_inner_axis_of_size_1_becomes_a_multiplication(prepared, agrees, rng)
     g, (x, y) = graph_of((3, 1), (1, 4))
     g.output(ops.matmul(x, y, name="z"))
     fn = rank1_matmul(prepared(g))
-    assert names_of(fn) == ["multiply"]
+    assert op_names(fn) == ["multiply"]
     agrees(g, fn, {"a": rng.standard_normal((3, 1)), "b": rng.standard_normal((1, 4))})
 
 
 def test_an_inner_axis_whose_size_is_not_known_stays_a_product(prepared):
     g, (x, y) = graph_of((3, "k"), ("k", 4))
     g.output(ops.matmul(x, y))
-    assert names_of(rank1_matmul(prepared(g))) == ["matmul"]
-    assert names_of(rank1_matmul(prepared(g, k=2))) == ["matmul"]
+    assert op_names(rank1_matmul(prepared(g))) == ["matmul"]
+    assert op_names(rank1_matmul(prepared(g, k=2))) == ["matmul"]
 
 
 # -- accumulate
@@ -129,7 +125,7 @@ def test_products_that_meet_in_a_sum_are_added_in_place(prepared, agrees, rng):
     g, (a, b, c) = graph_of((3, 4), (4, 2), (4, 2))
     g.output(ops.add_n(a @ b, a @ c, a @ (b * c), name="z"))
     fn = gemm_accumulate(expand_add_n(prepared(g)))
-    assert sorted(names_of(fn)) == ["matmul", "matmul_add", "matmul_add", "multiply"]
+    assert sorted(op_names(fn)) == ["matmul", "matmul_add", "matmul_add", "multiply"]
     agrees(g, fn, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal((4, 2))})
 
 
@@ -138,7 +134,7 @@ def test_a_product_that_others_read_is_not_lost(prepared, agrees, rng):
     z = ops.matmul(a, b, name="z")
     g.output(ops.add(ops.matmul(ops.sin(a), b), z, name="y"), ops.exp(z, name="e"))
     fn = gemm_accumulate(prepared(g))
-    assert "matmul_add" not in names_of(fn)
+    assert "matmul_add" not in op_names(fn)
     agrees(g, fn, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2))})
 
 
@@ -146,7 +142,7 @@ def test_an_operand_of_the_graph_is_not_added_to(prepared, agrees, rng):
     g, (a, b, c) = graph_of((3, 4), (4, 2), (3, 2))
     g.output(ops.add(c, a @ b, name="y"))
     fn = gemm_accumulate(prepared(g))
-    assert names_of(fn) == ["matmul", "add"]
+    assert op_names(fn) == ["matmul", "add"]
     agrees(g, fn, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal((4, 2)), "c": rng.standard_normal((3, 2))})
 
 
@@ -157,11 +153,11 @@ def test_deltas_of_slices_that_tile_a_value_are_laid_side_by_side(prepared, exec
     parts = [ops.sum(ops.sin(x[:, low:high]) * float(high)) for low, high in itertools.pairwise(cuts)]
     g.output(ops.add_n(*parts, name="loss"))
     fn = prepared(g)
-    fn = differentiate_function(fn, fn.value_id("loss"), [fn.value_id("a")])
+    fn = differentiated(fn, "a")
     fn = fn.with_nodes(fn.nodes, outputs={**fn.outputs, "d_a": fn.gradients["a"]})
     tiled = concat_of_slices(fn)
     covered = cuts[0] == 0 and cuts[-1] == 5 and len(cuts) > 2
-    assert ("concat" in names_of(tiled)) == covered
+    assert ("concat" in op_names(tiled)) == covered
     a = rng.standard_normal((3, 5))
     scale = np.zeros(5)
     for low, high in itertools.pairwise(cuts):
@@ -178,7 +174,7 @@ def test_the_axis_of_a_kernel_moves_to_the_end(prepared, agrees, rng, axis):
     g, (x,) = graph_of((2, 3, 4))
     g.output(ops.softmax(x, axis=axis, name="y"))
     fn = move_axis_last(prepared(g))
-    assert names_of(fn) == ["swap_axes", "softmax", "swap_axes"]
+    assert op_names(fn) == ["swap_axes", "softmax", "swap_axes"]
     assert fn.nodes[1].attributes["axis"] == -1
     agrees(g, fn, {"a": rng.standard_normal((2, 3, 4))})
 
@@ -198,7 +194,7 @@ def test_operands_of_two_types_are_converted(prepared, agrees, rng):
     a, b = g.input("a", (2, 3), "float32"), g.input("b", (3, 2), "float64")
     g.output(ops.matmul(a, b, name="z"))
     fn = unify_dtypes(prepared(g))
-    assert names_of(fn) == ["cast", "matmul"]
+    assert op_names(fn) == ["cast", "matmul"]
     assert {fn.specs[v].dtype for v in fn.nodes[-1].inputs} == {"float64"}
     agrees(g, fn, {"a": rng.standard_normal((2, 3)).astype("float32"), "b": rng.standard_normal((3, 2))})
 
@@ -230,7 +226,7 @@ def test_what_only_lent_its_shape_is_not_computed(prepared, agrees, rng):
     g, (x, row) = graph_of((3, 4), (4,))
     g.output(ops.broadcast_like(row, ops.exp(ops.tanh(x)), name="y"))
     fn = optimize(prepared(g))
-    assert names_of(fn) == ["broadcast_like"]
+    assert op_names(fn) == ["broadcast_like"]
     agrees(g, fn, {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal(4)})
 
 

@@ -5,10 +5,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from helpers import random_dag
+from helpers.graphs import random_dag
+from helpers.run import differentiated
 
 import graphexec as gx
-from graphexec.autodiff.reverse import differentiate_function
 from graphexec.interpret import interpret
 from graphexec.ir.function import Node
 from graphexec.ir.fused.elementwise import FusedOp
@@ -31,7 +31,7 @@ def eager(monkeypatch):
 def backward(graph, prepared, names, wanted=()):
     """The order of a graph's gradients by ``names``, and with other values as outputs too."""
     fn = prepared(graph)
-    fn = differentiate_function(fn, fn.value_id("loss"), [fn.value_id(n) for n in names])
+    fn = differentiated(fn, *names)
     outputs = {**fn.outputs, **{f"d_{n}": v for n, v in fn.gradients.items()}, **{fn.names[v]: v for v in wanted}}
     return required(fn.with_nodes(fn.nodes, outputs=outputs))
 
@@ -153,8 +153,8 @@ def test_other_graphs_stay_as_they_are(prepared):
 def test_a_value_with_many_readers_and_long_chains_cost_no_more(prepared, monkeypatch):
     """How often pairs are looked at grows with the number of nodes, not faster."""
     looks = []
-    real = module._Merging.look
-    monkeypatch.setattr(module._Merging, "look", lambda self, first: looks.append(first) or real(self, first))
+    real = module.Merging.look
+    monkeypatch.setattr(module.Merging, "look", lambda self, first: looks.append(first) or real(self, first))
     counts = []
     for size in (500, 2000):
         g = gx.Graph("hub")

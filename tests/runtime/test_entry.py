@@ -24,7 +24,7 @@ CPYTHON = sys.implementation.name == "cpython"
 def way(request, monkeypatch):
     """Both ways in, one after the other."""
     if request.param == "ctypes":
-        monkeypatch.setattr(entry, "_method_maker", lambda: None)
+        monkeypatch.setattr(entry, "method_maker", lambda: None)
     return request.param
 
 
@@ -58,7 +58,7 @@ def runner_of(exe, threads):
 
 def test_each_way_is_taken(way):
     runner = runner_of(trained(1), 1)
-    assert (type(runner._enter) is type(len)) is (way == "method")
+    assert (type(runner.enter) is type(len)) is (way == "method")
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -127,7 +127,7 @@ def test_the_flag_stops_a_loop_under_way_and_others_run_meanwhile(way, threads):
 
 @pytest.mark.skipif(not CPYTHON, reason="the method is CPython's")
 def test_a_method_takes_integers_that_fit():
-    enter = runner_of(trained(1), 1)._enter
+    enter = runner_of(trained(1), 1).enter
     with pytest.raises(TypeError):
         enter("1")
     with pytest.raises(OverflowError):
@@ -140,8 +140,8 @@ def test_a_method_takes_integers_that_fit():
 @pytest.mark.skipif(not CPYTHON, reason="the method is CPython's")
 def test_a_python_without_one_of_the_functions_falls_back(monkeypatch):
     """As it would where `ctypes.pythonapi` does not know a name."""
-    monkeypatch.setattr(entry, "_USED", (*entry._USED, "PyEval_NoSuchFunction"))
-    assert entry._method_maker.__wrapped__() is None
+    monkeypatch.setattr(entry, "CPYTHON_SYMBOLS", (*entry.CPYTHON_SYMBOLS, "PyEval_NoSuchFunction"))
+    assert entry.method_maker.__wrapped__() is None
 
 
 @pytest.mark.skipif(not CPYTHON, reason="the method is CPython's")
@@ -300,9 +300,9 @@ def test_what_is_kept_on_disk_has_no_addresses(monkeypatch):
     codes, link = [], library.link
     monkeypatch.setattr(toolchain, "symbol_name", lambda *a, real=toolchain.symbol_name: real(*a) + "_again")
     monkeypatch.setattr(library, "link", lambda payload, name: codes.append(payload) or link(payload, name))
-    make = entry._method_maker.__wrapped__()  # which keeps what its methods point to
+    make = entry.method_maker.__wrapped__()  # which keeps what its methods point to
     assert make(bytearray(8 * CALL_WORDS))(1) == 0
-    for name in entry._USED:
+    for name in entry.CPYTHON_SYMBOLS:
         address = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
         assert address.to_bytes(8, sys.byteorder) not in codes[0]
         assert f"graphexec_python_{name}".encode() in codes[0]
@@ -319,7 +319,7 @@ def test_the_code_is_right_for_arm_too(machine, system, monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: machine)
     monkeypatch.setattr(sys, "platform", system)
     target = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine()
-    running = "\n".join([*entry._running("run", "internal"), entry._METHOD.format(name="method")])
+    running = "\n".join([*entry.running_ir("run", "internal"), entry.METHOD_IR.format(name="method")])
     for text in (running, thread_pool_ir.serving("worker")):
         module = llvm.parse_assembly(text)
         module.triple = "aarch64-unknown-linux-gnu"

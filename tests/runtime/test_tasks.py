@@ -127,7 +127,7 @@ def test_a_piece_that_fails_stops_the_loop_after_the_table(counting):
     assert counted.call.progress[2] in (1, 2)
     for count, once in zip(counted.counts, counted.expected, strict=True):
         np.testing.assert_array_equal(count, once)
-    assert thread_pool()._words[PoolWord.LOCK] == 0
+    assert thread_pool().words[PoolWord.LOCK] == 0
 
 
 def shared(name):

@@ -93,11 +93,11 @@ def test_lossless_conversion_and_what_loses(leaves):
     assert fitted(LABEL.astype("float64"), leaves["label"], "").dtype == "int64"
     assert fitted(LABEL.astype("uint8"), leaves["label"], "").dtype == "int64"
     assert fitted(X.astype("int16"), leaves["x"], "").dtype == "float32"
-    with pytest.raises(DataError, match=r"0.5 at index \(1,\) is not exact as int64"):
+    with pytest.raises(DataError, match=r"0.5 at index \(1,\) cannot be represented exactly as int64"):
         fitted(np.array([1.0, 0.5]), leaves["label"], "")
     with pytest.raises(DataError, match="overflows float32"):
         fitted(np.array([[1e300, 1.0]]), leaves["x"], "")
-    with pytest.raises(DataError, match="not exact"):
+    with pytest.raises(DataError, match="cannot be represented exactly"):
         fitted(np.array([2**63], "uint64"), leaves["label"], "")
     nan = fitted(np.array([[np.nan, np.inf]]), leaves["x"], "")
     assert np.isnan(nan[0, 0])
@@ -116,12 +116,12 @@ def write_npy(name, array):
     [
         ("x=none.npy", r"none.npy: no such file"),
         ("x=goood.npy", r"did you mean 'good.npy'\?"),
-        ("x=good.txt", r"'.txt' is not read"),
+        ("x=good.txt", r"'.txt' is not a supported format"),
         ("z=good.npy", r"no input 'z'"),
         ("lable=good.npy", r"did you mean 'label'\?"),
         ("x=", r"names no file"),
-        ("x=flat.npy", r"'x' has 2 axes and the array 1"),
-        ("x=wide.npy", r"size 2 on axis 1 and the array 3"),
+        ("x=flat.npy", r"'x' has 2 axes, but the array has 1"),
+        ("x=wide.npy", r"size 2 on axis 1, but the array has 3"),
         ("x=objects.npy", r"Python objects, which are never loaded"),
         ("x=objects.npz:x", r"Python objects, which are never loaded"),
         ("x=text.npy", r"holds text, not numbers"),
@@ -133,7 +133,7 @@ def write_npy(name, array):
         ("x=empty.csv", r"the file is empty"),
         ("x=good.npz:y", r"no array 'y'"),
         ("x=many.npz", r"has 2 arrays, and none is named 'x'"),
-        ("many.npz", r"no array that is named like an input"),
+        ("many.npz", r"no array with the name of an input"),
         ("x=bad.csv", r"bad.csv:3: column 2 \('b'\): 'oops' is not a number"),
         ("x=hole.csv", r"hole.csv:2: column 1: the cell is empty"),
         ("x=ragged.csv", r"ragged.csv:2: the row has 3 cells, not 2"),

@@ -23,17 +23,17 @@ class Steps:
 
 def test_a_short_epoch_runs_in_the_calling_thread():
     steps = Steps(0.0)
-    with loop._Watch(False, 0, "") as watch:
+    with loop.Watch(False, 0, "") as watch:
         for times in (10, 1, 10):
             watch.run(steps, times)
-        assert watch._pool is None
+        assert watch.background is None
     assert steps.asked == [(1, True), (1, True), (8, True), (1, True), (10, True)]
 
 
 def test_a_long_epoch_runs_beside_it_also_after_a_short_rest():
     """What is known is what a step takes: a rest of one step says nothing else of the next epoch."""
     steps = Steps(0.003)
-    with loop._Watch(False, 0, "") as watch:
+    with loop.Watch(False, 0, "") as watch:
         for times in (10, 1, 10):
             watch.run(steps, times)
     assert steps.asked == [(1, True), (1, True), (8, False), (1, True), (10, False)]

@@ -13,7 +13,7 @@ import mpmath
 import numba
 import numpy as np
 import pytest
-from helpers import native
+from helpers.run import native
 
 import graphexec.math
 from graphexec.plugin import elementwise

@@ -1,7 +1,7 @@
-"""A Graph to the text of a graph file: calls where names allow it, defaults left out, one line an entry.
+"""Writes a Graph as a graph file: calls where names allow it, no defaults, one entry per line.
 
-First the graph becomes plain data, the model that the JSON Schema describes; then that is laid out as YAML or JSON.
-Nodes are written in the order in which they run, so that a graph that is read again runs in the same order.
+`model` converts the graph to plain data, which the JSON Schema describes, and `dump` formats the data as YAML or JSON.
+Nodes are written in execution order, so that a graph that is read again runs in the same order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from graphexec.graph.file.tree import Page, Scalar
 from graphexec.ir.function import ABSENT, Function, Leaf, Node
 
 MAX_INLINE = 1000
-"""Elements of an array that a graph file may hold; more belong into a safetensors file."""
+"""Maximum number of elements of an array in a graph file; larger arrays belong in a safetensors file."""
 
 FORMATS = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
 
@@ -32,16 +32,16 @@ _SECTIONS = {"input": "inputs", "parameter": "parameters", "constant": "constant
 
 
 def save(dag: nx.MultiDiGraph[Any], fn: Function, path: str | PathLike[str]) -> None:
-    """Writes a graph's dag, which ``fn`` was read from, by extension; the file is there whole or not at all.
+    """Writes a graph to a file atomically, in the format of its extension; ``fn`` is the function read from ``dag``.
 
-    *Raises* GraphFileError when it cannot be written, GraphError for what a file cannot hold, such as the values of
-    large parameters, which belong into a safetensors file.
+    *Raises* GraphFileError if the file cannot be written, and GraphError for contents that a graph file cannot hold, such as
+    the values of large parameters, which belong in a safetensors file.
     """
     file = os.fspath(path)
     try:
         data = dumps(dag, fn, format_of(file)).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise GraphError(f"a text of the graph is not writable as UTF-8: {error}", source=file) from error
+        raise GraphError(f"a string in the graph cannot be encoded as UTF-8: {error}", source=file) from error
     try:
         with replacing(file) as temporary:
             temporary.write_bytes(data)
@@ -50,17 +50,18 @@ def save(dag: nx.MultiDiGraph[Any], fn: Function, path: str | PathLike[str]) -> 
 
 
 def dumps(dag: nx.MultiDiGraph[Any], fn: Function, format: str = "yaml") -> str:  # noqa: A002 - the word users look for
-    """The text that `save` writes. *Raises* GraphError."""
+    """Returns the text that `save` writes. *Raises* GraphError."""
     if format not in ("yaml", "json"):
         raise GraphFileError(f"unknown format {format!r}", todo="Use 'yaml' or 'json'.")
     return dump(model(dag, fn), format == "json")
 
 
 def format_of(file: str) -> str:
+    """Returns the format of a file by its extension. *Raises* GraphFileError for an unknown one."""
     extension = Path(file).suffix.lower()
     if extension not in FORMATS:
         raise GraphFileError(
-            f"unknown extension {extension!r}", source=file, todo=f"A graph file is called NAME{', NAME'.join(FORMATS)}."
+            f"unknown extension {extension!r}", source=file, todo=f"Use one of the extensions {', '.join(FORMATS)}."
         )
     return FORMATS[extension]
 
@@ -69,13 +70,13 @@ def format_of(file: str) -> str:
 
 
 def model(dag: nx.MultiDiGraph[Any], fn: Function) -> dict[str, Any]:
-    """A graph's dag, which ``fn`` was read from, as plain data. *Raises* GraphError for what a file cannot hold."""
+    """Converts a graph to plain data; ``fn`` is the function read from ``dag``. *Raises* GraphError, as `save` does."""
     data: dict[str, Any] = {"graphexec": 1}
     if fn.name != "graph":
         data["name"] = fn.name
     for name in dag:
         if not name or ":" in name or any("\ud800" <= c <= "\udfff" for c in name):
-            raise GraphError(f"the name {name!r} cannot stand in a graph file", node=name or None, todo="Rename it, without ':'.")
+            raise GraphError(f"a graph file cannot contain the name {name!r}", node=name or None, todo="Rename it, without ':'.")
     for leaf in fn.leaves:
         data.setdefault(_SECTIONS[leaf.role], {})[leaf.name] = _WRITE[leaf.role](leaf)
     data = {k: data[k] for k in ("graphexec", "name", "inputs", "parameters", "constants") if k in data}
@@ -129,9 +130,9 @@ def _array(leaf: Leaf) -> Any:
     assert leaf.value is not None
     if leaf.value.size > MAX_INLINE:
         raise GraphError(
-            f"the {leaf.role} {leaf.name!r} has {leaf.value.size} elements; a graph file holds {MAX_INLINE} at most",
+            f"the {leaf.role} {leaf.name!r} has {leaf.value.size} elements; a graph file holds at most {MAX_INLINE}",
             node=leaf.name,
-            todo="Give it init= instead of a value, and save the weights apart: exe.save('weights.safetensors').",
+            todo="Give it init= instead of a value, and save the weights separately: exe.save('weights.safetensors').",
         )
     return _rounded(leaf.value.tolist()) if leaf.dtype == "float32" else leaf.value.tolist()
 
@@ -148,19 +149,20 @@ def _node(node: Node, names: list[str]) -> Any:
     attributes = node.op.non_defaults(node.attributes)
     inputs = [None if v == ABSENT else names[v] for v in node.inputs]
     if all(i is None or (NAME.fullmatch(i) and i not in WORDS) for i in inputs) and NAME.fullmatch(node.op.name):
-        return f"{node.op.name}({', '.join([*_operands(node, inputs), *(f'{k}={_literal(v)}' for k, v in attributes.items())])})"
+        arguments = [*_operands(node, inputs), *(f"{k}={literal_text(v)}" for k, v in attributes.items())]
+        return f"{node.op.name}({', '.join(arguments)})"
     return {"op": node.op.name, "inputs": inputs, **({"attributes": attributes} if attributes else {})}
 
 
 def _operands(node: Node, inputs: list[str | None]) -> list[str]:
-    """By name after an optional operand that is left out."""
+    """Lists the operands; those after an omitted one by name."""
     gap = inputs.index(None) if None in inputs else len(inputs)
     return [*map(str, inputs[:gap]), *(f"{node.op.inputs[k]}={i}" for k, i in enumerate(inputs) if k > gap and i is not None)]
 
 
-def _literal(value: Any) -> str:
+def literal_text(value: Any) -> str:
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_literal, value))}]"
+        return f"[{', '.join(map(literal_text, value))}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return repr(value)
@@ -178,7 +180,7 @@ def _unused(dag: nx.MultiDiGraph[Any], fn: Function, train: Any, written: list[s
 
 
 def _read_by_training(dag: nx.MultiDiGraph[Any], train: Mapping[str, Any]) -> set[str]:
-    """The nodes that a train section reads: its loss and what its metrics name."""
+    """Returns the nodes that a train section reads: its loss and the values named by its metrics."""
     names = [train["loss"]] if "loss" in train else []
     for metric in train.get("metrics", {}).values():
         is_call = metric not in dag and "(" in metric
@@ -186,11 +188,11 @@ def _read_by_training(dag: nx.MultiDiGraph[Any], train: Mapping[str, Any]) -> se
     return {name if name in dag else name.rpartition(":")[0] for name in names}
 
 
-# -- the layout
+# -- formatting
 
 
 def dump(data: dict[str, Any], as_json: bool) -> str:
-    """The model as text: sections with one entry a line."""
+    """Formats the model as text: sections with one entry per line."""
     return _dump_json(data) if as_json else _dump_yaml(data)
 
 
@@ -208,7 +210,7 @@ def _dump_yaml(data: dict[str, Any]) -> str:
 def _entry(key: str, value: Any) -> str:
     written = value if isinstance(value, str) and _plain_in_block(value) else _flow(value)
     name = _text(key)
-    return f"  {name}: {written}" if len(name) < 900 else f"  ? {name}\n  : {written}"  # YAML keys longer than 1024 need the mark
+    return f"  {name}: {written}" if len(name) < 900 else f"  ? {name}\n  : {written}"  # YAML requires ? for keys longer than 1024
 
 
 def _flow(value: Any) -> str:
@@ -230,11 +232,11 @@ def _float(value: float) -> str:
     if value in (float("inf"), float("-inf")):
         return ".inf" if value > 0 else "-.inf"
     mantissa, e, exponent = repr(value).partition("e")
-    return repr(value) if not e or "." in mantissa else f"{mantissa}.0e{exponent}"  # 1e-08 is a text to YAML 1.1
+    return repr(value) if not e or "." in mantissa else f"{mantissa}.0e{exponent}"  # YAML 1.1 reads 1e-08 as a string
 
 
 _SAFE = re.compile(r"[A-Za-z_][A-Za-z0-9_./]*(?:-[A-Za-z0-9_./]+)*")
-_WORDLIKE = {"null", "true", "false", "yes", "no", "on", "off"}  # to other YAML readers too
+_WORDLIKE = {"null", "true", "false", "yes", "no", "on", "off"}  # other YAML readers convert these
 
 
 def _text(value: str) -> str:
@@ -256,7 +258,7 @@ def _escaped(c: str) -> str:
 
 
 def _plain_in_block(value: str) -> bool:
-    """A call or a type, such as ``float32[batch, 2]``, needs no quotes where YAML reads a line to its end."""
+    """Whether a call or a type, such as ``float32[batch, 2]``, needs no quotes in block style."""
     return (
         value.endswith((")", "]")) and value[0].isalpha() and value.isprintable()
         and ": " not in value and " #" not in value and len(value) < 100_000
@@ -279,7 +281,7 @@ def _json(value: Any) -> str:
 
 
 def _finite(value: Any, attribute: bool) -> Any:
-    """JSON has no nan and no inf: they are texts among an array's numbers, and ``{"float": "nan"}`` as attributes."""
+    """Replaces nan and inf, which JSON lacks: by strings in arrays, by ``{"float": "nan"}`` in attributes."""
     if isinstance(value, dict):
         return {k: _finite(v, attribute) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

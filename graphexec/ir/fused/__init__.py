@@ -1,1 +1,1 @@
-"""Ops that passes make out of several nodes; none of them is declared."""
+"""Ops that passes build from several nodes; op files never declare them."""

@@ -1,4 +1,4 @@
-"""FusedOp: several elementwise nodes as one op, so that values between them never reach memory."""
+"""FusedOp: fuses several elementwise nodes into one op, so that intermediate values never reach memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from graphexec.ir.spec import TensorSpec
 
 
 class FusedClose(NamedTuple):
-    """A full reduction at the end of a fused op. It gives one partial result for each chunk."""
+    """A full reduction at the end of a fused op. It gives one partial result per chunk."""
 
     op: ReductionOp
     source: ScalarRef
@@ -26,9 +26,9 @@ class FusedClose(NamedTuple):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FusedOp(ElementwiseOp):
-    """Made by passes, never declared. Outputs: the stored results, then the partial results of the closings."""
+    """Built by passes, never declared. Outputs: the stored results, then the partial results of the closing reductions."""
 
-    kind: ClassVar[str] = "elementwise"
+    op_class: ClassVar[str] = "elementwise"
 
     calls: tuple[BodyCall, ...] = ()
     results: tuple[ScalarRef, ...] = ()
@@ -43,6 +43,7 @@ class FusedOp(ElementwiseOp):
         return known
 
     def spec_of(self, source: ScalarRef, specs: Specs, known: Sequence[tuple[TensorSpec, ...]]) -> TensorSpec:
+        """The spec of an operand or of a call's result."""
         found = specs[source.index] if source.kind == "operand" else known[source.index][source.output]
         assert found is not None
         return found
@@ -50,7 +51,7 @@ class FusedOp(ElementwiseOp):
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         known = self.trace(specs)
         results = [self.spec_of(r, specs, known) for r in self.results]
-        # layout assignment decides how many partial results there are
+        # layout assignment decides the number of partial results
         return (*results, *(TensorSpec((1,), self.spec_of(c.source, specs, known).dtype) for c in self.closings))
 
     def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
@@ -69,7 +70,7 @@ def fused_op(
     calls: Sequence[BodyCall], operands: int, results: tuple[ScalarRef, ...], updates: tuple[str, ...],
     closings: tuple[FusedClose, ...] = (),
 ) -> FusedOp:  # fmt: skip
-    """The op that does ``calls`` to so many operands, x0, x1, ...; its first results overwrite the operands in ``updates``."""
+    """Builds the op that applies ``calls`` to operands x0, x1, ...; its first results overwrite the operands in ``updates``."""
     names = [c.op.name for c in calls] + [c.op.name for c in closings]
     return FusedOp(
         name="fused", function=no_function, inputs=tuple(f"x{k}" for k in range(operands)),
@@ -79,13 +80,13 @@ def fused_op(
 
 
 def no_function(*_: Any) -> Any:
-    """Stands in for the function of an op that has none: code generation works from its calls."""
+    """A placeholder for the function of a fused op, which has none: code generation uses its calls."""
     raise AssertionError("a fused op has no function of its own")
 
 
 @functools.cache
 def is_expensive(function: Callable[..., Any]) -> bool:
-    """Whether a scalar function costs more than arithmetic: it calls a function of `graphexec.math` that is no instruction."""
+    """Whether a scalar function calls a function of `graphexec.math` that takes more than one instruction."""
     code = getattr(function, "__code__", None)
     if code is None:
         return True

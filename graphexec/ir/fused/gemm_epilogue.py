@@ -1,7 +1,7 @@
-"""GemmEpilogueOp: a matrix product, and an elementwise op that is applied to each part of it as soon as that part is finished.
+"""GemmEpilogueOp: a matrix product with an elementwise epilogue, which runs on each tile as soon as the tile is finished.
 
-The elementwise op works on elements that are still in the cache, on the thread that computed them, so that threads need no
-barrier between the two.
+The epilogue reads elements that are still in cache, on the thread that computed them, so that no barrier is needed between
+the two.
 """
 
 from __future__ import annotations
@@ -19,49 +19,50 @@ from graphexec.ir.spec import TensorSpec
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class GemmEpilogueOp(Op):
-    """Made by the pass `gemm_epilogue`, never declared. Operands: a, b, then those of ``then`` without the product.
+    """Built by the pass `gemm_epilogue`, never declared. Operands: a, b, then those of ``epilogue`` without the product.
 
-    Outputs: those of ``then``, and the product itself, whose memory may be that of one of them.
+    Outputs: those of ``epilogue``, then the product itself, which may share memory with one of them.
     """
 
-    kind: ClassVar[str] = "product"
+    op_class: ClassVar[str] = "product"
 
     product: KernelOp
-    """The product, its factors in the order a, b."""
-    then: ElementwiseOp
+    """The product, with its factors in the order a, b."""
+    epilogue: ElementwiseOp
     slot: int = 0
-    """Which operand of ``then`` is the product."""
-    then_attributes: Mapping[str, Any] = field(default_factory=dict)
+    """The operand of ``epilogue`` that is the product."""
+    epilogue_attributes: Mapping[str, Any] = field(default_factory=dict)
 
-    def then_inputs(self, values: Sequence[Any], made: Any) -> list[Any]:
-        """The operands of ``then``, out of the node's and the product."""
+    def epilogue_inputs(self, values: Sequence[Any], made: Any) -> list[Any]:
+        """Assembles the operands of ``epilogue`` from the node's operands and the product."""
         others = list(values[2:])
         return [*others[: self.slot], made, *others[self.slot :]]
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         (made,) = self.product.infer(specs[:2], {})
-        return (*self.then.infer(self.then_inputs(specs, made), self.then_attributes), made)
+        return (*self.epilogue.infer(self.epilogue_inputs(specs, made), self.epilogue_attributes), made)
 
     def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
         (made,) = self.product.evaluate(arrays[:2], {})
-        return [*self.then.evaluate(self.then_inputs(arrays, made), self.then_attributes), made]
+        return [*self.epilogue.evaluate(self.epilogue_inputs(arrays, made), self.epilogue_attributes), made]
 
 
-def gemm_epilogue_op(product: KernelOp, then: ElementwiseOp, slot: int, attributes: Mapping[str, Any]) -> GemmEpilogueOp:
-    """``then`` after ``product``, which is its operand number ``slot``."""
+def gemm_epilogue_op(product: KernelOp, epilogue: ElementwiseOp, slot: int, attributes: Mapping[str, Any]) -> GemmEpilogueOp:
+    """Builds the op that applies ``epilogue`` to ``product``, which is its operand number ``slot``."""
     product = in_order(product)
-    others = [f"x{k}" for k, _ in enumerate(then.inputs) if k != slot]
-    updates = tuple(f"x{then.inputs.index(name)}" for name in then.updates)
+    others = [f"x{k}" for k, _ in enumerate(epilogue.inputs) if k != slot]
+    updates = tuple(f"x{epilogue.inputs.index(name)}" for name in epilogue.updates)
     return GemmEpilogueOp(
-        name=f"{product.name}+{then.name}", function=product.function, inputs=(*product.inputs, *others),
-        outputs=(*(f"out{k}" for k, _ in enumerate(then.outputs)), "product"), updates=updates, differentiable=False,
-        product=product, then=then, slot=slot, then_attributes=dict(attributes), doc=f"{product.name} {then.doc or then.name}",
+        name=f"{product.name}+{epilogue.name}", function=product.function, inputs=(*product.inputs, *others),
+        outputs=(*(f"out{k}" for k, _ in enumerate(epilogue.outputs)), "product"), updates=updates, differentiable=False,
+        product=product, epilogue=epilogue, slot=slot, epilogue_attributes=dict(attributes),
+        doc=f"{product.name} {epilogue.doc or epilogue.name}",
     )  # fmt: skip
 
 
 @cache
 def in_order(product: KernelOp) -> KernelOp:
-    """The product with its factors in the order a, b: itself, for most."""
+    """Returns the product with its factors in the order a, b; most already have it."""
     trait = product.gemm
     assert trait is not None
     assert product.core is not None
@@ -76,12 +77,13 @@ def in_order(product: KernelOp) -> KernelOp:
 
 
 @cache
-def followed(product: KernelOp) -> KernelOp:
-    """The engine's kernel of the product, with the address of what is done to finished parts (`gemm.loops`) as a number more."""
+def with_epilogue(product: KernelOp) -> KernelOp:
+    """Returns the engine's kernel of the product, with the address of its epilogue (see `gemm.loops`) as an attribute."""
     return replace(
-        product, function=_followed, attributes={"after": 0}, strided=frozenset(product.inputs), parallel=True, scratch=GEMM_SCRATCH
-    )
+        product, function=_with_epilogue, attributes={"after": 0}, strided=frozenset(product.inputs), parallel=True,
+        scratch=GEMM_SCRATCH,
+    )  # fmt: skip
 
 
-def _followed(a, b, out, scratch, piece, pieces, *, after=0):  # type: ignore[no-untyped-def] # compiled
+def _with_epilogue(a, b, out, scratch, piece, pieces, *, after=0):  # type: ignore[no-untyped-def] # compiled
     return gemm(a, b, out, scratch, piece, pieces, False, after)

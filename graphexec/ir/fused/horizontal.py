@@ -1,7 +1,7 @@
-"""HorizontalOp: one update rule on several parameters, by one instruction.
+"""HorizontalOp: applies one update rule to several parameters in one instruction.
 
-For a few elements, reaching them takes longer than updating them; and what a rule computes once per step, such as Adam's bias
-corrections, is computed once per instruction.
+For small parameters, the overhead of an instruction exceeds the update itself. Values that a rule computes once per step,
+such as Adam's bias corrections, are also computed only once per instruction.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class HorizontalOp(Op):
-    """Made by the pass `horizontal_fusion`, never declared. Operands: the first member's, the second's, ..., then the shared one.
+    """Built by the pass `horizontal_fusion`, never declared. Operands: the first member's, the second's, ..., then the shared one.
 
     Outputs: the first member's, the second's, ... Each overwrites an operand.
     """
 
-    kind: ClassVar[str] = "multi_tensor"
+    op_class: ClassVar[str] = "multi_tensor"
 
     rule: ElementwiseOp
     members: int = 0
 
     @property
     def own(self) -> int:
-        """How many operands each member has of its own."""
+        """The number of operands that belong to one member alone."""
         return sum(name != self.rule.shared_operand for name in self.rule.inputs)
 
     def member(self, values: Sequence[T], m: int) -> list[T]:
-        """The rule's operands for one member, out of the node's."""
+        """Picks the rule's operands for one member from the node's operands."""
         mine = iter(values[m * self.own : (m + 1) * self.own])
         return [values[-1] if name == self.rule.shared_operand else next(mine) for name in self.rule.inputs]
 
@@ -49,7 +49,7 @@ class HorizontalOp(Op):
 
 @cache
 def horizontal_op(rule: ElementwiseOp, members: int) -> HorizontalOp:
-    """The rule on a number of parameters."""
+    """Builds the op that applies a rule to a number of parameters."""
     own = [name for name in rule.inputs if name != rule.shared_operand]
     shared = [name for name in rule.inputs if name == rule.shared_operand]
     return HorizontalOp(

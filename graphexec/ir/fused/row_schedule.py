@@ -1,8 +1,8 @@
-"""The schedule of a kernel over rows: sweeps along a row, and between them the calls that are done once per row.
+"""Schedules a row-wise kernel: sweeps along a row, and between them the calls that run once per row.
 
-A sweep is one loop along the row. A reduction ends with the first sweep that can compute its operand, and what depends on its
-result belongs to later sweeps: softmax takes three, for the maximum, the sum, and the quotient. A value that a later sweep
-needs again is computed again where that is cheap; an expensive one, or one that is stored anyway, is loaded.
+A sweep is one loop along the row. A reduction ends with the first sweep that can compute its operand; calls that depend on
+its result run in later sweeps. Softmax takes three sweeps: maximum, sum and quotient. If a later sweep needs a value again,
+it recomputes an inexpensive one, and loads an expensive one or one that is stored anyway.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from graphexec.ir.fused.scalar import BodyCall, ScalarRef
 from graphexec.ir.op_kinds import ReductionOp
 
 Value = tuple[int, int]
-"""A call, and which of its outputs."""
+"""A call, and the number of its output."""
 
 
 class Sweep(NamedTuple):
-    """A loop along the row, and what is done once before it."""
+    """A loop along the row, and the calls that run once before it."""
 
     once: tuple[int, ...]
     """Calls whose operands have one element per row."""
     loads: tuple[Value, ...]
-    """Values that earlier sweeps have stored."""
+    """Values that earlier sweeps stored."""
     steps: tuple[int, ...]
-    """Calls done to each element."""
+    """Calls that run on each element."""
     closes: tuple[int, ...]
     """Reductions that end with the loop."""
     stores: tuple[int, ...]
@@ -39,15 +39,15 @@ class RowSchedule(NamedTuple):
     sweeps: tuple[Sweep, ...]
     once: tuple[int, ...]
     kept: tuple[Value, ...]
-    """Values that one sweep leaves to another and that are no result; each needs scratch memory for a row."""
+    """Values that one sweep stores for another and that are not results; each needs scratch memory for one row."""
     fixed: tuple[bool, ...]
-    """Which calls give one value per row."""
+    """For each call, whether it gives one value per row."""
 
 
 def schedule_rows(calls: Sequence[BodyCall], fixed: Sequence[bool], results: Sequence[tuple[ScalarRef, bool]]) -> RowSchedule:
-    """The schedule of calls over operands; ``fixed`` says which of these have one element per row.
+    """Schedules calls over operands; ``fixed`` marks the operands with one element per row.
 
-    ``results`` says for each result where it comes from, and whether it has one element per row instead of a full one.
+    ``results`` gives the source of each result, and whether it has one element per row instead of a full row.
     """
     return _Scheduler(calls, fixed, results).schedule()
 
@@ -100,7 +100,7 @@ class _Scheduler:
         return ref.kind == "call" and self.first.get(ref.index, s) < s
 
     def _want(self, ref: ScalarRef, s: int, loads: dict[Value, None], steps: dict[int, None]) -> None:
-        """Adds what a sweep must load and compute for a value; depth first, without recursion, because chains are long."""
+        """Adds the loads and calls that a sweep needs for a value; depth first, without recursion, because chains can be long."""
         stack = [(ref, False)]
         while stack:
             ref, ready = stack.pop()

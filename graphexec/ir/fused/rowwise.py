@@ -1,4 +1,4 @@
-"""RowwiseOp: reductions along rows, and the elementwise nodes before, between and after them, as one op."""
+"""RowwiseOp: fuses reductions along rows with the elementwise nodes before, between and after them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from graphexec.ir.spec import TensorSpec, broadcast
 
 
 class RowResult(NamedTuple):
-    """A value that a kernel over rows stores: "full", or one element per row, as a "column" of the same rank or "flat"."""
+    """A value that a row-wise kernel stores: "full", or one element per row as a "column" of the same rank or "flat"."""
 
     source: ScalarRef
     form: str
@@ -25,17 +25,17 @@ class RowResult(NamedTuple):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RowwiseOp(Op):
-    """Made by the pass `fuse_rows`, never declared: elementwise ops over rows, with reductions along each row between them.
+    """Built by the pass `fuse_rows`, never declared: elementwise ops over rows, with reductions along each row between them.
 
     A row runs along the last axis of the shape to which the operands broadcast. A reduction gives one element per row, a column.
     """
 
-    kind: ClassVar[str] = "rows"
+    op_class: ClassVar[str] = "rows"
 
     calls: tuple[BodyCall, ...] = ()
     results: tuple[RowResult, ...] = ()
     flat: frozenset[int] = frozenset()
-    """Operands without the last axis: one element per row."""
+    """Operands without the last axis, which have one element per row."""
 
     def shape_of(self, specs: Specs) -> tuple[int, ...]:
         """The shape over which the kernel iterates."""
@@ -46,7 +46,7 @@ class RowwiseOp(Op):
         return [TensorSpec((*s.shape, 1), s.dtype) if k in self.flat else s for k, s in enumerate(found)]
 
     def trace(self, specs: Specs) -> list[tuple[TensorSpec, ...]]:
-        """The specs of the results of each call; columns have a last axis of size 1."""
+        """The specs of the results of each call; a column's last axis has size 1."""
         operands = self._columns(specs)
         known: list[tuple[TensorSpec, ...]] = []
         for call in self.calls:
@@ -78,5 +78,5 @@ class RowwiseOp(Op):
 
     @functools.cache  # noqa: B019 - ops are constants, and few
     def plan(self, fixed: tuple[bool, ...]) -> RowSchedule:
-        """The sweeps of its kernel; ``fixed`` says which operands have one element per row."""
+        """Schedules the sweeps of its kernel; ``fixed`` marks the operands with one element per row."""
         return schedule_rows(self.calls, fixed, [(r.source, r.form != "full") for r in self.results])

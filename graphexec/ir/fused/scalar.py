@@ -1,4 +1,4 @@
-"""The body of a fused op: calls of ops on scalars, and where each scalar comes from."""
+"""The body of a fused op: calls of ops on scalars, and the source of each scalar."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ class ScalarRef(NamedTuple):
     """A loaded operand ("operand", i), a result of a call ("call", i, output), or an attribute that is data ("attribute", i)."""
 
     kind: str
-    index: int  # type: ignore[assignment]  # the name of a method of tuples that nobody calls
+    index: int  # type: ignore[assignment]  # hides a tuple method that is never called
     output: int = 0
 
 
 class BodyCall(NamedTuple):
     """An op applied to scalars inside a fused body: passes build it, lowering adds types, code generation reads it.
 
-    Without types, as in a fused op, ``attributes`` has all of the op's attributes. With types, attributes that are numbers are
-    data: they become arguments after the operands, with their element types in ``words``; ``attributes`` has the others.
+    Before lowering, ``attributes`` has all of the op's attributes. Lowering turns numeric attributes into data: arguments after
+    the operands, with their element types in ``words``; ``attributes`` keeps the others.
     """
 
     op: Op

@@ -44,7 +44,7 @@ def superinstructions(fn: Function, live_out: Iterable[int] = ()) -> Function:
     likely = _likely(kinds.of, _first_readers(fn, uses.readers), least)
     if not likely:
         return fn
-    merging = _Merging(fn, kinds, uses)
+    merging = Merging(fn, kinds, uses)
     for position in likely:
         merging.look(position)
     for _ in range(MAX_KERNELS):
@@ -65,7 +65,7 @@ def _likely(kinds: Sequence[int], first_reader: Sequence[int], least: int) -> li
     return [position for position, pair in enumerate(both) if pair in frequent]
 
 
-class _Merging:
+class Merging:
     """Nodes by position, while they are merged. A merged node takes the place of its last part."""
 
     def __init__(self, fn: Function, kinds: Kinds, uses: Uses) -> None:

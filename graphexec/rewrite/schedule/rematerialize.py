@@ -33,10 +33,10 @@ def rematerialize(fn: Function, nodes: Iterable[Node], request: Request, live_ou
     fn = dce(fn, live_out)
     forward = Forward(fn, sum(id(node) in own for node in fn.nodes))
     cuts = forward.cuts(request)
-    return _Recompute(forward, cuts, live_out).run() if cuts else fn
+    return Rematerialization(forward, cuts, live_out).run() if cuts else fn
 
 
-class _Recompute:
+class Rematerialization:
     def __init__(self, forward: Forward, cuts: Sequence[int], live_out: Sequence[int]) -> None:
         self.forward, self.maker = forward, forward.maker
         self.starts = [0, *cuts, len(forward.nodes)]
@@ -53,7 +53,7 @@ class _Recompute:
         done: set[int] = set()
         since = 0
         for position, node in enumerate(self.forward.backward):
-            for segment in sorted({self.segment[self.maker[v]] for v in node.reads if self._is_over(v)} - done):
+            for segment in sorted({self.segment[self.maker[v]] for v in node.reads if self.is_over(v)} - done):
                 done.add(segment)
                 token = self._token(since, position)
                 since = position
@@ -64,7 +64,7 @@ class _Recompute:
 
     # -- which nodes
 
-    def _is_over(self, value: int) -> bool:
+    def is_over(self, value: int) -> bool:
         """Whether a value dies with its segment."""
         base = self.forward.base(value)
         if value not in self.maker or base not in self.maker or base in self.live_across:
@@ -78,7 +78,7 @@ class _Recompute:
 
         def want(node: Node) -> None:
             for v in node.reads:
-                if self._is_over(v):
+                if self.is_over(v):
                     again[self.maker[v]] = 1
 
         for node in self.forward.backward:
@@ -127,7 +127,7 @@ class _Recompute:
             inputs[read[0]] = self._after(inputs[read[0]], token)
         self.builder.location = node.location
         made = self.builder.add(node.op, tuple(inputs), node.attributes, f"{node.name}.again")
-        self.renamed.update((v, again) for v, again in zip(node.outputs, made.outputs, strict=True) if self._is_over(v))
+        self.renamed.update((v, again) for v, again in zip(node.outputs, made.outputs, strict=True) if self.is_over(v))
 
     def _source(self, value: int, token: int) -> int:
         if value in self.renamed or value not in self.maker:

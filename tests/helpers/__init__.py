@@ -1,0 +1,1 @@
+"""Shared by the tests: `compare` arrays, `run` ops and functions, draw `graphs`."""
