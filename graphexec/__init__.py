@@ -1,14 +1,14 @@
 """graphexec: a Numba-jitted graph executor with plugin ops.
 
-    graph file / Python API -> Graph (a NetworkX DAG) -> infer -> differentiate -> optimize -> plan_memory -> lower -> run
+    graph file / Python API -> Graph (a NetworkX DAG) -> infer -> differentiate -> optimize -> lower -> run
 
-`gx.Graph` holds the graph, `gx.ops` the ops, `gx.compile` makes it run; `graphexec.plugin` declares ops of your own.
+Build a graph with `gx.Graph` and `gx.ops`, and compile it with `gx.compile`; declare your own ops with `graphexec.plugin`.
 """
 
+from importlib import import_module
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from graphexec.autodiff.reverse import differentiate
 from graphexec.eager import install as _install_eager_mode
 from graphexec.errors import (
     CycleError,
@@ -24,11 +24,14 @@ from graphexec.errors import (
     PluginError,
     ShapeError,
 )
-from graphexec.executable import Executable, compile  # noqa: A004
 from graphexec.graph.graph import Graph, Value
 from graphexec.ir.namespace import ops
 from graphexec.ir.registry import registry as _registry
 from graphexec.optim.optimizers import SGD, Adam, AdamW, Optimizer
+
+if TYPE_CHECKING:
+    from graphexec.autodiff.reverse import differentiate
+    from graphexec.executable import Executable, compile  # noqa: A004
 
 __version__ = "0.1.0"
 
@@ -38,13 +41,16 @@ __all__ = [
     "Value", "check_gradient", "compile", "differentiate", "load", "load_plugin", "ops", "register",
 ]  # fmt: skip
 
+_WHERE = {"Executable": "executable", "compile": "executable", "differentiate": "autodiff.reverse"}
+"""Public names whose modules are imported when they are first asked for: the compiler is most of the package."""
+
 load_plugin = _registry.load_file
 register = _registry.register_declaration
 
 
 def load(path: str | PathLike[str]) -> Graph:
-    """Reads a graph file, .yaml, .yml or .json; see `graphexec.graph.file.read.load`."""
-    from graphexec.graph.file.read import load  # YAML is imported by those who read it
+    """Reads a graph file (.yaml, .yml or .json); see `graphexec.graph.file.read.load`."""
+    from graphexec.graph.file.read import load  # late: only graph files need YAML
 
     return load(path)
 
@@ -54,6 +60,17 @@ def check_gradient(graph_or_op: Any, *arguments: Any, **options: Any) -> Any:
     from graphexec.gradcheck import check_gradient
 
     return check_gradient(graph_or_op, *arguments, **options)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'graphexec' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"graphexec.{_WHERE[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})
 
 
 _install_eager_mode()

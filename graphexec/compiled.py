@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphexec import pipeline
-from graphexec.errors import DataError, GraphExecError, did_you_mean
+from graphexec.errors import DataError, GraphExecError, with_hint
 from graphexec.graph.graph import Graph
 from graphexec.ir.function import Function, Leaf
 from graphexec.ir.spec import shape_text
@@ -21,7 +21,7 @@ from graphexec.runtime.thread_pool import default_threads
 
 
 class Parameters(MutableMapping[str, np.ndarray]):
-    """Parameters by name: the arrays that programs read and write. An assignment copies into them."""
+    """Parameters by name: the arrays that programs read and write. Assignment copies into them."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self._arrays = arrays
@@ -37,7 +37,7 @@ class Parameters(MutableMapping[str, np.ndarray]):
         array[...] = value
 
     def __delitem__(self, name: str) -> None:
-        raise TypeError("parameters belong to the graph")
+        raise TypeError("parameters cannot be deleted: they belong to the graph")
 
     def __contains__(self, name: object) -> bool:
         return name in self._arrays
@@ -53,20 +53,18 @@ class Parameters(MutableMapping[str, np.ndarray]):
 
 
 def check_assignable(name: str, array: np.ndarray, value: np.ndarray) -> None:
-    """*Raises* DataError unless the value fits the parameter."""
+    """Checks that a value fits a parameter. *Raises* DataError."""
     if value.shape != array.shape or not np.can_cast(value.dtype, array.dtype, "same_kind"):
         raise DataError(
-            f"parameter {name!r} does not take this array", facts=[f"parameter {shape_text(array.shape)} {array.dtype}",
-            f"given {shape_text(value.shape)} {value.dtype}"], todo="Shapes must be equal.",
+            f"this array does not fit parameter {name!r}", facts=[f"parameter {shape_text(array.shape)} {array.dtype}",
+            f"given {shape_text(value.shape)} {value.dtype}"], todo="Give an array of this shape and element type.",
         )  # fmt: skip
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> DataError:
+    """Builds the error for an unknown name, with the nearest known one."""
     known = list(known)
-    hint = did_you_mean(name, known)
-    return DataError(
-        f"there is no {what} {name!r}" + (f"; {hint}" if hint else ""), todo=f"The {what}s are: {', '.join(known) or 'none'}."
-    )
+    return DataError(with_hint(f"there is no {what} {name!r}", name, known), todo=f"The {what}s are: {', '.join(known) or 'none'}.")
 
 
 class Compiled:
@@ -108,7 +106,7 @@ class Compiled:
         return "step" if self.optimizer else "gradients" if self.loss else "forward"
 
     def bound(self, mode: str, inputs: Mapping[str, Any]) -> Runner:
-        """The runner of a mode for inputs of these sizes, with the inputs copied in; without inputs, that for the last sizes."""
+        """Returns the runner for inputs of these sizes and copies them in; without inputs, the runner for the last sizes."""
         runner, last = self._recent.get(mode), self.last
         if inputs:
             if runner is None or not runner.take(inputs):
@@ -123,7 +121,7 @@ class Compiled:
         return runner
 
     def bind(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The sizes of named dimensions implied by the arrays. *Raises* DataError if they do not fit the graph."""
+        """Returns the sizes of named dimensions implied by the arrays. *Raises* DataError if they do not fit the graph."""
         sizes: dict[str, tuple[int, str]] = {}
         for name in inputs:
             if name not in self.inputs:
@@ -139,7 +137,7 @@ class Compiled:
         return tuple((n, v) for n, (v, _) in sizes.items())
 
     def runner(self, mode: str, sizes: tuple[Any, ...]) -> Runner:
-        """The runner of a mode for given sizes of named dimensions."""
+        """Returns the runner of a mode for given sizes of named dimensions."""
         if (mode, sizes) not in self._runners:
             self._runners[mode, sizes] = self._new_runner(mode, sizes)
         return self._runners[mode, sizes]
@@ -156,7 +154,7 @@ class Compiled:
         return runner
 
     def lower(self, fn: Function, buffers: Mapping[str, np.ndarray]) -> Program:
-        """The program of a sized function on these arrays and on the state; adds the arrays that the state still lacks."""
+        """Lowers a sized function to a program on these arrays and on the state; adds arrays that the state still lacks."""
         for leaf in fn.of_role("parameter"):
             if leaf.name not in buffers and leaf.name not in self.state:
                 self.state[leaf.name] = _zeros(leaf)
@@ -165,7 +163,7 @@ class Compiled:
     # -- state
 
     def state_leaves(self) -> dict[str, Leaf]:
-        """All arrays that training changes, by name, including those that no program has needed yet."""
+        """Returns the leaves of all arrays that training changes, by name, including those that no program has needed yet."""
         if self.optimizer is not None:
             self.functions.of("step")  # adds the optimizer's state to the leaves
         return self.functions.state_leaves()
@@ -174,7 +172,7 @@ class Compiled:
         """Copies arrays into the state. *Raises* DataError if names or shapes differ, and then changes nothing."""
         missing = [n for n in self.parameters if n not in arrays]
         if missing:
-            raise DataError(f"the file has no parameter {missing[0]!r}", source=source, todo="Was it saved from another graph?")
+            raise DataError(f"the file has no parameter {missing[0]!r}", source=source, todo="Load a file saved from this graph.")
         leaves, targets = self.state_leaves(), dict(self.state)
         for name, array in arrays.items():
             if name not in targets:
@@ -199,7 +197,7 @@ def _differing(leaf: Leaf, array: np.ndarray) -> list[str]:
 
 
 def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]]) -> None:
-    """*Raises* DataError unless an array fits an input; binds the sizes of its named dimensions."""
+    """Checks that an array fits an input, and binds the sizes of its named dimensions. *Raises* DataError."""
     if array.ndim != len(leaf.shape):
         raise DataError(
             f"input {leaf.name!r} has {array.ndim} axes, not {len(leaf.shape)}",
@@ -214,7 +212,7 @@ def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]])
                 raise DataError(
                     f"dimension {n!r} is {known} in {owner!r} and {size} in {leaf.name!r}",
                     facts=_differing(leaf, array),
-                    todo="Inputs that share a dimension must agree.",
+                    todo="Give inputs that share a dimension the same size.",
                     source=leaf.location,
                 )
         elif n != size:

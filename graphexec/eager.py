@@ -7,19 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from graphexec.autodiff.scalar import backward_of
-from graphexec.interpret import evaluate_composite
 from graphexec.ir.builder import trace_composite
 from graphexec.ir.function import Function, Leaf, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.namespace import ops
 from graphexec.ir.op import EAGER_HOOKS, Attributes, Op
 from graphexec.ir.registry import registry
-from graphexec.lower import lower
-from graphexec.lower.alignment import aligned_array
-from graphexec.rewrite import optimize
-from graphexec.rewrite.legalize.inline_composites import inline_composites
-from graphexec.runtime.runner import Runner
+
+# The compiler is imported when it is first used, so that `import graphexec` is quick.
 
 
 def install() -> None:
@@ -27,12 +22,30 @@ def install() -> None:
     ops.connect(registry.get, registry.names)
     EAGER_HOOKS.compute = compute
     EAGER_HOOKS.infer_composite = trace_composite
-    EAGER_HOOKS.evaluate_composite = evaluate_composite
-    EAGER_HOOKS.backward_of = backward_of
+    EAGER_HOOKS.evaluate_composite = _evaluate_composite
+    EAGER_HOOKS.backward_of = _backward_of
+
+
+def _evaluate_composite(op: Op, arrays: Sequence[Any], attributes: Attributes) -> Sequence[Any]:
+    from graphexec.interpret import evaluate_composite
+
+    return evaluate_composite(op, arrays, attributes)
+
+
+def _backward_of(op: Op) -> Op | None:
+    from graphexec.autodiff.scalar import backward_of
+
+    return backward_of(op)
 
 
 def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:
     """Applies an op to arrays with its native kernels; called when an op is called on NumPy arrays."""
+    from graphexec.lower import lower
+    from graphexec.lower.alignment import aligned_array
+    from graphexec.rewrite import optimize
+    from graphexec.rewrite.legalize.inline_composites import inline_composites
+    from graphexec.runtime.runner import Runner
+
     arrays = [None if o is None else np.asarray(o) for o in _converted(op, operands)]
     leaves: list[Leaf] = []
     names: list[str] = []

@@ -1,16 +1,16 @@
-"""The exception tree, and the one place where error messages are put together.
+"""The exception tree, and the one place that formats error messages.
 
     GraphExecError
-    ├── GraphError            a graph that is not well formed: missing operand, unknown name, bad edit
+    ├── GraphError            a malformed graph: missing operand, unknown name, bad edit
     │   └── CycleError        the graph is not acyclic; lists the cycle
-    ├── ShapeError            shapes that do not fit together
-    ├── DtypeError            element types that do not fit together
+    ├── ShapeError            incompatible shapes
+    ├── DtypeError            incompatible element types
     ├── OpError               unknown op or attribute, wrong number of operands
     ├── DifferentiationError  a value that no gradient reaches, an op without a backward rule
     ├── GradientMismatch      a gradient that differs from central differences
-    ├── PluginError           an op declaration or plugin file that is refused
-    ├── GraphFileError        a graph file that cannot be read; carries file and line
-    ├── DataError             input arrays that are missing, of the wrong size, or unreadable
+    ├── PluginError           a rejected op declaration or plugin file
+    ├── GraphFileError        an unreadable graph file; carries file and line
+    ├── DataError             missing, unreadable or wrongly sized input arrays
     └── KernelError           a kernel reported an error while it ran
 
 Every message has four parts: where (node, op, file and line), what broke, the facts (operands with shapes and
@@ -24,11 +24,11 @@ from collections.abc import Iterable
 
 
 class GraphExecError(Exception):
-    """Base of all errors that graphexec raises; see the module for the tree.
+    """Base of all errors that graphexec raises; the module docstring shows the tree.
 
     ``what`` says what broke, ``facts`` are lines about the operands, ``todo`` says what to do, and ``node``, ``op``
-    and ``source`` (file and line) say where. A function that does not know where it is called from raises without
-    them, and the caller adds them with :meth:`at`.
+    and ``source`` (file and line) say where. A function that does not know its node or file omits them; its caller
+    adds them with :meth:`at`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class GraphExecError(Exception):
         self.node, self.op, self.source = node, op, source
 
     def at(self, *, node: str | None = None, op: str | None = None, source: str | None = None) -> GraphExecError:
-        """This error, with the places that it did not know yet filled in."""
+        """Fills in the parts of the location that are still unknown, and returns the error."""
         if self.node is None:
             self.node = node
         if self.op is None:
@@ -57,6 +57,7 @@ class GraphExecError(Exception):
 
     @property
     def where(self) -> str:
+        """The location as text: node, op, file and line, as far as they are known."""
         details = [part for part in (self.op and f"op {self.op!r}", self.source) if part]
         if self.node is None:
             return ", ".join(details)
@@ -71,7 +72,7 @@ class GraphExecError(Exception):
 
 
 class GraphError(GraphExecError):
-    """A graph that is not well formed."""
+    """A malformed graph."""
 
 
 class CycleError(GraphError):
@@ -79,11 +80,11 @@ class CycleError(GraphError):
 
 
 class ShapeError(GraphExecError):
-    """Shapes that do not fit together."""
+    """Incompatible shapes."""
 
 
 class DtypeError(GraphExecError):
-    """Element types that do not fit together."""
+    """Incompatible element types."""
 
 
 class OpError(GraphExecError):
@@ -91,11 +92,11 @@ class OpError(GraphExecError):
 
 
 class UnknownOpError(OpError, AttributeError):
-    """No op has that name. An AttributeError too, as ``hasattr(gx.ops, name)`` asks for."""
+    """No op has that name. Also an AttributeError, so that ``hasattr(gx.ops, name)`` returns False."""
 
 
 class DifferentiationError(GraphExecError):
-    """A gradient that cannot be written."""
+    """A value that no gradient reaches, or an op without a backward rule."""
 
 
 class GradientMismatch(GraphExecError):
@@ -103,11 +104,11 @@ class GradientMismatch(GraphExecError):
 
 
 class PluginError(GraphExecError):
-    """An op declaration or a plugin file that is refused."""
+    """A rejected op declaration or plugin file."""
 
 
 class GraphFileError(GraphExecError):
-    """A graph file that cannot be read."""
+    """An unreadable graph file."""
 
 
 class DataError(GraphExecError):
@@ -119,12 +120,12 @@ class KernelError(GraphExecError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``"did you mean 'x'?"`` for the nearest known word, or ``""``."""
+    """Returns ``"did you mean 'x'?"`` for the nearest known word, or ``""`` if none is near."""
     near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else ""
 
 
 def with_hint(what: str, word: str, known: Iterable[str]) -> str:
-    """``what``, and the nearest known word where there is one: ``"unknown op 'sofmax'; did you mean 'softmax'?"``."""
+    """Appends the nearest known word, if any, to ``what``: ``"unknown op 'sofmax'; did you mean 'softmax'?"``."""
     hint = did_you_mean(word, known)
     return f"{what}; {hint}" if hint else what

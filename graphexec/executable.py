@@ -15,12 +15,12 @@ from graphexec.lower.program import Program
 from graphexec.optim.optimizers import Optimizer
 from graphexec.rewrite import skipped
 from graphexec.runtime.runner import Runner
-from graphexec.training import loop
-from graphexec.training.checkpoint import load_arrays, save_arrays
 
 
 class Executable:
-    """The result of `compile`. Programs are lowered at their first use, and again for other sizes, which takes milliseconds.
+    """A compiled graph, as `compile` returns it.
+
+    Programs are lowered at their first use, and again for other sizes, which takes milliseconds.
 
     ``parameters`` are the arrays by name that programs read and write. After :meth:`gradients` with ``keep_deltas=True``,
     ``deltas`` holds δ at every value on which the loss depends.
@@ -35,6 +35,7 @@ class Executable:
 
     @property
     def graph(self) -> Graph:
+        """The graph that was compiled."""
         return self.compiled.graph
 
     @property
@@ -44,19 +45,22 @@ class Executable:
 
     @property
     def optimizer(self) -> Optimizer | None:
+        """The update rule of `step` and `fit`."""
         return self.compiled.optimizer
 
     @property
     def seed(self) -> int:
+        """The seed of the initial parameters and the order of mini-batches."""
         return self.compiled.seed
 
     @property
     def threads(self) -> int:
+        """The maximum number of threads that a program runs on."""
         return self.compiled.threads
 
     @property
     def parameters(self) -> Parameters:
-        """Parameters by name: the arrays that programs read and write. An assignment copies into them."""
+        """Parameters by name: the arrays that programs read and write. Assignment copies into them."""
         return self.compiled.parameters
 
     # -- running
@@ -72,7 +76,7 @@ class Executable:
         return {name: array.copy() for name, array in runner.results}
 
     def gradients(self, **inputs: Any) -> tuple[float, dict[str, np.ndarray]]:
-        """The loss, and its gradient with respect to each of ``wrt``, by name."""
+        """Computes the loss, and its gradient with respect to each of ``wrt`` by name."""
         runner = self.compiled.bound("gradients", inputs)
         runner.run()
         fn = runner.fn
@@ -89,7 +93,7 @@ class Executable:
 
     @property
     def program(self) -> Program:
-        """The program that ran last; before the first run, that of the most comprehensive mode available."""
+        """The program that ran last; before the first run, the program of the most comprehensive mode available."""
         if self.compiled.last is not None:
             return self.compiled.last.program
         if any(isinstance(n, str) for leaf in self.compiled.inputs.values() for n in leaf.shape):
@@ -99,21 +103,25 @@ class Executable:
         return self.compiled.runner(self.compiled.mode, ()).program
 
     def values(self) -> dict[str, np.ndarray]:
-        """The last inputs, by name."""
+        """Returns the last inputs by name."""
         return dict(self.compiled.last.inputs) if self.compiled.last else {}
 
     # -- state
 
     def state(self) -> dict[str, np.ndarray]:
-        """All arrays that training changes: parameters, and the optimizer's state as ``<parameter>.<name>``."""
+        """Returns all arrays that training changes: parameters, and the optimizer's state as ``<parameter>.<name>``."""
         return dict(self.compiled.state)
 
     def save(self, path: str | PathLike[str], *, optimizer: bool = False) -> None:
         """Writes the parameters as safetensors; with ``optimizer=True`` also the optimizer's state."""
+        from graphexec.training.checkpoint import save_arrays  # here and below: only training programs need it
+
         save_arrays(path, self.state() if optimizer else dict(self.parameters))
 
     def load(self, path: str | PathLike[str]) -> None:
         """Reads parameters, and the optimizer's state if the file has it. *Raises* DataError if names or shapes differ."""
+        from graphexec.training.checkpoint import load_arrays
+
         self.compiled.assign(load_arrays(path), str(path))
 
     # -- training
@@ -122,10 +130,14 @@ class Executable:
         self, data: Mapping[str, Any], *, epochs: int = 1, batch_size: int | None = None, shuffle: bool = True, **options: Any
     ) -> list[dict[str, Any]]:
         """Trains on arrays; see `graphexec.training.loop.fit`."""
+        from graphexec.training import loop
+
         return loop.fit(self.compiled, data, epochs=epochs, batch_size=batch_size, shuffle=shuffle, **options)
 
     def evaluate(self, data: Mapping[str, Any], metrics: Iterable[str] = (), *, batch_size: int | None = None) -> dict[str, float]:
-        """Means of the loss and of metrics over a data set, weighted by rows; see `graphexec.training.loop.evaluate`."""
+        """Computes the loss and metrics over a data set, as means weighted by rows; see `graphexec.training.loop.evaluate`."""
+        from graphexec.training import loop
+
         return loop.evaluate(self.compiled, data, metrics, batch_size=batch_size)
 
 
@@ -164,7 +176,7 @@ def compile(  # noqa: A001 - the name users expect beside gx.differentiate
 
     ``recompute`` trades time for memory. It cuts the forward pass into segments; only values that another segment reads are
     kept for the backward pass, and the others are computed again. Give a number of segments of about equal memory, "sqrt" for
-    the square root of the number of nodes, or the values (or their names) that end segments. The gradients are the same.
+    the square root of the number of nodes, or the values (or their names) that end segments. The gradients do not change.
 
     *Raises* GraphError, ShapeError, DtypeError, OpError, DifferentiationError before anything runs; DataError for an unknown name.
     """

@@ -1,7 +1,7 @@
 """interpret: the slow path, which defines what a graph means.
 
-It evaluates a graph forward with NumPy references and backward with un-jitted backward rules: no kernels, no planned memory,
-nothing shared with `differentiate`. Every optimization is judged against it, and so is every suspected wrong result.
+It evaluates a graph forward with NumPy references and backward with un-jitted backward rules. It uses no kernels and no
+shared buffers, and has no code in common with `differentiate`. Compare with it to judge an optimization or a suspect result.
 
     values = interpret(graph, {"x": X})
     values, gradients, deltas = interpret_gradients(graph, of="loss", wrt=["w"], inputs={"x": X})
@@ -34,7 +34,7 @@ Arrays = Mapping[str, Any]
 
 
 class Plain(Arithmetic):
-    """An array to which ops apply at once, by the slow path; rules written in ops are evaluated on these."""
+    """An array on which ops are evaluated immediately by the slow path; rules written in ops run on these."""
 
     __slots__ = ("array",)
 
@@ -62,10 +62,10 @@ class Plain(Arithmetic):
 def interpret(
     graph: Graph | Function, inputs: Arrays | None = None, parameters: Arrays | None = None, *, dtype: str | None = None
 ) -> dict[str, Array]:
-    """Every value of a graph by its name. Parameters that are not given have their ``value`` or their ``init``.
+    """Returns every value of a graph by name. Parameters that are not given take their ``value`` or ``init``.
 
-    ``dtype="float64"`` runs the whole graph in float64, whatever it declares. *Raises* DataError for arrays that are
-    missing, unknown or of the wrong shape, and what the ops raise.
+    ``dtype="float64"`` runs the whole graph in float64 instead of its declared types. *Raises* DataError for a missing or
+    unknown array, ShapeError for one of the wrong shape, and any error that an op raises.
     """
     fn, leaves = prepare(graph, inputs, parameters, dtype)
     values = forward(fn, leaves)
@@ -76,9 +76,9 @@ def interpret_gradients(
     graph: Graph | Function, of: str, wrt: Iterable[str] | None = None, inputs: Arrays | None = None,
     parameters: Arrays | None = None, *, dtype: str | None = None,
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:  # fmt: skip
-    """Values, gradients of the scalar ``of`` by ``wrt`` (default: the trainable parameters), and all deltas on the way.
+    """Returns values, gradients of the scalar ``of`` by ``wrt`` (default: the trainable parameters), and all deltas.
 
-    *Raises* DifferentiationError where an op on the way has no backward rule; otherwise as :func:`interpret`.
+    *Raises* DifferentiationError if an op between them has no backward rule; otherwise as :func:`interpret`.
     """
     fn, leaves = prepare(graph, inputs, parameters, dtype)
     fn = inline_composites(fn)
@@ -91,14 +91,14 @@ def interpret_gradients(
 
 
 def evaluate(op: Op, arrays: Sequence[Any], attributes: Attributes) -> tuple[Array, ...]:
-    """The outputs of one op by the slow path. A composite without a reference is its function, run on plain arrays."""
+    """Computes the outputs of one op by the slow path; a composite without a reference runs its function on plain arrays."""
     if isinstance(op, CompositeOp) and op.reference is None:
         return tuple(evaluate_composite(op, arrays, attributes))
     return op.evaluate(arrays, attributes)
 
 
 def evaluate_composite(op: Op, arrays: Sequence[Any], attributes: Attributes) -> list[Array]:
-    """The outputs of a composite op: its function, run on plain arrays."""
+    """Computes the outputs of a composite op by running its function on plain arrays."""
     results = call_composite(op, [None if a is None else Plain(a) for a in arrays], attributes)
     return [r.array for r in results]
 
@@ -109,7 +109,7 @@ def evaluate_composite(op: Op, arrays: Sequence[Any], attributes: Attributes) ->
 def prepare(
     graph: Graph | Function, inputs: Arrays | None, parameters: Arrays | None, dtype: str | None
 ) -> tuple[Function, dict[int, Array]]:
-    """The order, inferred for the sizes of the arrays that are given, and the array of each leaf."""
+    """Infers the function for the sizes of the given arrays; returns it with the array of each leaf."""
     fn = graph.function() if isinstance(graph, Graph) else graph
     given = {**(inputs or {}), **(parameters or {})}
     known = [leaf.name for leaf in fn.leaves if leaf.role != "constant"]
@@ -141,20 +141,20 @@ def _array(leaf: Leaf, given: Arrays) -> Array:
         return np.array(leaf.value, dtype=leaf.dtype)
     if leaf.role != "parameter":
         raise DataError(f"input {leaf.name!r} is missing", node=leaf.name, source=leaf.location, todo=f"Give {leaf.name}=array.")
-    from graphexec.optim.initializers import initial_value  # parameters are rarely left out here
+    from graphexec.optim.initializers import initial_value  # late: most callers give all parameters
 
     return initial_value(leaf.name, leaf.init, tuple(int(n) for n in leaf.shape), leaf.dtype, 0)
 
 
 def _in_dtype(fn: Function, dtype: str) -> Function:
-    """The order with floating leaves, and casts to floating types, in another floating type."""
+    """Converts floating leaves, and casts to floating types, to another floating type."""
     leaves = [replace(leaf, dtype=dtype) if DTYPES[leaf.dtype] == "f" else leaf for leaf in fn.leaves]
     nodes = [Node(n.name, n.op, n.inputs, n.outputs, floating_as(n.attributes, dtype), n.location) for n in fn.nodes]
     return fn.with_nodes(nodes, leaves=leaves)
 
 
 def floating_as(attributes: Attributes, dtype: str) -> dict[str, Any]:
-    """Attributes of a node that works in another floating type: a cast to a floating type goes there."""
+    """Adapts a node's attributes to another floating type: a cast to a floating type now casts to that type."""
     return {k: dtype if k == "dtype" and DTYPES.get(v) == "f" else v for k, v in attributes.items()}
 
 
@@ -162,7 +162,7 @@ def floating_as(attributes: Attributes, dtype: str) -> dict[str, Any]:
 
 
 def forward(fn: Function, given: Mapping[int, Array]) -> dict[int, Array]:
-    """Every value of an order; those that are given, leaves or not, are taken as they are."""
+    """Computes every value of a function; given values, leaves or not, are used unchanged."""
     values = {leaf.value_id: np.asarray(leaf.value, leaf.dtype) for leaf in fn.leaves if leaf.value is not None}
     values.update(given)
     for node in fn.nodes:
@@ -177,7 +177,7 @@ def forward(fn: Function, given: Mapping[int, Array]) -> dict[int, Array]:
 
 
 def _with_sizes(node: Node, fn: Function) -> Node:
-    """A node whose attributes name dimensions, as in ``shape=(-1, "batch")``, with their sizes: arrays have no names."""
+    """Replaces dimension names in attributes, as in ``shape=(-1, "batch")``, by sizes, because arrays have no names."""
     if not any(isinstance(value, tuple) and any(isinstance(n, str) for n in value) for value in node.attributes.values()):
         return node
     sizes = {n.expression: int(n) for v in node.inputs if v != ABSENT for n in fn.specs[v].shape if isinstance(n, Size)}
@@ -186,9 +186,9 @@ def _with_sizes(node: Node, fn: Function) -> Node:
 
 
 def reverse(fn: Function, values: Mapping[int, Array], of: int, wrt: Sequence[int]) -> dict[int, Array]:
-    """The delta of every value between ``wrt`` and ``of``."""
+    """Computes the delta of every value between ``wrt`` and ``of``."""
     if values[of].shape != () or values[of].dtype.kind != "f":
-        raise DifferentiationError(f"{fn.names[of]!r} is no floating scalar", node=fn.names[of], todo="Reduce it first.")
+        raise DifferentiationError(f"{fn.names[of]!r} is not a floating scalar", node=fn.names[of], todo="Reduce it first.")
     active = set(wrt)
     for node in fn.nodes:
         if not active.isdisjoint(node.reads):  # a shape has no derivative
@@ -210,21 +210,21 @@ def reverse(fn: Function, values: Mapping[int, Array], of: int, wrt: Sequence[in
 
 
 def _settle(values: Iterable[int], parts: Mapping[int, list[Array]], deltas: dict[int, Array]) -> None:
-    """Sums contributions in the order in which they were found, from the last consumer to the first."""
+    """Sums contributions in the order in which they were found: from the last consumer to the first."""
     for v in values:
         if v in parts:
             deltas[v] = functools.reduce(np.add, parts[v])
 
 
 def _sum_to(delta: Array, like: Array) -> Array:
-    """Undoes broadcasting: the sum over the axes along which a value was repeated."""
+    """Undoes broadcasting: sums over the axes along which a value was repeated."""
     lead = delta.ndim - like.ndim
     axes = tuple(a for a in range(delta.ndim) if a < lead or (like.shape[a - lead] == 1 and delta.shape[a] != 1))
     return np.asarray(delta.sum(axis=axes)).reshape(like.shape).astype(like.dtype)
 
 
 def _receivers(node: Node) -> list[int]:
-    """The operands that a rule gives deltas for, ABSENT where an optional one is not there."""
+    """The operands that receive deltas; ABSENT for an optional one that is not given."""
     op = node.op
     if op.variadic:
         return list(node.inputs)
@@ -233,7 +233,7 @@ def _receivers(node: Node) -> list[int]:
 
 
 def _pull_back(node: Node, values: Mapping[int, Array], deltas: Mapping[int, Array]) -> list[Array | None]:
-    """The contributions of a node to its receivers, by its op's own rule."""
+    """Computes a node's contributions to its receivers by its op's own rule."""
     op, outputs = node.op, list(zip(node.op.outputs, node.outputs, strict=True))
     named: dict[str, Array | None] = {f"d_{o}": deltas[v] if v in deltas else np.zeros_like(values[v]) for o, v in outputs}
     named |= {o: values[v] for o, v in outputs} | dict.fromkeys(op.inputs)
@@ -241,8 +241,8 @@ def _pull_back(node: Node, values: Mapping[int, Array], deltas: Mapping[int, Arr
     lost = [o for o, v in outputs if v in deltas and o not in asked_deltas(op)]
     if lost:
         raise DifferentiationError(
-            f"a delta reaches its output {lost[0]!r}, and its backward rule does not ask for 'd_{lost[0]}'", op=op.name,
-            todo="Use that output without differentiating it, or complete the rule.",
+            f"a delta reaches its output {lost[0]!r}, but its backward rule does not take 'd_{lost[0]}'", op=op.name,
+            todo="Do not differentiate through that output, or add the parameter to the rule.",
         )  # fmt: skip
     if op.gradient_rule is not None:
         return _call_gradient(node, op.gradient_rule, named, values)
@@ -251,7 +251,7 @@ def _pull_back(node: Node, values: Mapping[int, Array], deltas: Mapping[int, Arr
 
 
 def asked_deltas(op: Op) -> tuple[str, ...]:
-    """The outputs whose delta the op's rule takes. With one output that is the one, used or not."""
+    """The outputs whose deltas the op's rule takes. A single output counts even if the rule ignores its delta."""
     if len(op.outputs) == 1:
         return op.outputs
     rule = op.gradient_rule
@@ -279,7 +279,7 @@ def _call_gradient(node: Node, rule: Any, named: Mapping[str, Array | None], val
     result = rule(*(None if a is None else Plain(a) for a in positional), **keywords)
     results = result if isinstance(result, (tuple, list)) else (result,)
     receivers = _receivers(node)
-    if len(results) < len(receivers):  # a rule may leave out the deltas of optional operands that are not there
+    if len(results) < len(receivers):  # a rule may omit the deltas of absent optional operands
         rest = iter(results)
         results = [None if v == ABSENT else next(rest, None) for v in receivers]
     return [None if r is None else r.array for r in results]

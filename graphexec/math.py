@@ -1,11 +1,12 @@
-"""Elementwise functions that vectorise inside compiled loops: exp, tanh, erf, pow and their relatives.
+"""Elementwise functions that vectorize inside compiled loops: exp, tanh, erf, pow and their relatives.
 
-Ops call these instead of NumPy or the C library. Under Numba each becomes branch-free code that LLVM inlines and packs
-(`graphexec.vecmath`); as plain Python they are NumPy functions with the same meaning, which is what the
-interpreter and `NUMBA_DISABLE_JIT=1` run. float32 stays float32, float64 stays float64, integers become float64.
-Errors are in units in the last place (ulp) of the compiled code, the worst seen, rounded up: for exp, expm1, tanh,
-sigmoid, softplus and erf at every float32, and else at millions of points over every magnitude, subnormals included;
-where one figure stands for float32 and float64, the worse. NaN gives NaN. Nothing warns: log(-1) is NaN, exp(1000) is inf.
+Ops call these instead of NumPy or the C library. Under Numba each becomes branch-free code that LLVM inlines and
+vectorizes (`graphexec.vecmath`). As plain Python they are NumPy functions with the same meaning; the interpreter and
+`NUMBA_DISABLE_JIT=1` run those. float32 stays float32, float64 stays float64, integers become float64.
+Errors are those of the compiled code, in units in the last place (ulp): the worst measured, rounded up. exp, expm1, tanh,
+sigmoid, softplus and erf were measured at every float32, all else at millions of points over every magnitude, subnormals
+included; a single figure is the worse of float32 and float64. NaN gives NaN. No function warns: log(-1) is NaN, exp(1000)
+is inf.
 
 >>> sigmoid(np.zeros(2, "float32"))
 array([0.5, 0.5], dtype=float32)
@@ -25,7 +26,7 @@ Real = Any  # a Python float, a NumPy scalar, or an array of float32 or float64
 
 
 def _real(x: Real) -> Real:
-    """x, an integer made float64."""
+    """x, with integers converted to float64."""
     return x if isinstance(x, float) or np.asarray(x).dtype.kind == "f" else np.asarray(x, np.float64)[()]
 
 
@@ -45,7 +46,7 @@ def exp2(x: Real) -> Real:
 
 
 def expm1(x: Real) -> Real:
-    """Exponential less one, e**x - 1, accurate near 0. At most 1.5 ulp. expm1(-inf) = -1. Source: as exp."""
+    """Exponential minus one, e**x - 1, accurate near 0. At most 1.5 ulp. expm1(-inf) = -1. Source: as exp."""
     return _apply(np.expm1, x)
 
 
@@ -150,12 +151,12 @@ def cosh(x: Real) -> Real:
 def pow(x: Real, y: Real) -> Real:  # noqa: A001 - the function is called pow everywhere
     """Power, x**y. At most 1.4 ulp. Mixed float32 and float64 give float64, as in NumPy.
 
-    Special values of C99, annex F.9.4.4: x**0 = 1 and 1**y = 1 even for NaN; (-1)**inf = 1; x < 0 with a y that is no
-    integer gives NaN; zeros and infinities take the sign of x where y is odd. Source: double-double log2, as SLEEF's.
+    Special values of C99, annex F.9.4.4: x**0 = 1 and 1**y = 1 even for NaN; (-1)**inf = 1; x < 0 with a
+    non-integer y gives NaN; zeros and infinities take the sign of x for odd y. Source: double-double log2, as in SLEEF.
     """
     return _apply(np.power, x, y)
 
 
 def like(x: Real, y: Real) -> Real:
-    """x converted to the element type of y: an integer operand in an expression of float32 stays float32."""
+    """Converts x to the element type of y, so that an expression with an integer operand stays float32."""
     return np.asarray(x).astype(np.asarray(y).dtype)[()]

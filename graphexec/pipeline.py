@@ -1,4 +1,4 @@
-"""The order of the stages; no other module knows it.
+"""Runs the stages of compilation in order; no other module knows the order.
 
     Graph -> Function -> infer -> inline_composites -> differentiate (-> rematerialize) (-> with_updates) -> optimize
         -> lower: assign_layout -> assign_buffers -> select_kernels -> assemble -> Program
@@ -34,9 +34,9 @@ from graphexec.rewrite.schedule.rematerialize import rematerialize
 
 @contextlib.contextmanager
 def without_collector() -> Iterator[None]:
-    """Turns off Python's cyclic collector, which would walk all nodes again and again while a large graph is compiled.
+    """Disables Python's cyclic garbage collector, which would traverse all nodes repeatedly while a large graph is compiled.
 
-    Afterwards all new objects move to the oldest generation, which `freeze` and `unfreeze` do without walking them.
+    Afterwards `freeze` and `unfreeze` move all new objects to the oldest generation without traversing them.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -69,7 +69,7 @@ class Functions:
             self.of("step")
 
     def of(self, mode: str) -> Function:
-        """The function of a mode, with unbound sizes. *Raises* DifferentiationError, DataError."""
+        """Returns the function of a mode, with unbound sizes. *Raises* DifferentiationError, DataError."""
         if mode not in self._made:
             with without_collector():
                 self._made[mode] = self.finish(self._make(mode))
@@ -91,7 +91,8 @@ class Functions:
         for name in self.wrt or ():
             if name not in names:
                 raise DataError(
-                    f"{name!r} is no parameter: only parameters are updated", todo="Leave it out of wrt, or the optimizer."
+                    f"{name!r} is not a parameter, and an optimizer updates only parameters",
+                    todo="Remove it from wrt, or leave out the optimizer.",
                 )
         return with_updates(self._differentiated(self.wrt), self.optimizer)
 
@@ -101,7 +102,7 @@ class Functions:
         if wrt is None:
             wrt = [leaf.name for leaf in fn.of_role("parameter") if leaf.trainable]
         if not wrt:
-            raise GraphError("the graph has no trainable parameter", todo="Name what to differentiate by with wrt=[...].")
+            raise GraphError("the graph has no trainable parameter", todo="Name the values to differentiate by: wrt=[...].")
         index = {name: k for k, name in enumerate(fn.names)}
         for name in wrt:
             if name not in index:
@@ -112,15 +113,15 @@ class Functions:
         return result if self._recompute is None else rematerialize(result, fn.nodes, self._recompute, result.live_out)
 
     def finish(self, fn: Function) -> Function:
-        """The function after all passes except those that are skipped."""
+        """Runs all passes except those that are skipped."""
         return optimize(fn, skip=self._skip)
 
     def state_leaves(self) -> dict[str, Leaf]:
-        """The parameters, and the optimizer's state if the function of a step has been made."""
+        """Returns the parameters, and the optimizer's state if the function of a step has been made."""
         return {leaf.name: leaf for fn in (self.forward, *self._made.values()) for leaf in fn.of_role("parameter")}
 
     def sized(self, mode: str, sizes: Mapping[str, int]) -> Function:
-        """The function of a mode with its shapes inferred for given sizes."""
+        """Returns the function of a mode with its shapes inferred for given sizes."""
         fn = self.of(mode)
         if not any(isinstance(n, str) for leaf in fn.leaves for n in leaf.shape):
             return fn  # without named dimensions, no shape changes
@@ -129,6 +130,6 @@ class Functions:
 
 
 def lowered(fn: Function, buffers: Mapping[str, np.ndarray], threads: int, skip: Collection[str] = ()) -> Program:
-    """The program of a sized function."""
+    """Lowers a sized function to a program."""
     with without_collector():
         return lower(fn, buffers, fn.live_out, threads=threads, reuse=REUSE not in skip)

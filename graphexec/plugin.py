@@ -1,17 +1,17 @@
-"""Declare ops: everything that an op file imports, for the built-in ops and for anyone's.
+"""Declare ops: the names that op files import, built-in and third-party alike.
 
     @elementwise(reference=..., domain=(-6, 6))     a scalar function; the engine writes the loop
     @reduction(identity=0.0, reference=np.sum)      combine(accumulated, x); the engine writes the loops
-    @kernel("(m,k),(k,n)->(m,n)")                   a function of arrays that fills in its outputs
-    @kernel(shape=rule)                             the same with its own shape rule
-    @view                                           the input's memory under another shape and other strides
+    @kernel("(m,k),(k,n)->(m,n)")                   a function of arrays that writes its outputs
+    @kernel(shape=rule)                             the same, with its own shape rule
+    @view                                           the input's memory with another shape and other strides
     @shape_value                                    a value that depends on shapes alone
     @composite                                      an op that consists of other ops
 
 The function's name is the op's name and its keyword-only parameters are its attributes. A declared op takes one
-backward rule: `@op.backward` (a kernel, which asks by name for what it needs) or `@op.gradient` (a rule in terms of
-ops, which can be differentiated again). A kernel may also name the ops it consists of: `@op.decomposition`.
-Declaring checks everything at once and registers nothing: the registry does that when it loads the file.
+backward rule: `@op.backward` (a kernel whose parameters name the values it needs) or `@op.gradient` (a rule written in
+ops, which can be differentiated again). `@op.decomposition` rewrites a kernel as other ops.
+A declaration is checked immediately but registers nothing: the registry registers the ops of a file when it loads it.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ __all__ = [
 ]
 
 _RENAMED = {"unfold": "im2col", "fold": "col2im"}
-"""Functions by the names that they had before the first release."""
+"""Names from before the first release, and the current ones."""
 
-if not TYPE_CHECKING:  # a type checker would take every name for one that exists
+if not TYPE_CHECKING:  # a type checker would otherwise accept any name
 
     def __getattr__(name: str) -> NoReturn:
         if name in _RENAMED:  # not an AttributeError: `from graphexec.plugin import` would drop the message

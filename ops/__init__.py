@@ -1,1 +1,1 @@
-"""The built-in ops, one file each; they use nothing that a plugin could not."""
+"""The built-in ops, one file each; they use only what a plugin can use."""

@@ -1,10 +1,10 @@
 """differentiate: writes the backward pass of a graph into the graph.
 
-Reverse mode, as in any textbook: walk the nodes backwards; a node whose output has a delta gives each operand a
-contribution by its op's backward rule; where a value feeds several operands, one sum node adds the contributions in
-the order in which they are found, from the last consumer to the first (`dL/dw = δ(2) z(1)ᵀ + δ(1) xᵀ`), so that each can
-be added and forgotten as soon as it is there. Rules are written for operands of equal shape; broadcasting is undone
-here and nowhere else, by summing a contribution back to its value's shape.
+Textbook reverse mode: walk the nodes backwards; a node whose output has a delta gives each operand a contribution by its
+op's backward rule. Where a value feeds several operands, one sum node adds the contributions in the order in which they
+are found, from the last consumer to the first (`dL/dw = δ(2) z(1)ᵀ + δ(1) xᵀ`), so that each can be added and freed as soon
+as it is computed. Rules are written for operands of equal shape; only this module undoes broadcasting, by summing a
+contribution back to its value's shape.
 Source: Griewank and Walther, "Evaluating Derivatives", 2008, chapter 3.
 """
 
@@ -27,14 +27,14 @@ from graphexec.rewrite.legalize.inline_composites import inline_composites
 
 
 def differentiate(graph: Graph, of: str, wrt: Iterable[str] | None = None) -> Graph:
-    """A new graph with the backward pass of ``graph`` written in, itself a graph like any other.
+    """Returns a new graph: ``graph`` with its backward pass written in as ordinary nodes.
 
-    ``of`` names a scalar value; ``wrt`` names values, all trainable parameters when None. The new graph's outputs are
-    the value and then each gradient, and ``dag.graph["gradients"]`` and ``["deltas"]`` map names to the values that
+    ``of`` names a scalar value; ``wrt`` names values (default: all trainable parameters). The new graph's outputs are
+    the value and then each gradient; ``dag.graph["gradients"]`` and ``["deltas"]`` map names to the values that
     hold them.
 
-    *Raises* GraphError for an unknown name; DifferentiationError when ``of`` is no scalar or an op on the way has no
-    backward rule.
+    *Raises* GraphError for an unknown name; DifferentiationError if ``of`` is not a scalar or an op between
+    ``of`` and ``wrt`` has no backward rule.
     """
     fn = inline_composites(infer(graph.function(), Sizes()))
     index = fn.value_id(of)
@@ -45,11 +45,11 @@ def differentiate(graph: Graph, of: str, wrt: Iterable[str] | None = None) -> Gr
 
 
 def differentiate_function(fn: Function, of: int, wrt: Sequence[int]) -> Function:
-    """The order with backward nodes, ``gradients`` and ``deltas``; see :func:`differentiate`."""
+    """Adds backward nodes, ``gradients`` and ``deltas`` to a function; see :func:`differentiate`."""
     spec = fn.specs[of]
     if spec.shape != () or DTYPES[spec.dtype] != "f":
         raise DifferentiationError(
-            f"gradients are taken of a floating scalar, and {fn.names[of]!r} is {spec}", node=fn.names[of],
+            f"only a floating scalar has gradients, and {fn.names[of]!r} is {spec}", node=fn.names[of],
             todo="Reduce it first, for example with sum() or a loss with reduction='mean'.",
         )
     return _Backward(fn, of, wrt).run()
@@ -98,7 +98,7 @@ class _Backward:
             self.builder.prefix, self.builder.location = "", None
 
     def _sum(self, value: int, name: str, source: str | None) -> int | None:
-        """The delta of a value: its contributions, summed from the last consumer to the first."""
+        """Returns the delta of a value: its contributions, summed from the last consumer to the first."""
         parts = self.contributions.get(value)
         if parts is None:
             return None
@@ -135,7 +135,7 @@ class _Backward:
             self.contributions.setdefault(value, []).append(delta)
 
     def _fitted(self, node: Node, delta: int, value: int) -> int:
-        """A contribution summed to its value's shape and converted to its type."""
+        """Sums a contribution to its value's shape and converts it to its type."""
         spec = self.fn.specs[value]
         if self.builder.specs[delta].shape != spec.shape:
             sum_to = registry.get("sum_to")
@@ -147,7 +147,7 @@ class _Backward:
         return delta
 
     def _check_asked(self, node: Node, rule: _Rule) -> None:
-        """A delta that the rule does not ask for would be lost without a word."""
+        """Rejects a delta that the rule does not take, because it would be lost silently."""
         op = node.op
         for value, output in zip(node.outputs, op.outputs, strict=True):
             if value in self.deltas and f"d_{output}" not in rule.names:
@@ -163,7 +163,7 @@ class _Backward:
         return self.deltas[value]
 
     def _ask(self, node: Node, rule: _Rule) -> list[int]:
-        """The values that a rule asks for."""
+        """Returns the values that a rule takes."""
         asked = []
         for kind, k in rule.operands:
             if kind == "input":
@@ -186,14 +186,14 @@ class _Backward:
     def _checked(self, node: Node, rule: _Rule, result: Any) -> list[int | None]:
         op, results = node.op, list(result) if isinstance(result, (tuple, list)) else [result]
         targets = rule.targets(node)
-        if len(results) > len(targets) and not op.variadic:  # deltas of optional operands that are not there
+        if len(results) > len(targets) and not op.variadic:  # drop the deltas of absent optional operands
             present = [v != ABSENT for p, v in zip(op.inputs, [*node.inputs, *[ABSENT] * len(op.inputs)], strict=False)
                        if p in op.differentiable_inputs]  # fmt: skip
             results = [r for r, there in zip(results, present, strict=False) if there]
         if len(results) != len(targets) or not all(r is None or isinstance(r, Traced) for r in results):
             raise DifferentiationError(
                 f"the gradient rule returns {len(results)} deltas for {len(targets)} floating operands", node=node.name, op=op.name,
-                source=node.location, todo="Return one delta for each floating operand, None where there is none.",
+                source=node.location, todo="Return one delta for each floating operand, or None for one without a delta.",
             )
         return [None if r is None else r.index for r in results]
 
@@ -201,7 +201,7 @@ class _Backward:
         op = node.op
         found = op.backward_op
         if found is None and isinstance(op, ElementwiseOp) and op.differentiable:
-            from graphexec.autodiff.scalar import backward_of  # rarely needed: most ops bring their rule
+            from graphexec.autodiff.scalar import backward_of  # late: most ops have a rule of their own
 
             found = backward_of(op)
         if found is not None:
@@ -215,7 +215,7 @@ class _Backward:
             what = "has no backward rule"
         raise DifferentiationError(
             f"op {op.name!r} {what}", node=node.name, op=op.name, source=node.location,
-            todo="Stop the gradient before it with stop_gradient, or give its op a rule written in ops with @op.gradient.",
+            todo="Stop the gradient before it with stop_gradient, or give the op a rule written in ops with @op.gradient.",
         )
 
     def _add_backward(self, node: Node, rule: _Rule, backward: Op) -> list[int | None]:
@@ -225,19 +225,19 @@ class _Backward:
 
 
 class _Rule:
-    """An op's backward rule: ``backward``, the op of a backward node, or ``function``, which is called. Read once for all nodes."""
+    """An op's backward rule, read once for all nodes: ``backward``, the op of a backward node, or ``function``, to be called."""
 
     def __init__(self, op: Op, backward: Op | None) -> None:
         self.op, self.backward, self.function = op, backward, op.gradient_rule
         self.names: list[str] = []
-        """What it asks for."""
+        """The operands, outputs and deltas that the rule takes."""
         self.attributes: list[str] = []
         self.variadic = False
         if backward is not None:
             self.names, self.attributes = list(backward.inputs), list(backward.attributes)
         else:
             self._read_signature()
-        derived = backward is not op.backward_op  # a derived rule leaves out only deltas that change nothing
+        derived = backward is not op.backward_op  # a derived rule omits only deltas without effect
         self.takes_all = derived or len(op.outputs) == 1 or all(f"d_{output}" in self.names for output in op.outputs)
         self.operands = [self._place(name) for name in self.names]
         wanted = op.differentiable_inputs
@@ -254,21 +254,21 @@ class _Rule:
                 self.names.append(p.name)
 
     def _place(self, name: str) -> tuple[str, int]:
-        """Where a node has what is asked for by name: which of its inputs or outputs, or the delta of which output."""
+        """Locates a name in a node: the number of an input, of an output, or of the output whose delta it is."""
         op = self.op
         if name in op.inputs and not op.variadic:
             return "input", op.inputs.index(name)
         return ("output", op.outputs.index(name)) if name in op.outputs else ("delta", op.outputs.index(name.removeprefix("d_")))
 
     def targets(self, node: Node) -> Sequence[int]:
-        """The operands that it gives deltas for."""
+        """The operands of a node that receive deltas."""
         if self.op.variadic:
             return node.inputs
         return [node.inputs[s] for s in self._slots if s < len(node.inputs) and node.inputs[s] != ABSENT]
 
 
 def _depends_on(fn: Function, wrt: Sequence[int]) -> set[int]:
-    """The floating values that are computed from one of ``wrt``, and these."""
+    """Returns ``wrt`` and the floating values computed from them."""
     active = set(wrt)
     for node in fn.nodes:
         if not active.isdisjoint(node.reads):

@@ -1,4 +1,4 @@
-"""The command line; `commands` declares it, the other modules do the work."""
+"""The command line: `commands` declares the commands, and the other modules implement them."""
 
 from graphexec.cli.commands import main
 

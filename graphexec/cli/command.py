@@ -1,7 +1,7 @@
-"""What all commands share: options, option types and error reporting.
+"""The parts that all commands share: options, option types and error reporting.
 
-Results go to standard output; progress, notes and errors to standard error. Exit codes: 0, 1 for an error of the
-user's input (one message, with the traceback behind --debug), 2 for wrong usage, 130 for Ctrl-C.
+Commands print results to standard output; progress, notes and errors to standard error. Exit codes: 0; 1 for an error (one
+message; --debug adds the traceback); 2 for wrong usage; 130 for Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Command = Callable[..., Any]
 
 
 def optimizing(function: Command) -> Command:
-    """Adds the options that skip passes to a command that compiles graphs; apply it above `command`."""
+    """Adds the options that skip passes to a command that compiles graphs. Apply it above `command`."""
     whole = click.option("--no-optimize", is_flag=True, help="Run without optimizations, to see whether a wrong result persists.")
     skip_help = "Skip an optimization pass, such as fuse, to find a faulty one; repeatable. An unknown name lists them."
     return whole(click.option("--skip-pass", "skip_passes", multiple=True, metavar="NAME", help=skip_help)(function))
 
 
 def command(function: Callable[..., Result | None]) -> Command:
-    """Gives a command the common options, prints what it returns, and turns its errors into one message."""
+    """Gives a command the common options, prints its result, and reports each error as one message."""
 
     @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load ops from a Python file first; repeatable.")
     @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads; results do not depend on it.")
@@ -59,7 +59,7 @@ def command(function: Callable[..., Result | None]) -> Command:
 
 @contextmanager
 def reported(settings: Settings) -> Iterator[None]:
-    """Errors become one message on standard error and an exit code."""
+    """Turns an error into one message on standard error and an exit code."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *rest, **more: note(settings, f"warning: {message}")
         try:
@@ -69,7 +69,7 @@ def reported(settings: Settings) -> Iterator[None]:
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             sys.exit(130)
-        except Exception as error:  # whatever happened, the user gets one message
+        except Exception as error:  # the user gets one message for any error
             if settings.debug:
                 traceback.print_exc()
             else:
@@ -78,23 +78,25 @@ def reported(settings: Settings) -> Iterator[None]:
 
 
 def message_of(error: Exception) -> str:
+    """The message that a user sees for an error."""
     from graphexec.errors import GraphExecError
 
     if isinstance(error, GraphExecError):
         return f"{type(error).__name__}: {error}"
     place = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or "no details available"
-    hint = "" if isinstance(error, (OSError, MemoryError)) else "\n  This error is unexpected: --debug shows its traceback."
+    hint = "" if isinstance(error, (OSError, MemoryError)) else "\n  This error is unexpected: --debug shows the traceback."
     return f"{type(error).__name__}: {place}{text}{hint}"
 
 
 def note(settings: Settings, line: str) -> None:
+    """Prints a line to standard error, unless --quiet is given."""
     if not settings.quiet:
         click.echo(line, err=True)
 
 
 def has_terminal() -> bool:
-    """Whether standard error is a terminal that can show a bar; one that does not know its size cannot."""
+    """Whether standard error is a terminal of known size, which a progress bar needs."""
     try:
         return sys.stderr.isatty() and min(os.get_terminal_size(sys.stderr.fileno())) > 0
     except (OSError, ValueError):
@@ -102,14 +104,14 @@ def has_terminal() -> bool:
 
 
 def to_json(record: Any) -> str:
-    """Strict JSON: NaN and infinities are null."""
+    """Formats a record as strict JSON, with null for NaN and infinities."""
     from graphexec.training.checkpoint import strict
 
     return json.dumps(strict(record), allow_nan=False, default=lambda v: v.tolist() if hasattr(v, "tolist") else str(v))
 
 
 class Size(click.ParamType[Any]):
-    """``batch=32``."""
+    """A named dimension and its size, such as ``batch=32``."""
 
     name = "NAME=N"
 
@@ -129,12 +131,12 @@ class Segments(click.ParamType[Any]):
         if value == "sqrt" or isinstance(value, int):
             return value  # type: ignore[no-any-return]
         if not value.isdecimal() or int(value) == 0:
-            self.fail(f"{value!r} is neither a whole number from 1 nor sqrt.", param, ctx)
+            self.fail(f"{value!r} is neither a positive whole number nor sqrt", param, ctx)
         return int(value)
 
 
 class Shape(click.ParamType[Any]):
-    """``2,3``."""
+    """A shape, such as ``2,3``."""
 
     name = "N,N"
 

@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. The commands themselves are in `run`, `train`, `profile` and `ops` beside this file.
+"""Declares the commands and their options; `run`, `train`, `profile` and `ops` in this folder implement them.
 
 `command` adds the common options and turns errors into messages and exit codes.
 """
@@ -19,7 +19,7 @@ Names = tuple[str, ...]
 
 
 def main() -> None:
-    """The console script."""
+    """Runs the command line: the entry point of the console script."""
     try:
         cli(prog_name="graphexec")
     except KeyboardInterrupt:  # before a command began
@@ -34,10 +34,10 @@ inputs = click.option(
     "inputs",
     multiple=True,
     metavar="NAME=FILE",
-    help="x=x.npy, x=data.npz:array, x=table.csv:column; or batch.npz.",
+    help="Data of an input: x=x.npy, x=data.npz:array or x=table.csv:column; or batch.npz for all inputs.",
 )
 weights = click.option("-w", "--weights", metavar="FILE", help="Parameters: a .safetensors file, or a checkpoint folder.")
-loss = click.option("--loss", metavar="NAME", help="The scalar value to differentiate; default: the file's.")
+loss = click.option("--loss", metavar="NAME", help="The scalar value to differentiate. Default: the loss that the file names.")
 size = click.option("--size", "sizes", type=Size(), multiple=True, help="A named dimension, such as batch=32; repeatable.")
 of = click.option("--of", "kind", type=click.Choice(["step", "gradients", "forward"]), help="The program to use.")
 seconds = click.option("--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Seconds to measure.")
@@ -49,7 +49,7 @@ def cli() -> None:
     """Runs, differentiates and trains computational graphs written as YAML or JSON files.
 
     \b
-    graphexec check net.yaml                 is it valid, and are its gradients correct?
+    graphexec check net.yaml                 validate the file and check its gradients
     graphexec train net.yaml -o net.safetensors
     graphexec run net.yaml -w net.safetensors -i x=x.npy -o out.npz
 
@@ -70,7 +70,7 @@ def cli() -> None:
 def run(settings: Settings, file: str, inputs: Names, weights: str | None, output: str | None) -> Result:
     """Runs the forward pass and prints a summary of each output.
 
-    Without -i it uses the data of the file's train section. Outputs that depend on a missing input are left out.
+    Without -i it uses the data of the file's train section. It skips outputs that depend on a missing input.
 
     \b
     graphexec run net.yaml -i x=x.npy -w net.safetensors -o out.npz
@@ -113,9 +113,9 @@ def grad(
 @click.option("--epochs", type=click.IntRange(min=0), metavar="N", help="Total number of passes over the data.")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Rows per mini-batch.")
 @click.option("--lr", type=float, metavar="X", help="Learning rate; overrides the optimizer's.")
-@click.option("--optimizer", metavar="CALL", help="Such as 'sgd(lr=0.1)' or 'adam(lr=0.001)'.")
+@click.option("--optimizer", metavar="CALL", help="Optimizer, such as 'sgd(lr=0.1)' or 'adam(lr=0.001)'.")
 @click.option("--hold-out", type=click.FloatRange(0, 1, max_open=True), metavar="X", help="Fraction of the rows to hold out.")
-@click.option("--recompute", type=Segments(), help="Save memory: recompute all but the values between N segments.")
+@click.option("--recompute", type=Segments(), help="Save memory: keep only the values between N segments and recompute the others.")
 @click.option("--checkpoint", metavar="DIR", help="Save the training state in this folder after each epoch.")
 @click.option("--resume", is_flag=True, help="Resume from the checkpoint; the result has the same bits as an uninterrupted run.")
 @weights
@@ -191,7 +191,7 @@ def show(settings: Settings, file: str, program: bool, kind: str | None, sizes: 
 @optimizing
 @command
 def bench(settings: Settings, file: str, inputs: Names, kind: str | None, sizes: Sizes, seconds: float) -> Result:
-    """Measures a training step, or another program: the median, 10th and 90th percentile of its run time.
+    """Measures the run time of a training step or another program: median, 10th and 90th percentile.
 
     \b
     graphexec bench net.yaml --size batch=256
@@ -214,7 +214,7 @@ def bench(settings: Settings, file: str, inputs: Names, kind: str | None, sizes:
 def profile(
     settings: Settings, file: str, inputs: Names, kind: str | None, sizes: Sizes, seconds: float, instructions: bool
 ) -> Result:
-    """Measures each node: time, share, GFLOP/s of matrix products, GB/s read and written.
+    """Measures each node: time, share of the total, GFLOP/s of matrix products, GB/s read and written.
 
     \b
     graphexec profile net.yaml --size batch=256
@@ -271,7 +271,7 @@ def info(settings: Settings, name: str) -> Result:
 @click.option("--kernel", is_flag=True, help="Write an array kernel instead of an elementwise op.")
 @command
 def new(settings: Settings, name: str, kernel: bool) -> Result:
-    """Writes NAME.py, a working plugin to start from. An existing file is never overwritten.
+    """Writes NAME.py, a working plugin to start from. It never overwrites an existing file.
 
     \b
     graphexec ops new my_op

@@ -1,4 +1,4 @@
-"""How arrays and tables look on a terminal and in JSON."""
+"""Formats arrays and tables for the terminal and for JSON."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from tabulate import tabulate
 
 DIGITS = {"float32": 9, "float64": 17}
-"""Significant digits that tell any two numbers of a type apart."""
+"""Significant digits that distinguish any two numbers of a type."""
 
 
 def table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
-    """Plain ASCII; text to the left, numbers as they were formatted."""
+    """Formats a plain ASCII table; text is left-aligned, columns of numbers right-aligned."""
     width = len(headers)
     aligned = ["right" if rows and all(_is_number(r[k]) for r in rows) else "left" for k in range(width)]
     return tabulate(
@@ -30,12 +30,12 @@ def _cell(cell: Any) -> str:
 
 
 def norm(array: np.ndarray) -> float:
-    """‖a‖, the root of the sum of squares, in float64."""
+    """Returns ‖a‖, the root of the sum of squares, in float64."""
     return float(np.linalg.norm(np.asarray(array, dtype=np.float64).reshape(-1)))
 
 
 def summary(array: np.ndarray, values_up_to: int = 10) -> dict[str, Any]:
-    """Element type, shape, min, mean, max, norm; the values too when there are few."""
+    """Returns element type, shape, min, mean, max and norm; also the values of a small array."""
     wide = np.asarray(array, dtype=np.float64)
     found: dict[str, Any] = {"dtype": array.dtype.name, "shape": [int(n) for n in array.shape]}
     if array.size:
@@ -47,7 +47,7 @@ def summary(array: np.ndarray, values_up_to: int = 10) -> dict[str, Any]:
 
 
 def full(array: np.ndarray) -> str:
-    """Every element, with the digits that its type has: ``[[0.5, -1], [2, 3]]``."""
+    """Prints every element with all digits of its type: ``[[0.5, -1], [2, 3]]``."""
     if array.ndim == 0:
         value = array.item()
         return str(value) if array.dtype.name not in DIGITS else f"{value:.{DIGITS[array.dtype.name]}g}"
@@ -55,13 +55,14 @@ def full(array: np.ndarray) -> str:
 
 
 def shape(sizes: Sequence[Any]) -> str:
+    """Formats a shape."""
     from graphexec.ir.spec import shape_text
 
     return shape_text(int(n) if not isinstance(n, str) else n for n in sizes)
 
 
 def seconds(value: float) -> str:
-    """A time with a unit that suits it."""
+    """Formats a time in the largest unit that gives at least 1."""
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if value >= scale:
             return f"{value / scale:.3g} {unit}"

@@ -1,4 +1,4 @@
-"""The commands ops list, info, new and check."""
+"""Implements the commands ops list, info, new and check."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES
 
 Row = tuple[str, str, str, str]
-"""Op, what is compared, what was found, result."""
+"""Op, comparison, finding, result."""
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
-"""Largest difference between native, un-jitted and reference results, relative to the largest result."""
+"""Largest accepted difference between native, un-jitted and reference results, relative to the largest result."""
 
 
 def list_ops(settings: Settings) -> Result:
+    """Lists the registered ops, and notes the plugins that were refused."""
     load_plugins(settings)
     ops = [registry.get(name) for name in registry.names()]
     records = [
@@ -47,6 +48,7 @@ def _package(op: Op) -> str:
 
 
 def info(name: str, settings: Settings) -> Result:
+    """Describes an op."""
     load_plugins(settings)
     op = registry.get(name)
     types = [t for t, kind in DTYPES.items() if kind in op.kinds]
@@ -81,7 +83,7 @@ def info(name: str, settings: Settings) -> Result:
 
 
 def backward_text(op: Op) -> str:
-    """How the op is differentiated, in a few words."""
+    """Says in a few words how an op is differentiated."""
     if not op.differentiable or "f" not in op.kinds:
         return "none: not differentiable"
     if op.backward_op is not None:
@@ -94,13 +96,13 @@ def backward_text(op: Op) -> str:
 
 
 def new(name: str, settings: Settings, kernel: bool) -> Result:
-    """Writes NAME.py, a plugin that works. *Raises* PluginError for a bad or taken name, or a file that exists."""
+    """Writes NAME.py, a working plugin. *Raises* PluginError for an invalid or taken name, or an existing file."""
     from graphexec.cli.scaffold import ELEMENTWISE, KERNEL
 
     load_plugins(settings)
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or not name.isascii():
         raise PluginError(
-            f"{name!r} is not a name for an op", todo="Use letters, digits and underscores, as for a Python function."
+            f"{name!r} is not a valid op name", todo="Use letters, digits and underscores, as for a Python function."
         )
     if name in registry:
         raise PluginError(f"an op named {name!r} exists already", source=registry.get(name).file, todo="Choose another name.")
@@ -142,7 +144,7 @@ def _check_op(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] | Non
 
 
 def _check_values(op: Op, attributes: Mapping[str, Any], shapes: Sequence[Any] | None, dtype: str, seed: int) -> list[Row]:
-    """Native and un-jitted results against the reference."""
+    """Compares native and un-jitted results with the reference."""
     from graphexec.eager import compute
     from graphexec.gradcheck import draw_operands
     from graphexec.interpret import evaluate

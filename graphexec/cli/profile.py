@@ -1,4 +1,4 @@
-"""The commands bench and profile: how long a program takes, as a whole and node by node, and how long it must take here."""
+"""Implements the commands bench and profile: a program's run time, as a whole and by node, and its lower limit on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIGURES = ("time", "share", "GFLOP/s", "GB/s", "of limit")
 def bench(
     path: str, settings: Settings, kind: str | None, sizes: Mapping[str, int], specs: Sequence[str], seconds: float
 ) -> Result:
-    """Median, 10th and 90th percentile of the time of a run."""
+    """Measures the median, 10th and 90th percentile of the time of a run."""
     session = Session(path, settings)
     kind = session.kind(kind)
     runner = bound_runner(session, kind, sizes, specs)
@@ -54,9 +54,9 @@ def bench(
 
 
 def step_limit(runner: Runner, threads: int) -> float:
-    """The least seconds that a run could take here: its matrix products at the peak, or its values at memory bandwidth.
+    """Returns a lower limit on the seconds of a run: matrix products at peak speed, or values at memory bandwidth.
 
-    The sum over its instructions of what each would take at least; arithmetic other than products is not counted.
+    It adds up the lower limits of the instructions, and counts no arithmetic other than matrix products.
     """
     limits = measure(threads)
     return sum(_limit(runner, instruction, limits) for instruction in runner.program.instructions)
@@ -69,7 +69,7 @@ def _limit(runner: Runner, instruction: Instruction, limits: Machine) -> float:
 
 
 def moved(instruction: Instruction, runner: Runner) -> int:
-    """Bytes of the values that an instruction reads and writes, each counted once."""
+    """Counts the bytes of the values that an instruction reads and writes, each value once."""
     node, specs = instruction.node, runner.program.layout.specs
     return sum(specs[v].nbytes for v in {*node.reads, *node.outputs})
 
@@ -79,7 +79,7 @@ def _share(limit: float, seconds: float) -> str:
 
 
 def bound_runner(session: Session, kind: str, sizes: Mapping[str, int], specs: Sequence[str]) -> Runner:
-    """A program with its inputs in place, that has run once."""
+    """Compiles a program, binds its inputs and runs it once."""
     session.sizes(sizes, 1)
     inputs = session.some_inputs(session.train.get("batch_size"), sizes, specs)
     runner = session.compile_kind(kind).compiled.bound(kind, inputs)
@@ -99,7 +99,7 @@ def _rows(session: Session, runner: Runner) -> int:
 def profile(
     path: str, settings: Settings, kind: str | None, sizes: Mapping[str, int], specs: Sequence[str], seconds: float, every: bool
 ) -> Result:
-    """The time of each instruction, and of each node of the graph."""
+    """Measures the time of each instruction and of each node of the graph."""
     session = Session(path, settings)
     kind = session.kind(kind)
     runner = bound_runner(session, kind, sizes, specs)
@@ -140,12 +140,12 @@ def _record(
 
 
 def flops(instruction: Instruction, runner: Runner) -> int:
-    """2 m n k for a matrix product; nothing is known of other ops."""
+    """Counts 2 m n k operations for a matrix product, and 0 for other ops."""
     return 2 * multiplications(runner.program.layout, instruction.node)
 
 
 def by_node(records: Sequence[Mapping[str, Any]], names: Sequence[str], total: float) -> list[dict[str, Any]]:
-    """Instructions added up by the node of the graph that they come from, forward and backward apart; slowest first."""
+    """Sums instructions by their node of the graph, with forward and backward separate; slowest first."""
     known = set(names)
     sums: dict[str, dict[str, Any]] = {}
     for r in records:
@@ -158,7 +158,7 @@ def by_node(records: Sequence[Mapping[str, Any]], names: Sequence[str], total: f
 
 
 def _owner(name: str, known: set[str]) -> str:
-    """``z1.backward.sum`` is z1's backward; ``d_w`` and ``w.update`` stand for themselves."""
+    """Maps an instruction's name to its node: ``z1.backward.sum`` to z1's backward; ``d_w`` stays ``d_w``."""
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         if ".".join(parts[:end]) in known:

@@ -1,4 +1,4 @@
-"""The commands run, grad, check and show."""
+"""Implements the commands run, grad, check and show."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHECKED_ROWS = 3
 
 
 def run(path: str, settings: Settings, specs: Sequence[str], weights: str | None, output: str | None) -> Result:
-    """The forward pass, of the outputs that the given inputs reach."""
+    """Runs the forward pass for the outputs that the given inputs determine."""
     check_target(output, [".npz"])
     session = Session(path, settings)
     inputs = session.inputs(specs)
@@ -32,7 +32,7 @@ def run(path: str, settings: Settings, specs: Sequence[str], weights: str | None
     notes = load_weights(exe, weights) if weights else []
     results = exe(**{n: a for n, a in inputs.items() if n in graph.dag})
     for name, missing in left_out.items():
-        notes.append(f"{name} is left out: it needs {', '.join(missing)}")
+        notes.append(f"{name} is skipped: it needs {', '.join(missing)}")
     if output:
         write_npz(output, results)
         notes.append(f"wrote {output}: {', '.join(results)}")
@@ -41,9 +41,9 @@ def run(path: str, settings: Settings, specs: Sequence[str], weights: str | None
 
 
 def reached(graph: Graph, inputs: Iterable[str]) -> tuple[Graph, dict[str, list[str]]]:
-    """The part of a graph that computes the outputs for which all inputs are there; the other outputs, with what they need.
+    """Cuts a graph down to the outputs whose inputs are all given; returns it, and the missing inputs of the other outputs.
 
-    *Raises* DataError when no output is left.
+    *Raises* DataError if no output remains.
     """
     import networkx as nx
 
@@ -88,7 +88,7 @@ def grad(
     weights: str | None,
     output: str | None,
 ) -> Result:
-    """Forward and backward: every value with its delta, and the gradients."""
+    """Runs forward and backward; shows every value with its delta, and the gradients."""
     check_target(output, [".npz"])
     session = Session(path, settings)
     of = session.required_loss(loss)
@@ -111,7 +111,7 @@ def grad(
 
 
 def with_every_value(session: Session, loss: str, wrt: Sequence[str] | None) -> tuple[Executable, Function]:
-    """An executable that keeps every value and every delta."""
+    """Compiles an executable that keeps every value and every delta."""
     graph = session.graph.copy()
     fn = graph.function()
     leaves = {leaf.name for leaf in fn.leaves}
@@ -120,7 +120,7 @@ def with_every_value(session: Session, loss: str, wrt: Sequence[str] | None) -> 
 
 
 def _default_wrt(session: Session) -> list[str] | None:
-    """All trainable parameters; in a graph without any, the floating inputs."""
+    """None for all trainable parameters; in a graph without any, the floating inputs."""
     if session.has_parameters:
         return None
     return [leaf.name for leaf in session.leaves.values() if leaf.dtype.startswith("float")]
@@ -174,7 +174,7 @@ def _grad_text(
 
 
 def check(path: str, settings: Settings, specs: Sequence[str], loss: str | None) -> Result:
-    """Validates, infers, and compares gradients with central differences."""
+    """Validates a file, infers shapes, and compares gradients with central differences."""
     from graphexec.gradcheck import check_gradient
 
     session = Session(path, settings)
@@ -205,7 +205,7 @@ def check(path: str, settings: Settings, specs: Sequence[str], loss: str | None)
 
 
 def show(path: str, settings: Settings, program: bool, kind: str | None, sizes: Mapping[str, int]) -> Result:
-    """The graph as a table, or the program that it is lowered to."""
+    """Shows the graph as a table, or the lowered program."""
     session = Session(path, settings)
     if not program:
         rows, records = graph_table(session.graph)
@@ -224,7 +224,7 @@ def show(path: str, settings: Settings, program: bool, kind: str | None, sizes: 
 
 
 def graph_table(graph: Graph) -> tuple[list[tuple[str, ...]], list[dict[str, Any]]]:
-    """Every node with its op, operands, shape and dtype: as rows and as records."""
+    """Lists every node with its op, operands, shape and dtype, as rows and as records."""
     from graphexec.ir.function import ABSENT
     from graphexec.ir.infer import infer
     from graphexec.ir.spec import Sizes

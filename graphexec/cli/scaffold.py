@@ -1,4 +1,4 @@
-"""What `graphexec ops new` writes: a working plugin to start from."""
+"""Templates for `graphexec ops new`: working plugins to start from."""
 
 ELEMENTWISE = '''"""{name}: x / (1 + beta |x|), element by element.
 
@@ -20,7 +20,7 @@ def {name}(x, *, beta=1.0):  # scalars in, scalar out: the engine writes the loo
 
 
 @{name}.backward
-def _(d_out, x, *, beta):  # asks by name for what it needs: d_out, x, out
+def _(d_out, x, *, beta):  # its parameters name the values it needs: d_out, x, out
     scale = 1 + beta * abs(x)
     return d_out / (scale * scale)
 '''
@@ -44,7 +44,7 @@ def _reference(a, x):
 
 
 @kernel("(m,n),(n)->(m)", reference=_reference, domain=(-2.0, 2.0))
-def {name}(a, x, out):  # inputs, then outputs to fill in
+def {name}(a, x, out):  # inputs, then outputs to write
     for i in range(a.shape[0]):
         total = 0.0
         for j in range(a.shape[1]):
@@ -53,7 +53,7 @@ def {name}(a, x, out):  # inputs, then outputs to fill in
 
 
 @{name}.backward
-def _(d_out, a, x, d_a, d_x):  # what it needs by name, then one delta per input to fill in
+def _(d_out, a, x, d_a, d_x):  # the values it needs, by name, then one delta per input to write
     for j in range(a.shape[1]):
         d_x[j] = 0.0
     for i in range(a.shape[0]):

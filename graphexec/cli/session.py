@@ -1,4 +1,4 @@
-"""What the commands share: settings, an opened graph file with its data, results."""
+"""Settings, sessions (a loaded graph file with its data) and results, which all commands use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from graphexec.optim.optimizers import Optimizer
 
 DEFAULT_ROWS = 32
-"""Size of a named dimension that neither data nor options give, where only time is measured."""
+"""Size of a named dimension that neither data nor options determine, when only time is measured."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Settings:
 
     @property
     def passes(self) -> dict[str, Any]:
-        """What is left out, as `compile` and `check_gradient` take it."""
+        """The passes to skip, as keyword arguments of `compile` and `check_gradient`."""
         return {"optimize": self.optimize, "skip_passes": self.skip_passes}
 
 
 @dataclass
 class Result:
-    """What a command found: for people, and for programs; notes go to standard error, an error ends the command."""
+    """A command's result: text for people, a record for programs, notes for standard error, and an error to exit with."""
 
     text: str
     record: Any
@@ -51,20 +51,20 @@ class Result:
 
 
 def load_plugins(settings: Settings) -> list[str]:
-    """Registers the plugin files; gives the names of their ops."""
+    """Registers the plugin files; returns the names of their ops."""
     from graphexec.ir.registry import registry
 
     return [name for path in settings.plugins for name in registry.load_file(path)]
 
 
 class Session:
-    """A graph file that is open: its graph, its train section, and arrays for its inputs."""
+    """A loaded graph file: its graph, its train section, and arrays for its inputs."""
 
     def __init__(self, path: str, settings: Settings) -> None:
         from graphexec.graph.file.read import load
         from graphexec.rewrite import skipped
 
-        skipped(**settings.passes)  # finds a wrong name before any work
+        skipped(**settings.passes)  # rejects a wrong name before any work
         load_plugins(settings)
         self.path, self.settings = path, settings
         self.graph: Graph = load(path)
@@ -74,11 +74,13 @@ class Session:
 
     @functools.cached_property
     def leaves(self) -> dict[str, Leaf]:
+        """The graph's inputs by name."""
         from graphexec.training.data import input_leaves
 
         return input_leaves(self.graph)
 
     def compile(self, graph: Graph | None = None, **options: Any) -> Executable:
+        """Compiles the graph, or another one, with the session's seed, threads and passes."""
         from graphexec.executable import compile as compile_graph
 
         return compile_graph(graph or self.graph, seed=self.seed, threads=self.settings.threads, **self.settings.passes, **options)
@@ -86,7 +88,7 @@ class Session:
     # -- data
 
     def inputs(self, specs: Iterable[str] = ()) -> dict[str, np.ndarray]:
-        """Arrays from ``-i``; without any, the whole data of the train section. *Raises* DataError."""
+        """Reads the arrays given with ``-i``, else all data of the train section. *Raises* DataError."""
         from graphexec.errors import DataError
         from graphexec.training.data import read_inputs, section_arrays
 
@@ -105,7 +107,7 @@ class Session:
         return section_arrays(self.train["data"], self.leaves, self.graph.dag.graph["directory"])
 
     def all_inputs(self, specs: Iterable[str] = ()) -> dict[str, np.ndarray]:
-        """The same; none may be missing. *Raises* DataError."""
+        """Reads the arrays of all inputs. *Raises* DataError when one is missing."""
         from graphexec.errors import DataError
 
         arrays = self.inputs(specs)
@@ -118,7 +120,7 @@ class Session:
         return arrays
 
     def some_inputs(self, rows: int | None, sizes: Mapping[str, int], specs: Iterable[str] = ()) -> dict[str, np.ndarray]:
-        """Arrays to check or to measure with: the first rows of the data, or drawn where there is none."""
+        """Returns arrays for a check or a measurement: the first rows of the data, or random ones if there is none."""
         import numpy as np
 
         from graphexec.errors import GraphExecError
@@ -131,7 +133,7 @@ class Session:
             except GraphExecError as error:
                 if specs:
                     raise
-                self.notes.append(f"inputs are drawn, because the data cannot be read: {error.where}: {error.what}")
+                self.notes.append(f"inputs are random, because the data cannot be read: {error.where}: {error.what}")
             else:
                 for name, leaf in leaves.items():
                     if is_batched(leaf):
@@ -143,7 +145,7 @@ class Session:
         return {name: _drawn(leaf, bound, rng) for name, leaf in leaves.items()}
 
     def sizes(self, given: Mapping[str, int], default: int) -> dict[str, int]:
-        """A size for every named dimension. *Raises* DataError for a name that the graph does not have."""
+        """Gives every named dimension a size. *Raises* DataError for a name that the graph does not have."""
         from graphexec.errors import DataError, with_hint
 
         names = list(dict.fromkeys(n for leaf in self.leaves.values() for n in leaf.shape if isinstance(n, str)))
@@ -156,7 +158,7 @@ class Session:
     # -- the graph
 
     def loss(self, given: str | None = None) -> str | None:
-        """The loss: as given, as the train section says, or the only scalar floating output."""
+        """Returns the name of the loss: the given one, that of the train section, or the only scalar floating output; else None."""
         from graphexec.ir.infer import infer
         from graphexec.ir.spec import DTYPES, Sizes
 
@@ -168,30 +170,34 @@ class Session:
         return found[0] if len(found) == 1 else None
 
     def required_loss(self, given: str | None = None) -> str:
+        """Returns the name of the loss. *Raises* GraphError if there is none."""
         from graphexec.errors import GraphError
 
         loss = self.loss(given)
         if loss is None:
             raise GraphError(
-                "the file names no loss", source=self.path, todo="Say which value it is: --loss NAME, or loss: NAME under train."
+                "the file names no loss", source=self.path, todo="Name it with --loss NAME, or with loss: NAME under train."
             )
         return loss
 
     def optimizer(self, text: str | None = None, lr: float | None = None) -> Optimizer:
+        """Parses the optimizer: the given text, or that of the train section, with another learning rate if one is given."""
         from graphexec.optim.optimizers import Optimizer
 
         optimizer = Optimizer.parse(text or self.train.get("optimizer", "sgd(lr=0.01)"))
         return optimizer if lr is None else optimizer.with_attributes(lr=lr)
 
     def kind(self, given: str | None) -> str:
-        """Which program to look at: a training step where the file has a loss, else the forward pass."""
+        """Chooses the program: the given one, else a step if the graph has a loss and parameters, else the forward pass."""
         return given or ("step" if self.loss() is not None and self.has_parameters else "forward")
 
     @property
     def has_parameters(self) -> bool:
+        """Whether the graph has trainable parameters."""
         return any(leaf.trainable for leaf in self.graph.function().of_role("parameter"))
 
     def compile_kind(self, kind: str) -> Executable:
+        """Compiles the executable for one kind of program: forward, gradients or step."""
         if kind == "forward":
             return self.compile()
         optimizer = self.optimizer() if kind == "step" else None
@@ -209,9 +215,9 @@ def _drawn(leaf: Leaf, sizes: Mapping[str, int], rng: np.random.Generator) -> np
 
 
 def load_weights(exe: Executable, path: str) -> list[str]:
-    """Puts a file's arrays into the parameters: safetensors, or the newest of a checkpoint folder. Gives notes.
+    """Loads parameters from a safetensors file or the newest checkpoint of a folder. Returns notes.
 
-    *Raises* DataError when a parameter is missing or has another shape; arrays beyond the parameters are left out.
+    *Raises* DataError when a parameter is missing or has another shape; ignores additional arrays.
     """
     from graphexec.errors import DataError, with_hint
     from graphexec.training.checkpoint import checkpoint_record, load_arrays
@@ -225,7 +231,7 @@ def load_weights(exe: Executable, path: str) -> list[str]:
                 with_hint(f"the file has no parameter {name!r}", name, arrays),
                 source=file,
                 facts=[f"arrays: {', '.join(arrays) or 'none'}"],
-                todo="Was it saved from another graph?",
+                todo="Give weights that were saved from this graph.",
             )
         try:
             exe.parameters[name] = arrays[name]
@@ -236,14 +242,14 @@ def load_weights(exe: Executable, path: str) -> list[str]:
 
 
 def check_target(path: str | None, extensions: Sequence[str]) -> None:
-    """Finds before any work that a result could not be written. *Raises* DataError."""
+    """Checks before any work that the result can be written. *Raises* DataError."""
     from graphexec.errors import DataError
 
     if path is None:
         return
     target = Path(path)
     if target.suffix.lower() not in extensions:
-        raise DataError(f"the output must be called NAME{' or NAME'.join(extensions)}", source=path)
+        raise DataError(f"the output must be called NAME{' or NAME'.join(extensions)}", source=path, todo="Change the extension.")
     if target.is_dir() or not target.absolute().parent.is_dir():
         what = "this is a directory" if target.is_dir() else "its folder does not exist"
         raise DataError(what, source=path, todo="Choose another path, or create the folder.")
@@ -252,7 +258,7 @@ def check_target(path: str | None, extensions: Sequence[str]) -> None:
 
 
 def write_npz(path: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an .npz file; it is there whole or not at all."""
+    """Writes an .npz file atomically: an interrupted write leaves no partial file."""
     import numpy as np
 
     from graphexec.atomic_file import replacing

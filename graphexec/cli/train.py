@@ -1,4 +1,4 @@
-"""The command train."""
+"""Implements the command train."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 Entry = dict[str, Any]
 LINES = 20
-"""Epochs that are printed where there is no progress bar, but for the last one."""
+"""Number of epochs printed without a progress bar, not counting the last one."""
 SAVE_EVERY = 1.0
-"""Seconds between checkpoints, at least."""
+"""Minimum number of seconds between checkpoints."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says beside the file; None leaves it to the train section."""
+    """Options of the command line; None defers to the train section."""
 
     inputs: Sequence[str] = ()
     epochs: int | None = None
@@ -47,7 +47,7 @@ class Options:
 def train(
     path: str, settings: Settings, options: Options, say: Callable[[str], None], note: Callable[[str], None], bar: bool
 ) -> Result:
-    """Trains as the train section says. ``say`` prints lines while it goes on, ``note`` to standard error."""
+    """Trains according to the train section. ``say`` prints progress lines, ``note`` lines to standard error."""
     from graphexec.graph.file.train_section import metric_values
 
     check_target(options.output, [".safetensors"])
@@ -82,7 +82,7 @@ def train(
         exe.save(options.output)
         note(f"wrote {options.output}")
     elif options.checkpoint is None:
-        note("the weights are not kept: use -o FILE.safetensors, or --checkpoint DIR")
+        note("the weights are not saved: use -o FILE.safetensors or --checkpoint DIR")
     record = {"epochs": history, "train": found["train"], "held_out": found.get("held_out"), "seconds": seconds}
     return Result(_summary(found, split, len(history) - before, seconds), record, session.notes)
 
@@ -105,7 +105,7 @@ def _split(session: Session, options: Options) -> Split:
 
 
 def _start(exe: Executable, options: Options, note: Callable[[str], None]) -> list[Entry]:
-    """The history so far: none, or a checkpoint's, whose arrays are put in place."""
+    """Loads weights or a checkpoint; returns the history so far."""
     if options.weights:
         for line in load_weights(exe, options.weights):
             note(line)
@@ -123,15 +123,15 @@ def _start(exe: Executable, options: Options, note: Callable[[str], None]) -> li
             todo="Resume it with --resume, or use another folder.",
         )
     epoch, history = load_checkpoint(options.checkpoint, exe.compiled)
-    note(f"going on after epoch {epoch} of {options.checkpoint}")
+    note(f"resuming after epoch {epoch} of {options.checkpoint}")
     return history
 
 
 class Reporter:
     """Called after each epoch: keeps the history, saves the checkpoint, prints some of the lines.
 
-    Where epochs are short, a copy of the arrays is kept instead of a file, and written when SAVE_EVERY seconds have
-    passed, at the end, or when training is stopped.
+    If epochs are short, it keeps a copy of the arrays in memory and writes a file only every SAVE_EVERY seconds, at the end,
+    or when training stops.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Reporter:
             self.say(_line(entry, self.epochs))
 
     def save(self) -> None:
-        """Writes what is not yet written."""
+        """Writes the pending checkpoint, if any."""
         if self.pending is not None and self.checkpoint is not None:
             epoch, arrays = self.pending
             save_checkpoint(self.checkpoint, self.exe.compiled, epoch, self.history[:epoch], arrays)
@@ -173,17 +173,15 @@ def _line(entry: Entry, epochs: int) -> str:
 
 @contextlib.contextmanager
 def _interruptible(report: Reporter, note: Callable[[str], None]) -> Iterator[None]:
-    """Whatever stops training, the last whole epoch is saved."""
+    """Saves the last complete epoch if an error or Ctrl-C stops training."""
     try:
         yield
     except KeyboardInterrupt:
         report.save()
-        done = len(report.history) if report.checkpoint is None else report.kept  # it may be stopped while it puts one aside
-        kept = "nothing is kept: use --checkpoint DIR"
+        done = len(report.history) if report.checkpoint is None else report.kept  # Ctrl-C may come while an epoch is copied
+        kept = "nothing is saved: use --checkpoint DIR"
         if report.checkpoint is not None:
-            kept = (
-                f"{report.checkpoint} holds epoch {done}: go on with --resume" if done else f"{report.checkpoint} holds nothing yet"
-            )
+            kept = f"{report.checkpoint} holds epoch {done}: continue with --resume" if done else "no checkpoint is saved yet"
         note(f"stopped after {done} of {report.epochs} epochs; {kept}")
         raise
     except GraphExecError:

@@ -1,13 +1,13 @@
-"""check_gradient: backward rules against central differences, in float64.
+"""check_gradient: compares backward rules with central differences, in float64.
 
-    check_gradient("tanh")                        an op, on operands drawn from its domain
+    check_gradient("tanh")                        an op, with operands drawn from its domain
     check_gradient(swish, attributes={"beta": 2}) an op that is not registered yet
     check_gradient(graph, of="loss")              a graph
 
-Two gradients are compared with the same numbers: the native program's, and the interpreter's, which runs the rules
-un-jitted. An op's outputs are first reduced to one number by random weights, so that every entry of its Jacobian takes
-part. Small operands are checked entry by entry, others along random directions. The differences,
-`(8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h`, are taken of the NumPy references and are of fourth order in h.
+It checks two gradients on the same data: the native program's, and the interpreter's, which runs the rules un-jitted.
+Random weights first reduce an op's outputs to one number, so that every entry of its Jacobian contributes. Small operands
+are checked entry by entry, others along random directions. The differences,
+`(8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h`, use the NumPy references and are accurate to fourth order in h.
 Source: Fornberg, "Generation of finite difference formulas on arbitrarily spaced grids", 1988.
 """
 
@@ -48,7 +48,7 @@ WHOLE_BELOW = 24
 """Operands with fewer entries are checked entry by entry."""
 DIRECTIONS = 3
 KINK = 1e-4
-"""A kink is suspected where the slopes of neighbouring steps are off a straight line by more than this part."""
+"""Suspect a kink if the slopes of neighbouring steps deviate from a straight line by more than this fraction."""
 ATTEMPTS = 4
 
 
@@ -67,7 +67,7 @@ class Check:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What `check_gradient` found; prints as a table."""
+    """The result of `check_gradient`; prints as a table."""
 
     target: str
     checks: tuple[Check, ...]
@@ -76,10 +76,12 @@ class GradientReport:
 
     @property
     def max_error(self) -> float:
+        """The largest relative error of all checks."""
         return max((c.error for c in self.checks), default=0.0)
 
     @property
     def passed(self) -> bool:
+        """Whether every error is within the tolerance."""
         return self.max_error <= self.tolerance
 
     def __str__(self) -> str:
@@ -97,13 +99,13 @@ def check_gradient(
 ) -> GradientReport:  # fmt: skip
     """Compares gradients with central differences in float64.
 
-    ``target`` is an op (its name, or as declared) or a graph. An op takes ``operands``, or draws them from its domain
-    in ``shapes``, and ``attributes``. A graph takes the scalar ``of`` (default: its only scalar output), ``wrt``
-    (default: its trainable parameters and floating inputs), ``inputs`` and ``parameters`` (default: drawn, and first
-    values). ``derivative=2`` checks the gradient of the gradient. Where the slope changes abruptly, drawn
-    operands may have met a kink, and others are drawn. ``optimize`` and ``skip_passes`` are those of `compile`.
+    ``target`` is a graph or an op (its name or its declaration). For an op, give ``attributes`` and either ``operands`` or the
+    ``shapes`` of operands to draw from its domain. For a graph, give the scalar ``of`` (default: its only scalar output),
+    ``wrt`` (default: its trainable parameters and floating inputs), ``inputs`` (default: drawn) and ``parameters`` (default:
+    initial values). ``derivative=2`` checks the gradient of the gradient. If drawn operands seem to have hit a kink, where
+    the slope changes abruptly, others are drawn. ``optimize`` and ``skip_passes`` are those of `compile`.
 
-    *Raises* GradientMismatch, unless ``raises=False``; DifferentiationError where there is no gradient to check.
+    *Raises* GradientMismatch, unless ``raises=False``; DifferentiationError if there is no gradient to check.
     """
     skip = skipped(optimize, skip_passes)
     if isinstance(target, Graph):
@@ -127,14 +129,14 @@ def check_gradient(
 
 
 def _attempt(problem: Any, seed: int, tolerance: float, raises: bool) -> GradientReport:
-    """Checks, and again on other operands while every failure may be a kink; a wrong rule is wrong there too."""
+    """Checks, and repeats with other operands while a kink may explain every failure; a wrong rule fails on those too."""
     for attempt in range(ATTEMPTS):
         posed: Problem = problem(np.random.default_rng([seed, attempt]))
         checks = _compare(posed, np.random.default_rng([seed, attempt, 1]), tolerance)
         failed = [c for c in checks if not c.error <= tolerance]
         if not posed.drawn or not failed or not all(c.kink for c in failed):
             break
-    notes = (f"checked on operands drawn {attempt + 1} times: the first met a kink",) if attempt else ()
+    notes = (f"operands were drawn {attempt + 1} times, because the first ones hit a kink",) if attempt else ()
     report = GradientReport(posed.target, tuple(checks), tolerance, notes)
     if failed and raises:
         raise _mismatch(posed, max(failed, key=lambda c: c.error), report)
@@ -152,13 +154,13 @@ def _mismatch(problem: Problem, worst: Check, report: GradientReport) -> Gradien
         f"central difference: {worst.numeric:.9g}   (relative error {worst.error:.1e}, tolerance {report.tolerance:.0e})",
     ]
     wrong = {c.rule for c in report.checks if not c.error <= report.tolerance}
-    both = "It is wrong un-jitted as well: correct the backward rule."
-    todo = both if len(wrong) > 1 else f"Only the {worst.rule} rule disagrees."
+    both = "Correct the backward rule: it is wrong un-jitted as well."
+    todo = both if len(wrong) > 1 else f"Look at the {worst.rule} rule: the other one agrees."
     return GradientMismatch("the gradient differs from central differences", node=node, op=op, facts=facts, todo=todo)
 
 
 def _culprit(problem: Problem, tolerance: float) -> tuple[str | None, str | None]:
-    """The first node whose own rule is wrong on the values that it has in the graph."""
+    """Finds the first node whose rule is wrong at the values that its operands have in the graph."""
     values = forward(problem.fn, problem.leaves)
     for node in problem.fn.nodes:
         arrays = [None if v == ABSENT else values[v] for v in node.inputs]
@@ -189,13 +191,13 @@ def _compare(problem: Problem, rng: Generator, tolerance: float) -> list[Check]:
                 scale = max(abs(analytic), abs(probe.slope), 1e-3 * largest, rounding)
                 error = abs(analytic - probe.slope) / scale
                 entries.append(Check(name, rule, error if np.isfinite(error) else np.inf, analytic, probe.slope, where, probe.kink))
-            # a failure that no kink explains comes before any that one may explain
+            # report a failure that no kink explains before one that a kink may explain
             checks.append(max(entries[1:] or entries, key=lambda c: (c.error > tolerance and not c.kink, c.error)))
     return checks
 
 
 def _directions(array: Array, rng: Generator) -> list[tuple[str, Array]]:
-    """Unit directions of a small array, random ones of a large one, each with a name."""
+    """Named directions: unit directions for a small array, random ones for a large one."""
     if array.size < WHOLE_BELOW:
         units = np.eye(array.size).reshape(array.size, *array.shape)
         return [(f"index {tuple(map(int, index))}", unit) for index, unit in zip(np.ndindex(array.shape), units, strict=True)]
@@ -221,7 +223,7 @@ def _numeric(problem: Problem, value: int, at: Array, direction: Array) -> _Prob
 def native_gradients(
     fn: Function, of: int, wrt: Sequence[int], leaves: Mapping[int, Array], skip: Collection[str] = ()
 ) -> dict[int, Array]:
-    """The gradients by a native program that keeps every value."""
+    """Computes gradients with a native program that keeps every value."""
     result = differentiate_function(fn, of, wrt)
     result = rewrite(result, range(len(result.names)), skip)
     arrays = {leaf.name: leaves[leaf.value_id] for leaf in fn.leaves if leaf.role != "constant"}

@@ -1,4 +1,4 @@
-"""What `check_gradient` checks: a scalar value of an order in float64, of an op or of a graph, and where to take it."""
+"""The problem that `check_gradient` checks: a scalar value of a float64 function, made from an op or a graph, and its arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Generator = np.random.Generator
 
 
 def draw_operands(op: Op, rng: Generator, shapes: Sequence[Any] | None = None, dtype: str = "float64") -> list[Array | None]:
-    """Operands of an op from its domain; ``shapes`` has one shape for each, None for an optional one to leave out."""
+    """Draws operands of an op from its domain; ``shapes`` has one shape per operand, None to omit an optional one."""
     if shapes is None:
         shapes = _shapes(op)
     names = [op.inputs[0 if op.variadic else k] for k in range(len(shapes))]
@@ -33,7 +33,7 @@ def draw_operands(op: Op, rng: Generator, shapes: Sequence[Any] | None = None, d
 
 
 def draw(op: Op, operand: str, rng: Generator, shape: tuple[int, ...], dtype: str = "float64") -> Array:
-    """An array from an operand's domain, a little inside its ends."""
+    """Draws an array from an operand's domain, slightly inside its bounds."""
     domain = op.domain.get(operand, (-1.0, 1.0)) if isinstance(op.domain, Mapping) else op.domain or (-1.0, 1.0)
     dtype = op.types.get(operand, dtype)
     low, high = domain
@@ -46,7 +46,7 @@ def draw(op: Op, operand: str, rng: Generator, shape: tuple[int, ...], dtype: st
 
 
 def _shapes(op: Op) -> list[tuple[int, ...]]:
-    """One shape for each operand: different sizes for different axes of a signature."""
+    """Chooses a shape for each operand, with a different size for each axis of the signature."""
     if op.variadic:
         return [(2, 3)] * 3
     if not isinstance(op, KernelOp) or op.core is None:
@@ -57,7 +57,7 @@ def _shapes(op: Op) -> list[tuple[int, ...]]:
 
 
 class Problem(NamedTuple):
-    """A scalar value of an order in float64, what to differentiate it by, and arrays for the leaves."""
+    """A scalar value of a function in float64, the values to differentiate by, and arrays for the leaves."""
 
     target: str
     fn: Function
@@ -66,10 +66,11 @@ class Problem(NamedTuple):
     leaves: dict[int, Array]
     drawn: bool
     skip: frozenset[str] = frozenset()
-    """Names of passes that the native program leaves out."""
+    """Names of passes that the native program skips."""
 
 
 def pose_op(op: Op, arrays: Sequence[Array | None], attributes: Mapping[str, Any], rng: Generator) -> Problem:
+    """Makes the problem of an op: its outputs, reduced to one number by random weights."""
     builder = FunctionBuilder(Function(op.name, [], [], [], {}), [])
     leaves: dict[int, Array] = {}
     values = [None if a is None else _leaf(builder, leaves, op.input_name(k), a) for k, a in enumerate(arrays)]
@@ -79,7 +80,7 @@ def pose_op(op: Op, arrays: Sequence[Array | None], attributes: Mapping[str, Any
     passing = op.outputs if isinstance(op, CompositeOp) or not op.differentiable else asked_deltas(op)
     floating = [r for o, r in zip(op.outputs, results, strict=True) if DTYPES[r.dtype] == "f" and o in passing]
     if not op.differentiable or not floating or not wrt:
-        todo = "It says differentiable=False, or has no floating operand or output."
+        todo = "Check an op with floating operands and outputs that does not set differentiable=False."
         raise DifferentiationError(f"op {op.name!r} has no gradient to check", op=op.name, todo=todo)
     total = _weighted(builder, leaves, floating, rng)
     fn = inline_composites(builder.build(Function(op.name, [], [], [], {})))
@@ -87,7 +88,7 @@ def pose_op(op: Op, arrays: Sequence[Array | None], attributes: Mapping[str, Any
 
 
 def higher(problem: Problem, derivative: int, rng: Generator) -> Problem:
-    """The problem of the gradient's gradient: the first gradients, reduced to one number by random weights."""
+    """Makes the problem of a higher derivative: the gradients, reduced to one number by random weights."""
     for _ in range(derivative - 1):
         first = differentiate_function(problem.fn, problem.of, list(problem.wrt.values()))
         builder, leaves = FunctionBuilder(first), dict(problem.leaves)
@@ -109,7 +110,7 @@ def _leaf(builder: FunctionBuilder, leaves: dict[int, Array], name: str, array: 
 
 
 def _weighted(builder: FunctionBuilder, leaves: dict[int, Array], values: Sequence[Any], rng: Generator) -> Any:
-    """The sum of all entries of values, each times a weight of its own, away from 0."""
+    """Sums all entries of values, each multiplied by its own weight, whose absolute value is at least 0.5."""
     sums = []
     for value in values:
         weight = rng.uniform(0.5, 1.5, value.spec.shape) * rng.choice([-1.0, 1.0], value.spec.shape)
@@ -124,6 +125,7 @@ def _differentiable(op: Op, slot: int) -> bool:
 def pose_graph(
     graph: Graph, of: str | None, wrt: Sequence[str] | None, inputs: Arrays, parameters: Arrays, rng: Generator
 ) -> Problem:
+    """Makes the problem of a graph; draws the inputs that are not given."""
     plain = graph.function()
     drawn = {leaf.name: _draw_leaf(leaf, rng) for leaf in plain.of_role("input") if leaf.name not in inputs}
     fn, leaves = prepare(plain, {**inputs, **drawn}, parameters, "float64")

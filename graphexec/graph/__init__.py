@@ -1,1 +1,1 @@
-"""Graphs that people build, read and write: `Graph` and its files."""
+"""The computational graph that users build, `Graph`, and its file format."""

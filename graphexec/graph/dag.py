@@ -1,7 +1,7 @@
-"""A graph's dag as the compiler reads it: nodes in deterministic topological order, values as numbers.
+"""Translates a graph's NetworkX dag into a `Function`: nodes in deterministic topological order, values as integers.
 
-NetworkX ends here: walking it costs microseconds a step. The function is made anew from the dag whenever a graph is
-compiled, so there is no second truth to keep in step.
+Later stages do not use NetworkX, because each step of a walk costs microseconds. Every compilation translates the dag again,
+so the two cannot diverge.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from graphexec.ir.spec import check_dtype, check_shape
 
 
 def to_function(dag: nx.MultiDiGraph[Any], title: str) -> Function:
-    """Reads the dag of a graph. *Raises* CycleError, GraphError, OpError when it is not well formed."""
+    """Translates the dag of a graph. *Raises* CycleError, GraphError or OpError if it is not well formed."""
     leaves: list[Leaf] = []
     nodes: list[Node] = []
     names: list[str] = []
@@ -55,9 +55,9 @@ def to_function(dag: nx.MultiDiGraph[Any], title: str) -> Function:
 
 
 def topological(dag: nx.MultiDiGraph[Any]) -> list[str]:
-    """Nodes after what they read; among those that are ready, in the order in which they were added.
+    """Sorts the nodes topologically; among ready nodes, the one added first comes first.
 
-    Insertion order is kept where it is topological already. *Raises* CycleError with the nodes of a cycle.
+    An insertion order that is already topological is kept. *Raises* CycleError with the nodes of a cycle.
     """
     pred = dag._pred
     seen: set[str] = set()
@@ -109,7 +109,7 @@ def _leaf(name: str, data: Mapping[str, Any], value_id: int, dag: nx.MultiDiGrap
 def _op(name: str, data: Mapping[str, Any]) -> Op:
     op = data.get("op")
     if op is None:
-        raise GraphError(f"node {name!r} says no op", node=name, source=data.get("source"), todo="Give it op='...', or remove it.")
+        raise GraphError(f"node {name!r} has no op", node=name, source=data.get("source"), todo="Give it op='...', or remove it.")
     try:
         return registry.get(op)
     except GraphExecError as error:
@@ -128,7 +128,7 @@ def _operands(
         for key, edge in edges.items():
             slot = key if isinstance(key, int) else op.inputs.index(key) if key in op.inputs else None
             if slot is None or slot < 0 or slot in slots:
-                what = "feeds operand twice:" if slot in slots else "feeds an unknown operand:"
+                what = "feeds an operand a second time:" if slot in slots else "feeds an unknown operand:"
                 raise GraphError(
                     f"edge {reads!r} -> {name!r} {what} {key!r}", node=name, op=op.name, source=source,
                     facts=[f"{op.name} takes {op.signature}"],
@@ -137,8 +137,8 @@ def _operands(
             output = edge.get("output", 0) if edge else 0
             if output and not 0 <= output < (count := _output_count(data[reads])):
                 raise GraphError(
-                    f"edge {reads!r} -> {name!r} takes output {output}, and {reads!r} has {count}", node=name, op=op.name,
-                    source=source, todo="Outputs count from 0.",
+                    f"edge {reads!r} -> {name!r} takes output {output}, but {reads!r} has {count}", node=name, op=op.name,
+                    source=source, todo="Number outputs from 0.",
                 )
             slots[slot] = first[reads] + output
     operands = tuple([slots.get(k, ABSENT) for k in range(max(slots, default=-1) + 1)])

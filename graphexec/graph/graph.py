@@ -1,9 +1,9 @@
-"""Graph: a computational graph held by a `networkx.MultiDiGraph`, and the values that its nodes give.
+"""Graph: a computational graph stored in a `networkx.MultiDiGraph`, and `Value`, an output of one of its nodes.
 
-A node carries ``op`` (the name of an op, or "input", "parameter", "constant") and ``attributes``; an edge carries
-the operand slot that it feeds as its key, so `multiply(x, x)` keeps both operands, and ``output`` where its source
-has several. Names, edges and outputs are in ``Graph.dag`` and nowhere else: what is changed there with NetworkX is
-what runs.
+A node has ``op`` (the name of an op, or "input", "parameter", "constant") and ``attributes``. The key of an edge is the
+operand slot that it feeds, so `multiply(x, x)` keeps both operands; its ``output`` selects one of several outputs of the source.
+Names, edges and outputs are stored in ``Graph.dag`` alone, so changes made there with NetworkX take effect when the graph is
+next compiled.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy as np
 
 from graphexec.errors import GraphError, GraphExecError
 from graphexec.graph.dag import to_function
-from graphexec.graph.file.write import save
 from graphexec.ir.function import ABSENT, Function, value_name
 from graphexec.ir.infer import infer
 from graphexec.ir.keys import freeze
@@ -28,16 +27,16 @@ from graphexec.ir.spec import Size, Sizes, TensorSpec, check_dtype, check_shape
 
 
 class Value(Arithmetic):
-    """A named array of a graph: what a node gives, or one of its outputs."""
+    """A named array of a graph: an output of a node."""
 
     __slots__ = ("graph", "node", "output", "spec")
 
     def __init__(self, graph: Graph, node: str, output: int, spec: TensorSpec) -> None:
-        self.graph, self.node, self.output, self.spec = graph, node, output, spec  # type: ignore[misc] # a slot, where others compute it
+        self.graph, self.node, self.output, self.spec = graph, node, output, spec  # type: ignore[misc] # a slot here, a property in the base class
 
     @property
     def name(self) -> str:
-        """The node's name; ``node:k`` for a further output."""
+        """The node's name; ``node:k`` for its output k > 0."""
         return value_name(self.node, self.output)
 
     def __repr__(self) -> str:
@@ -45,6 +44,7 @@ class Value(Arithmetic):
 
     @staticmethod
     def apply_op(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any], name: str | None) -> Any:
+        """Adds a node to the graph of the operands; see `Graph.apply`."""
         graph = next(o.graph for o in operands if isinstance(o, Value))
         return graph.apply(op, operands, attributes, name)
 
@@ -66,11 +66,12 @@ class Graph:
 
     @property
     def name(self) -> str:
+        """The graph's name."""
         return str(self.dag.graph.get("name") or "graph")
 
     @property
     def outputs(self) -> list[str]:
-        """Names of the values that a run gives."""
+        """Names of the values that a run returns."""
         return list(self.dag.graph.get("outputs", ()))
 
     def __repr__(self) -> str:
@@ -83,7 +84,7 @@ class Graph:
         return name in self.dag
 
     def __getitem__(self, name: str) -> Value:
-        """The value of that name, with its shape inferred. *Raises* GraphError for an unknown name."""
+        """Returns the value of that name, with its shape inferred. *Raises* GraphError for an unknown name."""
         fn = infer(self.function(), Sizes())
         index = fn.value_id(name)
         node, _, output = name.rpartition(":") if name not in self.dag else (name, "", "0")
@@ -92,15 +93,16 @@ class Graph:
     # -- building
 
     def input(self, name: str, shape: Any = (), dtype: Any = "float32") -> Value:
-        """A value that each run is given. Sizes are integers or names of dimensions."""
+        """Adds an input: a value passed to each run. Sizes are integers or names of dimensions."""
         return self._leaf(name, "input", shape, dtype)
 
     def parameter(
         self, name: str, shape: Any = None, dtype: Any = None, *, init: str | None = None, value: Any = None, trainable: bool = True
     ) -> Value:
-        """A value that is kept and trained: zeros, ``init="glorot_uniform"`` and the like, or ``value=array``.
+        """Adds a parameter: a value that is kept between runs and trained.
 
-        *Raises* GraphError when neither a shape nor a value is given, or both disagree.
+        It starts as zeros, from an initializer such as ``init="glorot_uniform"``, or as ``value=array``. *Raises* GraphError if
+        neither a shape nor a value is given, or if the two disagree.
         """
         if value is not None:
             value = np.array(value, dtype=check_dtype(dtype or _dtype_of(value)))
@@ -120,14 +122,14 @@ class Graph:
         return self._leaf(name, "parameter", shape, dtype or "float32", **extra)
 
     def constant(self, value: Any, name: str | None = None, dtype: Any = None) -> Value:
-        """A value that never changes: a number or an array. Python floats become float32."""
+        """Adds a constant: a number or an array that never changes. Python floats become float32."""
         array = np.asarray(value, dtype=check_dtype(dtype or _dtype_of(value)))
         array = array if array.base is None and not array.flags.writeable else array.copy()
         array.flags.writeable = False
         return self._leaf(name or self._fresh("constant"), "constant", array.shape, array.dtype.name, value=array)
 
     def output(self, *values: Value | str) -> None:
-        """Marks values that a run gives."""
+        """Marks values as outputs, which a run returns."""
         names = self.dag.graph.setdefault("outputs", [])
         for value in values:
             name = value.name if isinstance(value, Value) else value
@@ -137,7 +139,7 @@ class Graph:
     def apply(
         self, op: Op | str, operands: Iterable[Any], attributes: Mapping[str, Any] | None = None, name: str | None = None
     ) -> Any:
-        """Adds a node and gives its value, or a tuple of its values. Numbers and arrays become constants."""
+        """Adds a node and returns its value, or a tuple of values. Numbers and arrays become constants."""
         if isinstance(op, str):
             op = registry.get(op)
             operands, attributes = op.bind(tuple(operands), attributes or {})
@@ -152,7 +154,7 @@ class Graph:
     def add_node(
         self, node: str, op: str, operands: Iterable[tuple[str, int] | None], attributes: Mapping[str, Any], **extra: Any
     ) -> None:
-        """The one place that writes a node and its edges."""
+        """Writes a node and the edges from its operands to the dag."""
         dag = self.dag
         dag.add_node(node, op=op, **({"attributes": dict(attributes)} if attributes else {}), **extra)
         for slot, operand in enumerate(operands):
@@ -167,6 +169,7 @@ class Graph:
     def infer_node(
         self, op: Op, specs: list[TensorSpec | None], attributes: Mapping[str, Any], node: str
     ) -> tuple[TensorSpec, ...]:
+        """Infers the specs of a node's outputs, and caches those without named dimensions."""
         key = (op, tuple(specs), freeze(attributes))
         found = self._inferred.get(key)
         if found is None:
@@ -200,9 +203,9 @@ class Graph:
 
     def _new_name(self, name: str) -> str:
         if not isinstance(name, str) or not name or ":" in name:
-            raise GraphError(f"{name!r} is not a name", todo="Names are strings without ':'.")
+            raise GraphError(f"{name!r} is not a name", todo="Use a non-empty string without ':'.")
         if name in self.dag:
-            raise GraphError(f"a node named {name!r} exists already", node=name, todo="Choose another name.")
+            raise GraphError(f"a node named {name!r} already exists", node=name, todo="Choose another name.")
         return name
 
     def _fresh(self, base: str) -> str:
@@ -213,18 +216,18 @@ class Graph:
             if name not in self.dag:
                 return name
 
-    # -- as a whole
+    # -- the whole graph
 
     @classmethod
     def from_networkx(cls, dag: nx.DiGraph[Any], name: str | None = None, outputs: Iterable[str] | None = None) -> Graph:
-        """A graph that was built or edited with NetworkX alone; a MultiDiGraph is taken as it is, not copied.
+        """Makes a graph from one built or edited with NetworkX; a MultiDiGraph is used directly, not copied.
 
         Nodes need ``op`` ("input", "parameter", "constant" or an op's name); ``attributes`` is a dict; leaves need
-        ``shape`` or ``value``. Edges are keyed by operand slot or operand name; in a DiGraph, where edges have no
-        keys, ``slot=`` on the edge says it. Names that are not strings become strings. Without ``outputs``, the
-        values that nothing reads are the outputs.
+        ``shape`` or ``value``. The key of an edge is an operand slot or an operand name; an edge of a DiGraph, which has no
+        key, carries ``slot=`` instead. Names that are not strings become strings. Without ``outputs``, the values that
+        nothing reads are the outputs.
 
-        *Raises* GraphError when the graph is not directed, or an edge does not say which operand it feeds.
+        *Raises* GraphError if the graph is not directed, or an edge does not say which operand it feeds.
         """
         if not isinstance(dag, nx.DiGraph):
             raise GraphError("the graph is not directed", todo="Use networkx.MultiDiGraph.")
@@ -243,15 +246,15 @@ class Graph:
         return graph
 
     def function(self) -> Function:
-        """The nodes in deterministic topological order, as the compiler reads them; see `graphexec.graph.dag`.
+        """Translates the dag into the compiler's `Function`; see `graphexec.graph.dag`.
 
-        *Raises* CycleError, GraphError, OpError when the dag is not well formed.
+        *Raises* CycleError, GraphError or OpError if the dag is not well formed.
         """
         return to_function(self.dag, self.name)
 
     @classmethod
     def from_function(cls, fn: Function) -> Graph:
-        """A function as a graph again."""
+        """Converts a function back into a graph."""
         graph = cls(fn.name)
         place: dict[int, tuple[str, int]] = {}
         for leaf in fn.leaves:
@@ -276,18 +279,20 @@ class Graph:
         return graph
 
     def copy(self) -> Graph:
-        """The same graph, to be changed on its own."""
+        """Returns a copy that can be changed independently."""
         graph = Graph()
         graph.dag = self.dag.copy()
         graph.dag.graph["outputs"] = self.outputs
         return graph
 
     def check(self) -> None:
-        """Finds what is wrong before anything runs. *Raises* GraphError, CycleError, OpError, ShapeError, DtypeError."""
+        """Checks the graph without running it. *Raises* GraphError, CycleError, OpError, ShapeError or DtypeError."""
         infer(self.function(), Sizes())
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes the graph as a file, by extension: .yaml, .yml or .json."""
+        """Writes the graph to a file, in the format of its extension: .yaml, .yml or .json."""
+        from graphexec.graph.file.write import save  # only programs that write graphs need it
+
         save(self.dag, self.function(), path)
 
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from graphexec.ir.operators import Arithmetic
 
-Operand: TypeAlias = Arithmetic | ArrayLike | None  # None is an operand that is not there
+Operand: TypeAlias = Arithmetic | ArrayLike | None  # None omits an optional operand
 Attribute: TypeAlias = bool | int | float | str | DTypeLike | Sequence[Attribute] | None
 
 class BuiltinOps:
@@ -15,10 +15,10 @@ class BuiltinOps:
         """Absolute value, element by element."""
 
     def accumulate(self, total: Operand, x: Operand, *, weight: float = 1.0, name: str | None = None) -> Any:
-        """Adds a weighted number to a running total, in place: how an epoch sums its losses and metrics."""
+        """Adds a weighted number to a running total, in place; training sums the losses and metrics of an epoch with it."""
 
     def accuracy(self, scores: Operand, labels: Operand, *, name: str | None = None) -> Any:
-        """Fraction of the rows that are classified right."""
+        """Fraction of correctly classified rows."""
 
     def adam(
         self,
@@ -52,16 +52,16 @@ class BuiltinOps:
         weight_decay: float = 0.01,
         name: str | None = None,
     ) -> tuple[Any, Any, Any]:
-        """One step of AdamW, in place: Adam with weight decay apart from the gradient."""
+        """One step of AdamW, in place: Adam with weight decay decoupled from the gradient."""
 
     def add(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
         """Addition of broadcast operands."""
 
     def add_n(self, *terms: Operand, name: str | None = None) -> Any:
-        """Sum of any number of operands, from left to right: where deltas of a value with several readers meet."""
+        """Sum of any number of operands, from left to right, such as the deltas of a value with several readers."""
 
     def advance(self, cursor: Operand, *, by: int | Sequence[int] = 1, name: str | None = None) -> Any:
-        """Moves a cursor on by a number of rows, in place."""
+        """Advances a cursor by a number of rows, in place."""
 
     def argmax(self, x: Operand, *, axis: int | Sequence[int] = -1, keepdims: bool = False, name: str | None = None) -> Any:
         """Index of the largest element along an axis."""
@@ -83,25 +83,25 @@ class BuiltinOps:
         """Binary cross-entropy of the sigmoid with targets, by default its mean over the rows."""
 
     def broadcast_like(self, x: Operand, like: Operand, *, name: str | None = None) -> Any:
-        """A value repeated to the shape of another: the gradient of sum_to."""
+        """Broadcasts a value to the shape of another: the gradient of sum_to."""
 
     def broadcast_to(self, x: Operand, *, shape: Attribute, name: str | None = None) -> Any:
-        """A value repeated along new leading axes and along axes of size 1."""
+        """Broadcasts a value: repeats it along new leading axes and along axes of size 1."""
 
     def cast(self, x: Operand, *, dtype: Attribute, name: str | None = None) -> Any:
         """Conversion to another element type."""
 
     def class_labels(self, labels: Operand, classes: Operand, *, name: str | None = None) -> Any:
-        """Labels of classes, checked."""
+        """Checks that labels are valid classes."""
 
     def clip(self, x: Operand, *, low: float = ..., high: float = ..., name: str | None = None) -> Any:
         """Limits values to a range, element by element."""
 
     def concat(self, *parts: Operand, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
-        """Values joined along an axis."""
+        """Joins values along an axis."""
 
     def control_dependency(self, x: Operand, token: Operand, *, name: str | None = None) -> Any:
-        """The same value, but not before another one is there."""
+        """Returns a value unchanged, but only after another one is computed."""
 
     def conv(
         self,
@@ -115,10 +115,10 @@ class BuiltinOps:
         groups: int | Sequence[int] = 1,
         name: str | None = None,
     ) -> Any:
-        """Convolution, as networks call it: weights slide over one to three spatial axes, and are not mirrored."""
+        """Convolution (a cross-correlation, as usual in networks) over one to three spatial axes."""
 
     def copy(self, x: Operand, *, name: str | None = None) -> Any:
-        """The same values in memory of their own, contiguous whatever x's strides are."""
+        """Copies values to new contiguous memory, for any strides of x."""
 
     def correlate(
         self,
@@ -132,7 +132,7 @@ class BuiltinOps:
         groups: int | Sequence[int] = 1,
         name: str | None = None,
     ) -> Any:
-        """Windows times weights, on three spatial axes: what conv is made of."""
+        """Cross-correlation on three spatial axes, which implements conv."""
 
     def correlate_input(
         self,
@@ -146,7 +146,7 @@ class BuiltinOps:
         groups: int | Sequence[int] = 1,
         name: str | None = None,
     ) -> Any:
-        """What windows times weights came from: the gradient of correlate by its input, a transposed convolution."""
+        """Transposed convolution: the gradient of correlate by its input."""
 
     def correlate_weights(
         self,
@@ -160,7 +160,7 @@ class BuiltinOps:
         groups: int | Sequence[int] = 1,
         name: str | None = None,
     ) -> Any:
-        """What each weight did to the result: the gradient of correlate by its weights."""
+        """Gradient of correlate by its weights."""
 
     def cos(self, x: Operand, *, name: str | None = None) -> Any:
         """Cosine, element by element."""
@@ -181,7 +181,7 @@ class BuiltinOps:
         """Exponential, element by element."""
 
     def expand_dims(self, x: Operand, *, axis: Attribute, name: str | None = None) -> Any:
-        """New axes of size 1."""
+        """Inserts axes of size 1."""
 
     def expand_like(
         self,
@@ -192,19 +192,19 @@ class BuiltinOps:
         keepdims: bool = False,
         name: str | None = None,
     ) -> Any:
-        """A reduced value put back to the shape that it was reduced from: the gradient of a sum."""
+        """Expands a reduced value to the shape before the reduction: the gradient of a sum."""
 
     def expm1(self, x: Operand, *, name: str | None = None) -> Any:
         """e**x - 1, accurate near 0, element by element."""
 
     def flatten(self, x: Operand, *, axis: int | Sequence[int] = 1, name: str | None = None) -> Any:
-        """A matrix of the axes before `axis` by the axes from it on."""
+        """Flattens a value to a matrix: the axes before `axis` by the axes from `axis` on."""
 
     def floor(self, x: Operand, *, name: str | None = None) -> Any:
-        """The largest whole number that is not above x, element by element."""
+        """Largest whole number not above x, element by element."""
 
     def gather(self, x: Operand, indices: Operand, *, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
-        """Elements taken along an axis by their indices: the look-up of an embedding."""
+        """Takes elements along an axis by their indices, as an embedding lookup does."""
 
     def gather_windows(
         self,
@@ -226,16 +226,16 @@ class BuiltinOps:
         """Whether x is greater than y, element by element."""
 
     def greater_equal(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
-        """Whether x is greater than y or equal to it, element by element."""
+        """Whether x is greater than or equal to y, element by element."""
 
     def half_squared_error(self, z: Operand, y: Operand, *, reduction: str = 'sum', name: str | None = None) -> Any:
         """Half the squared error, the loss of the derivation: L = ½ Σ c², c = z - y."""
 
     def head_like(self, x: Operand, like: Operand, *, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
-        """The first elements along an axis, as many as another value has there: with tail_like, what undoes a concat."""
+        """Takes the first elements along an axis, as many as another value has there; undoes a concat, together with tail_like"""
 
     def increment(self, step: Operand, *, name: str | None = None) -> Any:
-        """Counts steps: adds one to a number, in place."""
+        """Adds one to a step counter, in place."""
 
     def leaky_relu(self, x: Operand, *, alpha: float = 0.01, name: str | None = None) -> Any:
         """Leaky rectified linear unit, element by element   (Maas et al., 2013)."""
@@ -244,7 +244,7 @@ class BuiltinOps:
         """Whether x is less than y, element by element."""
 
     def less_equal(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
-        """Whether x is less than y or equal to it, element by element."""
+        """Whether x is less than or equal to y, element by element."""
 
     def linear(self, x: Operand, w: Operand, b: Operand = None, *, name: str | None = None) -> Any:
         """Linear layer: z = w x + b for each row of x."""
@@ -277,7 +277,7 @@ class BuiltinOps:
         """Matrix product of the last two axes, batched over the leading ones."""
 
     def matmul_add(self, acc: Operand, a: Operand, b: Operand, *, name: str | None = None) -> Any:
-        """A matrix product added to a value, in the value's own memory: how products that meet in a sum are added up."""
+        """Matrix product added to a value in place, for sums of products."""
 
     def max(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
         """Largest element along axes."""
@@ -304,10 +304,10 @@ class BuiltinOps:
         dilations: Attribute = (1, 1, 1),
         name: str | None = None,
     ) -> tuple[Any, Any]:
-        """The largest element of each window, and which it is: what max_pool is made of."""
+        """Largest element of each window and its index, which implements max_pool."""
 
     def maximum(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
-        """The larger of broadcast operands."""
+        """The larger of two broadcast operands, element by element."""
 
     def mean(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
         """Mean along axes."""
@@ -316,7 +316,7 @@ class BuiltinOps:
         """Smallest element along axes."""
 
     def minimum(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
-        """The smaller of broadcast operands."""
+        """The smaller of two broadcast operands, element by element."""
 
     def momentum(
         self,
@@ -348,10 +348,10 @@ class BuiltinOps:
         """Whether operands differ, element by element."""
 
     def one_hot(self, indices: Operand, *, depth: Attribute, dtype: str = 'float32', name: str | None = None) -> Any:
-        """Classes as rows with a single 1."""
+        """Encodes classes as rows with a single 1."""
 
     def pad(self, x: Operand, *, padding: Attribute, value: float = 0.0, name: str | None = None) -> Any:
-        """A value with a border of constants."""
+        """Pads a value with a constant."""
 
     def positions(self, x: Operand, *, axis: int | Sequence[int] = -1, name: str | None = None) -> Any:
         """Indices along an axis: 0, 1, 2, ..."""
@@ -366,16 +366,16 @@ class BuiltinOps:
         """Reciprocal, element by element."""
 
     def reduce_loss(self, x: Operand, *, reduction: str = 'mean', name: str | None = None) -> Any:
-        """What a loss makes of the terms that it consists of."""
+        """Reduces the terms of a loss to their sum or their mean over the rows."""
 
     def relu(self, x: Operand, *, name: str | None = None) -> Any:
         """Rectified linear unit, element by element."""
 
     def reshape(self, x: Operand, *, shape: Attribute, name: str | None = None) -> Any:
-        """The same elements, in row-major order, under other sizes."""
+        """Reshapes a value to other sizes, in row-major order."""
 
     def reshape_like(self, x: Operand, like: Operand, *, name: str | None = None) -> Any:
-        """The same elements, in row-major order, under the sizes of another value: the gradient of a reshape."""
+        """Reshapes a value to the shape of another, in row-major order: the gradient of a reshape."""
 
     def scatter_add(
         self,
@@ -386,7 +386,7 @@ class BuiltinOps:
         axis: int | Sequence[int] = 0,
         name: str | None = None,
     ) -> Any:
-        """Zeros, with slices added at indices along an axis: the gradient of gather."""
+        """Zeros with slices added at indices along an axis: the gradient of gather."""
 
     def scatter_windows(
         self,
@@ -400,13 +400,13 @@ class BuiltinOps:
         dilations: Attribute = (1, 1, 1),
         name: str | None = None,
     ) -> Any:
-        """Zeros, with a value added at one place of each window: the gradient of the largest elements of windows."""
+        """Zeros with a value added at one place of each window: the gradient of max_windows."""
 
     def sgd(self, p: Operand, d: Operand, *, lr: float = 0.01, weight_decay: float = 0.0, name: str | None = None) -> Any:
         """One step of gradient descent, in place."""
 
     def shuffle(self, order: Operand, key: Operand, *, name: str | None = None) -> Any:
-        """A random order of rows, made anew from a key, in place: how an epoch is shuffled."""
+        """Random permutation of rows, computed from a key, in place; training shuffles each epoch with it."""
 
     def sigmoid(self, x: Operand, *, name: str | None = None) -> Any:
         """Logistic function, element by element."""
@@ -418,7 +418,7 @@ class BuiltinOps:
         """Sine, element by element."""
 
     def size(self, x: Operand, *, axis: Attribute = None, name: str | None = None) -> Any:
-        """The number of elements along axes, as a value to compute with."""
+        """Number of elements along axes, as a graph value."""
 
     def slice(
         self,
@@ -430,7 +430,7 @@ class BuiltinOps:
         steps: Attribute = None,
         name: str | None = None,
     ) -> Any:
-        """A part of a value: from starts to ends by steps, along axes."""
+        """Takes a part of a value: from starts to ends by steps, along axes."""
 
     def softmax(self, x: Operand, *, axis: int | Sequence[int] = -1, name: str | None = None) -> Any:
         """Softmax along an axis."""
@@ -439,7 +439,7 @@ class BuiltinOps:
         """Cross-entropy of the softmax with classes, by default its mean over the rows."""
 
     def softmax_cross_entropy_rows(self, logits: Operand, labels: Operand, *, name: str | None = None) -> tuple[Any, Any]:
-        """Cross-entropy of the softmax of each row with a class, not reduced, and the softmax."""
+        """Cross-entropy of each row's softmax with a class, not reduced, and the softmax itself."""
 
     def softplus(self, x: Operand, *, name: str | None = None) -> Any:
         """Softplus, a smooth rectifier, element by element   (Dugas et al., 2001)."""
@@ -451,13 +451,13 @@ class BuiltinOps:
         """Square, element by element."""
 
     def squeeze(self, x: Operand, *, axis: Attribute = None, name: str | None = None) -> Any:
-        """Axes of size 1 left out."""
+        """Removes axes of size 1."""
 
     def stack(self, *parts: Operand, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
-        """Values of one shape joined along a new axis."""
+        """Joins values of one shape along a new axis."""
 
     def stop_gradient(self, x: Operand, *, name: str | None = None) -> Any:
-        """A value through which no delta flows."""
+        """Returns a value unchanged, and stops deltas."""
 
     def subtract(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
         """Difference of broadcast operands."""
@@ -466,7 +466,7 @@ class BuiltinOps:
         """Sum along axes."""
 
     def sum_to(self, x: Operand, like: Operand, *, name: str | None = None) -> Any:
-        """A value summed to the shape of another: what undoes broadcasting."""
+        """Sum to the shape of another value, which undoes broadcasting."""
 
     def swap_axes(
         self,
@@ -476,16 +476,16 @@ class BuiltinOps:
         axis2: int | Sequence[int] = -1,
         name: str | None = None,
     ) -> Any:
-        """Two axes exchanged: by default the last two, the transpose of a matrix or of each matrix in a batch."""
+        """Swaps two axes: by default the last two, which transposes each matrix of a batch."""
 
     def swish(self, x: Operand, *, beta: float = 1.0, name: str | None = None) -> Any:
-        """Swish, also SiLU where beta = 1, element by element   (Ramachandran et al., 2017)."""
+        """Swish (SiLU for beta = 1), element by element   (Ramachandran et al., 2017)."""
 
     def tail_like(self, x: Operand, like: Operand, *, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
-        """What follows the first elements along an axis, as many as another value has there: with head_like, what undoes a con"""
+        """Drops the first elements along an axis, as many as another value has there; undoes a concat, together with head_like"""
 
     def take_batch(self, data: Operand, order: Operand, cursor: Operand, *, batch: Attribute, name: str | None = None) -> Any:
-        """The rows of the next mini-batch: rows `order[cursor], order[cursor + 1], ...` of a data array."""
+        """Takes the next mini-batch: rows `order[cursor], order[cursor + 1], ...` of a data array."""
 
     def tan(self, x: Operand, *, name: str | None = None) -> Any:
         """Tangent, element by element."""
@@ -494,7 +494,7 @@ class BuiltinOps:
         """Hyperbolic tangent, element by element."""
 
     def transpose(self, x: Operand, *, axes: Attribute = None, name: str | None = None) -> Any:
-        """The axes in another order."""
+        """Permutes the axes of a value."""
 
     def unslice(
         self,
@@ -507,7 +507,7 @@ class BuiltinOps:
         step: int | Sequence[int] = 1,
         name: str | None = None,
     ) -> Any:
-        """Zeros, with a value put into a part of one axis: the gradient of a slice."""
+        """Zeros with a value written into a part of one axis: the gradient of a slice."""
 
     def variance(
         self,
@@ -533,10 +533,10 @@ class BuiltinOps:
         dilations: Attribute,
         name: str | None = None,
     ) -> Any:
-        """How many elements of each window lie inside: what sums of windows are divided by."""
+        """Number of elements of each window inside the input: the divisor of average_pool."""
 
     def window_ones(self, like: Operand, *, size: Attribute, name: str | None = None) -> Any:
-        """Weights of 1 for windows of each channel by itself: with them, correlate adds up windows."""
+        """Weights of 1 for each channel separately: with them, correlate sums each window."""
 
     def zeros_like(self, like: Operand, *, name: str | None = None) -> Any:
         """Zeros of the shape and type of a value."""

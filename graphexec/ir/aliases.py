@@ -1,7 +1,7 @@
-"""Aliases: which values of a function share memory, and where updates write over it.
+"""Aliases: finds the values of a function that share memory, and the updates that overwrite it.
 
-A view has the memory of the value that it shows, and an update's output that of the operand that it writes over. Every pass
-that moves, merges or removes nodes asks here what such a move could disturb.
+A view shares the memory of the value that it shows; an update's output shares that of the operand that it overwrites. Every
+pass that moves, merges or removes nodes checks here that no overwrite comes between a value and its readers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from graphexec.ir.op_kinds import ViewOp
 
 
 class Aliases:
-    """Alias analysis of one function: one walk, which touches only views and updates."""
+    """Alias analysis of one function, in one walk over its views and updates."""
 
     def __init__(self, fn: Function) -> None:
         self._shown: dict[int, int] = {}
@@ -35,30 +35,30 @@ class Aliases:
             self._writes.setdefault(base, []).append((position, target))
 
     def shown(self, value: int) -> int:
-        """The value that a view shows, through any number of views; a value that is no view itself."""
+        """Follows a chain of views to the value that it shows; returns any other value unchanged."""
         return self._shown.get(value, value)
 
     def base(self, value: int) -> int:
-        """The value that owns the memory: found through views and through outputs of updates."""
+        """Returns the value that owns the memory, followed through views and outputs of updates."""
         return self._base.get(value, value)
 
     @property
     def written(self) -> Mapping[int, Sequence[tuple[int, int]]]:
-        """For each base that updates write over, their positions, ascending, and the operands by which they name it."""
+        """For each overwritten base, the ascending positions of its updates, and the operands through which they refer to it."""
         return self._writes
 
     def is_written(self, value: int) -> bool:
-        """Whether some update writes over the memory of a value."""
+        """Whether an update overwrites the memory of a value."""
         return self._base.get(value, value) in self._writes
 
     def writes(self, value: int) -> Sequence[tuple[int, int]]:
-        """The updates of the memory of a value: their positions, ascending, and the operands by which they name it."""
+        """The updates of a value's memory: ascending positions, and the operands through which they refer to it."""
         return self._writes.get(self._base.get(value, value), ())
 
     def written_between(self, value: int, first: int, last: int) -> bool:
-        """Whether a node after position ``first``, up to ``last`` itself, writes over the memory of a value."""
+        """Whether a node after position ``first``, up to and including ``last``, overwrites the memory of a value."""
         return any(first < position <= last for position, _ in self.writes(value))
 
     def targets(self, node: Node) -> list[int]:
-        """The bases that an update writes over, in the order of its outputs."""
+        """The bases that an update overwrites, in the order of its outputs."""
         return [self.base(target) for target in node.update_targets]

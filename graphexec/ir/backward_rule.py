@@ -1,4 +1,4 @@
-"""Makes the op of a backward node from the function given to ``@op.backward``."""
+"""Makes the op of backward nodes from the function given to ``@op.backward``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from graphexec.ir.spec import TensorSpec
 
 
 def backward_op(op: Op, function: Function) -> Op:
-    """Its operands are what the rule asks for, its outputs the deltas of floating inputs. *Raises* PluginError."""
+    """Makes the op: operands are the values that the rule takes, outputs the deltas of floating inputs. *Raises* PluginError."""
     names, _, _, attributes = read_parameters(function)
     deltas = tuple(f"d_{p}" for p in op.differentiable_inputs)
     asked = _asked(op, names, deltas) if isinstance(op, KernelOp) else names
@@ -38,12 +38,12 @@ def backward_op(op: Op, function: Function) -> Op:
 
 
 def rule_names(op: Op) -> tuple[str, ...]:
-    """What a backward rule may ask for."""
+    """The names that a backward rule may take."""
     return (*(f"d_{o}" for o in op.outputs), *op.inputs, *op.outputs)
 
 
 def _asked(op: KernelOp, names: tuple[str, ...], deltas: tuple[str, ...]) -> tuple[str, ...]:
-    """The operands of a backward kernel: its parameters but the deltas that it fills in and the engine's own."""
+    """The operands of a backward kernel: its parameters without the deltas that it writes and those that the engine supplies."""
     extra = engine_parameters(op.scratch, op.parallel)
     if extra and names[-len(extra) :] == extra:
         names = names[: -len(extra)]
@@ -54,7 +54,7 @@ def _asked(op: KernelOp, names: tuple[str, ...], deltas: tuple[str, ...]) -> tup
 
 
 def _backward_kernel(op: KernelOp, asked: tuple[str, ...], common: dict[str, Any]) -> Op:
-    """A backward kernel sees its forward op's axes; an input it does not read is kept for its shape alone."""
+    """Makes a backward kernel with its forward op's axes; an input that it does not read becomes a shape-only operand."""
     shares = op.parallel and "pieces" in inspect.signature(common["function"]).parameters
     common |= {"parallel": shares, "scratch": op.scratch, "errors": op.errors}
     missing = tuple(p for p in op.differentiable_inputs if p not in asked)

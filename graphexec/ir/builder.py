@@ -1,7 +1,7 @@
-"""FunctionBuilder: adds nodes to an order by calling ops on traced values.
+"""FunctionBuilder: adds nodes to a function by calling ops on traced values.
 
-Backward rules and composite ops are Python functions of values. Called with :class:`Traced` values they write nodes
-straight into an order, each inferred as it is added, without the cost of a NetworkX graph between.
+Backward rules and composite ops are Python functions of values. Called with :class:`Traced` values, they append nodes
+directly to a function and infer each one, without the cost of an intermediate NetworkX graph.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from graphexec.ir.spec import TensorSpec
 
 
 class Traced(Arithmetic):
-    """A value of the order that is being built."""
+    """A value of the function under construction."""
 
     __slots__ = ("builder", "index")
 
@@ -42,7 +42,7 @@ class Traced(Arithmetic):
 
 
 class FunctionBuilder:
-    """Grows an order; ``prefix`` and ``location`` name and place the nodes that are added."""
+    """Adds nodes to a function; ``prefix`` and ``location`` give the new nodes their names and source locations."""
 
     def __init__(self, fn: Function, specs: Iterable[TensorSpec] | None = None) -> None:
         self.leaves = list(fn.leaves)
@@ -52,18 +52,20 @@ class FunctionBuilder:
         self.taken = set(fn.names)
         self.prefix, self.location = "", None  # type: tuple[str, str | None]
         self._counts: dict[str, int] = {}
-        self._known: dict[Any, tuple[TensorSpec, ...]] = {}  # by the ids of operands' specs, of which none goes
+        self._known: dict[Any, tuple[TensorSpec, ...]] = {}  # keyed by ids of interned specs, which stay alive
         self._interner = Interner()
         self._constants: dict[Any, int] = {}
 
     def value(self, index: int) -> Traced | None:
+        """The traced value of a number; None for ABSENT."""
         return None if index == ABSENT else Traced(self, index)
 
     def values(self, indices: Iterable[int]) -> list[Traced | None]:
+        """The traced values of numbers."""
         return [self.value(i) for i in indices]
 
     def apply(self, op: Op, operands: Sequence[Any], attributes: Mapping[str, Any], name: str | None = None) -> Any:
-        """Adds a node; its value, or a tuple of its values."""
+        """Adds a node from operands as a call gives them; returns its value, or a tuple of its values."""
         inputs = []
         for slot, operand in enumerate(operands):
             if isinstance(operand, Traced):
@@ -78,6 +80,7 @@ class FunctionBuilder:
         return results if len(results) > 1 else results[0]
 
     def add(self, op: Op, inputs: tuple[int, ...], attributes: dict[str, Any], name: str | None = None) -> Node:
+        """Adds a node from the numbers of its operands, and infers its outputs."""
         key = (op, *[ABSENT if v == ABSENT else id(self.specs[v]) for v in inputs], freeze(attributes))
         found = self._known.get(key)
         name = self.fresh(name or f"{self.prefix}.{op.name}" if self.prefix else name or op.name)
@@ -101,7 +104,7 @@ class FunctionBuilder:
             raise op.describe_operands(error, specs, names).at(node=name, op=op.name, source=self.location) from None
 
     def constant(self, value: Any, dtype: str | None = None, name: str | None = None) -> int:
-        """The number of a constant value; the same constant is made once."""
+        """Returns the number of a constant, and adds it the first time."""
         array = np.asarray(value, dtype=dtype or ("float32" if isinstance(value, float) else None))
         key = (array.dtype.name, array.shape, array.tobytes())
         if key not in self._constants or name is not None:
@@ -114,7 +117,7 @@ class FunctionBuilder:
         return self._constants[key]
 
     def leaf(self, name: str, role: str, shape: tuple[int, ...], dtype: str) -> int:
-        """Adds a leaf that is not trained; the name must be free. Returns its value id."""
+        """Adds a leaf that is not trained and returns its number; the name must be free."""
         index = len(self.names)
         self.leaves.append(Leaf(name, role, index, shape, dtype, trainable=False))
         self.names.append(name)
@@ -123,6 +126,7 @@ class FunctionBuilder:
         return index
 
     def fresh(self, name: str) -> str:
+        """Reserves a free name: ``name``, or ``name`` with a number appended."""
         if name in self.taken:
             base, count = name, self._counts.get(name, 0)
             while name in self.taken:
@@ -133,12 +137,12 @@ class FunctionBuilder:
         return name
 
     def build(self, like: Function, **changes: Any) -> Function:
-        """The order as it stands, with the rest of ``like``."""
+        """Builds the function; fields that the builder does not hold come from ``like``."""
         return like.with_nodes(self.nodes, leaves=self.leaves, names=self.names, specs=self.specs, **changes)
 
 
 def trace_composite(op: Op, specs: Sequence[TensorSpec | None], attributes: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
-    """The output specs of a composite op, by tracing it on operands of the given specs."""
+    """Infers the outputs of a composite op by tracing it on operands of the given specs."""
     leaves: list[Leaf] = []
     names: list[str] = []
     known: list[TensorSpec] = []
@@ -156,7 +160,7 @@ def trace_composite(op: Op, specs: Sequence[TensorSpec | None], attributes: Mapp
 
 
 def call_composite(op: Op, values: Sequence[Any], attributes: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A composite's function on values; always a tuple. *Raises* OpError when it returns something else."""
+    """Calls a composite's function and returns a tuple. *Raises* OpError when it does not return graph values."""
     padded = list(values) + [None] * (0 if op.variadic else len(op.inputs) - len(values))
     result = op.function(*padded, **attributes)
     results = tuple(result) if isinstance(result, (tuple, list)) else (result,)

@@ -1,4 +1,4 @@
-"""Calls written as text, such as ``sgd(lr=0.1)``: read by a whitelist, never evaluated."""
+"""Parses calls written as text, such as ``sgd(lr=0.1)``: accepts literals only and evaluates nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from graphexec.errors import OpError
 
 
 def parse_call(text: str, what: str) -> tuple[str, list[Any], dict[str, Any]]:
-    """Name, positional and keyword literals of ``name`` or ``name(1.0, key=literal)``.
+    """Returns the name and the positional and keyword literals of ``name`` or ``name(1.0, key=literal)``.
 
     *Raises* OpError, saying ``what`` was expected, when the text is anything else.
     """

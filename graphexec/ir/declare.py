@@ -1,4 +1,4 @@
-"""Reads the declarations of ops: a function and the options of its decorator become an op; `decorators` has the decorators."""
+"""Declares ops: turns a function and the options of its decorator (see `decorators`) into an op."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Options = Mapping[str, Any]
 
 
 class Declaration:
-    """An op whose file is being read: call it like the op, or give it its rules."""
+    """An op under declaration: call it like the op, or give it rules."""
 
     def __init__(self, op: Op) -> None:
         self.op = op
@@ -25,17 +25,17 @@ class Declaration:
         self.__name__ = op.name
 
     def __call__(self, *operands: Any, name: str | None = None, **keywords: Any) -> Any:
-        """On graph values: adds a node and returns its value. On arrays: computes at once."""
+        """On graph values, adds a node and returns its value; on arrays, computes immediately."""
         return self.op(*operands, name=name, **keywords)
 
     def __repr__(self) -> str:
         return f"<op {self.op.name}{self.op.signature}>"
 
     def backward(self, function: Function) -> Declaration:
-        """Give the backward kernel. It names what it needs: ``d_out``, any input, any output, attributes.
+        """Give the backward kernel. Its parameters name the values it needs: ``d_out``, any input, any output, attributes.
 
         The backward function of an elementwise op returns one delta for each floating input; that of an array kernel takes
-        ``d_<input>`` arrays last and fills them in. Deltas have the shape of the broadcast operands; the engine sums them
+        ``d_<input>`` arrays last and writes them. Deltas have the shape of the broadcast operands; the engine sums them
         back to the shape of each operand.
 
         *Raises* PluginError for a name that the op does not have, and for a second rule.
@@ -63,10 +63,10 @@ class Declaration:
 
         After differentiation the optimizer replaces the kernel by these ops, which can fuse with their neighbours.
 
-        *Raises* PluginError for a name that the op does not have, and for an op that is no array kernel.
+        *Raises* PluginError for a name that the op does not have, and for an op that is not an array kernel.
         """
         if not isinstance(self.op, KernelOp):
-            refuse(self.op, "decomposition is for array kernels: composites consist of ops from the start")
+            refuse(self.op, "decomposition needs an array kernel: a composite already consists of ops")
         for p in inspect.signature(function).parameters.values():
             names = self.op.attributes if p.kind is p.KEYWORD_ONLY else self.op.inputs
             if p.name not in names:
@@ -74,7 +74,7 @@ class Declaration:
         self.op.rules.decomposition = function
         return self
 
-    if not TYPE_CHECKING:  # a type checker would take every name for one that exists
+    if not TYPE_CHECKING:  # a type checker would otherwise accept any name
 
         def __getattr__(self, name: str) -> NoReturn:
             if name == "made_of" and "op" in vars(self):
@@ -82,12 +82,12 @@ class Declaration:
             raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     def _refuse_second_rule(self) -> None:
-        refuse_unless(self.op, self.op.differentiable, "it has a backward rule and says differentiable=False")
+        refuse_unless(self.op, self.op.differentiable, "it has a backward rule and sets differentiable=False")
         refuse_unless(self.op, not self.op.rules.differentiates, "it has two backward rules")
 
 
 def declare(op_type: type[Op], function: Function, options: Options, allowed: Sequence[str]) -> Declaration:
-    """An op of a type whose operands are the function's parameters."""
+    """Declares an op of a class; its operands are the function's positional parameters."""
     inputs, optional, variadic, attributes = read_parameters(function)
     fields = {k: v for k, v in options.items() if k in allowed}
     if op_type is ViewOp:
@@ -106,7 +106,7 @@ def declare(op_type: type[Op], function: Function, options: Options, allowed: Se
 
 
 def declare_reduction(function: Function, options: Options, allowed: Sequence[str]) -> Declaration:
-    """A reduction: one operand, and the attributes ``axis`` and ``keepdims`` or an operand whose shape is wanted."""
+    """Declares a reduction of one operand, with attributes ``axis`` and ``keepdims`` or an operand that gives the target shape."""
     given = {k: v for k, v in options.items() if k != "shape_only"}
     op = declare(ReductionOp, function, given, allowed).op
     if len(op.inputs) != 2 or op.attributes:
@@ -117,12 +117,12 @@ def declare_reduction(function: Function, options: Options, allowed: Sequence[st
 
 
 def declare_kernel(function: Function, signature: str | None, options: Options, allowed: Sequence[str]) -> Declaration:
-    """An array kernel: inputs, then outputs to fill in, then what the engine adds."""
+    """Declares an array kernel: inputs, outputs to write, then parameters that the engine supplies."""
     names, _, variadic, attributes = read_parameters(function)
     draft = KernelOp(name=function.__name__, function=function, inputs=names, variadic=variadic, file=place(function))
     refuse_unknown_options(draft, options, allowed)
     if (signature is None) == ("shape" not in options):
-        refuse(draft, "@kernel needs a gufunc signature or shape=rule, one of them")
+        refuse(draft, "@kernel needs either a gufunc signature or shape=rule")
     core = None if signature is None else parse_signature(draft, signature)
     inputs, outputs = _split(draft, _own_parameters(draft, options), core, signature, options)
     shape_only = tuple(options.get("shape_only", ()))
@@ -139,7 +139,7 @@ def declare_kernel(function: Function, signature: str | None, options: Options, 
 
 
 def _own_parameters(draft: KernelOp, options: Options) -> tuple[str, ...]:
-    """The kernel's parameters without those that the engine fills in."""
+    """The kernel's parameters without those that the engine supplies."""
     extra = engine_parameters(options.get("scratch"), options.get("parallel"))
     cut = len(draft.inputs) - len(extra)
     refuse_unless(draft, draft.inputs[max(cut, 0) :] == extra, f"its last parameters must be {', '.join(extra)}")
@@ -150,7 +150,7 @@ def _split(
     draft: KernelOp, names: tuple[str, ...], core: tuple[tuple[Axes, ...], tuple[Axes, ...]] | None, signature: str | None,
     options: Options,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:  # fmt: skip
-    """Inputs and outputs of a kernel."""
+    """Splits a kernel's parameters into inputs and outputs."""
     outputs = tuple(options.get("outputs", ("out",)))
     if draft.variadic:
         return names, outputs

@@ -1,7 +1,7 @@
-"""The decorators with which an op file declares its ops; `graphexec.plugin` exports them.
+"""The decorators that declare ops; `graphexec.plugin` exports them.
 
-The options of each are a TypedDict, so that editors complete them and type checkers refuse a misspelt one. Whatever a type
-checker has not seen is checked when the op is declared.
+The options of each are a TypedDict, so that editors complete them and type checkers reject a misspelt one. `declare` checks
+them again at run time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Decorator = Callable[[Function], Declaration]
 
 
 class CommonOptions(TypedDict, total=False):
-    """What every decorator takes."""
+    """Options of every decorator."""
 
     reference: Function
     domain: Interval | Mapping[str, Interval]
@@ -94,9 +94,9 @@ def elementwise(function: Function, /, **options: Unpack[ElementwiseOptions]) ->
 @overload
 def elementwise(function: None = None, /, **options: Unpack[ElementwiseOptions]) -> Decorator: ...
 def elementwise(function: Function | None = None, /, **options: Unpack[ElementwiseOptions]) -> Declaration | Decorator:
-    """Declare an elementwise op from a scalar function: numbers in, a number out. The engine writes the loop.
+    """Declare an elementwise op from a scalar function of numbers. The engine writes the loop.
 
-    - ``reference`` (function; required): the same in NumPy, on whole arrays.
+    - ``reference`` (function; required): the same function in NumPy, on whole arrays.
     - ``domain`` (``(low, high)``, or a mapping from operands to such pairs; default ``(-1.0, 1.0)``): the interval from which
       tests draw operands.
     - ``kinds`` (str; default ``"f"``): the kinds of dtype accepted, any of ``f`` (floating), ``i`` (integer), ``b`` (bool).
@@ -134,8 +134,8 @@ def reduction(function: Function | None = None, /, **options: Unpack[ReductionOp
     elements are combined, so results do not depend on the number of threads.
 
     - ``identity`` (float; default 0.0): the identity element of ``combine``; an infinity becomes the end of an integer range.
-    - ``shape_only`` (bool; default False): True replaces the two attributes by a second operand, ``like``, of which only the
-      shape is used: the first operand is reduced to that shape.
+    - ``shape_only`` (bool; default False): True replaces the two attributes by a second operand, ``like``, used only for
+      its shape: the first operand is reduced to that shape.
     - ``reference``, ``domain``, ``kinds``, ``types``, ``differentiable``, ``onnx``: as for :func:`elementwise`.
 
     *Raises* PluginError when the declaration is not sound.
@@ -144,14 +144,14 @@ def reduction(function: Function | None = None, /, **options: Unpack[ReductionOp
 
 
 def kernel(signature: str | None = None, /, **options: Unpack[KernelOptions]) -> Decorator:
-    """Declare an op from a function of arrays: inputs first, then outputs to fill in; attributes are keyword-only.
+    """Declare an op from a function of arrays: inputs first, then outputs to write; attributes are keyword-only.
 
     ``signature`` is a NumPy gufunc signature such as ``"(m,k),(k,n)->(m,n)"``: leading axes are batch axes, over which the
     engine loops. Alternatively ``shape=rule`` gives a shape rule, and the kernel sees whole arrays.
 
     - ``shape`` (function; default none): takes the operands' TensorSpecs and the attributes; returns the output's shape or
       TensorSpec, or one for each output.
-    - ``shape_only`` (operand names; default none): operands used only for their shape, which the kernel does not take.
+    - ``shape_only`` (operand names; default none): operands used only for their shape; the kernel does not take them.
     - ``strided`` (operand names; default none): operands that may have any strides; others are made contiguous first.
     - ``outputs`` (names; default: the parameters after the inputs in the signature, or ``("out",)``).
     - ``updates`` (operand names; default none): operands overwritten in place, in the order of the outputs.
@@ -164,7 +164,7 @@ def kernel(signature: str | None = None, /, **options: Unpack[KernelOptions]) ->
 
     Traits, which let the optimizer rewrite calls of the op:
 
-    - ``gemm`` (GemmTrait; default none): the op is a matrix product, of the operands that the trait names.
+    - ``gemm`` (GemmTrait; default none): the op is a matrix product of the operands that the trait names.
     - ``concat`` (bool; default False): the op joins any number of operands along its attribute ``axis``.
     - ``scatters_slice`` (bool; default False): the op writes its operand into zeros at ``start:end:step`` of ``axis``, as the
       gradient of a slice does.
@@ -172,7 +172,7 @@ def kernel(signature: str | None = None, /, **options: Unpack[KernelOptions]) ->
     *Raises* PluginError when the declaration is not sound.
     """
     if callable(signature):
-        raise PluginError("@kernel needs a gufunc signature or shape=rule", op=signature.__name__, source=place(signature))
+        raise PluginError("@kernel needs either a gufunc signature or shape=rule", op=signature.__name__, source=place(signature))
     return lambda function: declare_kernel(function, signature, options, _names(KernelOptions))
 
 
@@ -181,14 +181,14 @@ def view(function: Function, /, **options: Unpack[ViewOptions]) -> Declaration: 
 @overload
 def view(function: None = None, /, **options: Unpack[ViewOptions]) -> Decorator: ...
 def view(function: Function | None = None, /, **options: Unpack[ViewOptions]) -> Declaration | Decorator:
-    """Declare an op that shows its input's memory under another shape and other strides, without copying it.
+    """Declare an op that shows its input's memory with another shape and other strides, without copying it.
 
     ``function(x: View, *specs, **attributes) -> View``, where ``specs`` are the TensorSpecs of the operands in ``shape_only``.
 
     - ``shape_only`` (operand names; default none): operands used only for their shape.
     - ``ordered_after`` (bool; default False): the output is available only once the operands in ``shape_only`` are computed.
     - ``kinds`` (str; default ``"fib"``), ``reference``, ``domain``, ``differentiable``, ``onnx``: as for :func:`elementwise`;
-      without a reference the view itself is the meaning of the op.
+      without a reference, the view itself defines the op.
 
     *Raises* PluginError when the declaration is not sound.
     """
@@ -202,10 +202,10 @@ def shape_value(function: None = None, /, **options: Unpack[ShapeValueOptions]) 
 def shape_value(function: Function | None = None, /, **options: Unpack[ShapeValueOptions]) -> Declaration | Decorator:
     """Declare a value that depends on shapes alone: ``function(*specs, **attributes) -> array``. It has no gradient.
 
-    The engine also calls the function with very large sizes, while named dimensions are unbound. Return a large array as a
+    While named dimensions are unbound, the engine also calls the function with very large sizes. Return a large array as a
     broadcast view (`np.broadcast_to`), or give ``shape``.
 
-    - ``shape`` (function; default none): returns the TensorSpec of the value, for which the value is otherwise computed.
+    - ``shape`` (function; default none): returns the TensorSpec of the value; by default, the engine computes the value for it.
     - ``reference``, ``domain``, ``onnx``: as for :func:`elementwise`.
 
     *Raises* PluginError when the declaration is not sound.

@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from graphexec.errors import GraphError, did_you_mean
+from graphexec.errors import GraphError, with_hint
 from graphexec.ir.op import Op
 from graphexec.ir.spec import TensorSpec
 
 ABSENT = -1
-"""The value number of an optional operand that is not given."""
+"""The number of an optional operand that is not given."""
 
 LEAVES = ("input", "parameter", "constant")
-"""Nodes that no op computes."""
+"""Roles of values that no op computes."""
 
 
 class Node:
-    """An op applied: its operands and results as value numbers. Passes share nodes, so they make new ones and change none."""
+    """One application of an op, with operands and results as value numbers. Passes share nodes and never modify them."""
 
     __slots__ = ("attributes", "inputs", "location", "name", "op", "outputs")
 
@@ -44,19 +44,19 @@ class Node:
         return Node(name, self.op, self.inputs, self.outputs, self.attributes, self.location)
 
     def renumbered(self, numbers: Mapping[int, int]) -> Node:
-        """The node where operands have new numbers."""
+        """The node with operands renumbered."""
         if not numbers or numbers.keys().isdisjoint(self.inputs):
             return self
         return self.with_inputs(tuple([numbers.get(v, v) for v in self.inputs]))
 
     def with_numbers(self, numbers: Mapping[int, int]) -> Node:
-        """The node where operands and results have new numbers."""
+        """The node with operands and results renumbered."""
         inputs, outputs = (tuple([numbers.get(v, v) for v in values]) for values in (self.inputs, self.outputs))
         return Node(self.name, self.op, inputs, outputs, self.attributes, self.location)
 
     @property
     def reads(self) -> tuple[int, ...]:
-        """The values whose memory the node reads; not those that lend their shape only."""
+        """The values whose memory the node reads, without shape-only operands."""
         shape_only = self.op.shape_only
         if not shape_only:
             return self.inputs if ABSENT not in self.inputs else tuple(v for v in self.inputs if v != ABSENT)
@@ -64,7 +64,7 @@ class Node:
 
     @property
     def update_targets(self) -> tuple[int, ...]:
-        """The operands that an update writes over, in the order of its outputs; none for other nodes."""
+        """The operands that an update overwrites, in the order of its outputs; empty for other nodes."""
         names = self.op.inputs
         return tuple([self.inputs[names.index(name)] for name in self.op.updates]) if self.op.updates else ()
 
@@ -86,7 +86,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Function:
-    """Leaves first, then nodes in topological order: each after the nodes whose results it reads.
+    """A graph in compiler form: leaves, then nodes in topological order, each after the nodes whose results it reads.
 
     ``names`` and ``specs`` are indexed by value number; ``outputs`` maps names to the values that a run returns; ``gradients``
     and ``deltas``, filled in by `differentiate`, map names to the values that hold each derivative.
@@ -102,24 +102,26 @@ class Function:
     deltas: dict[str, int] = field(default_factory=dict)
 
     def value_id(self, name: str) -> int:
-        """The number of a named value. *Raises* GraphError, with the nearest name."""
+        """Returns the number of a named value. *Raises* GraphError with the nearest name."""
         for index, known in enumerate(self.names):
             if known == name:
                 return index
         raise unknown_name(name, self.names)
 
     def leaf(self, name: str) -> Leaf:
+        """Returns a leaf by name. *Raises* GraphError with the nearest name."""
         for leaf in self.leaves:
             if leaf.name == name:
                 return leaf
         raise unknown_name(name, [leaf.name for leaf in self.leaves])
 
     def of_role(self, role: str) -> list[Leaf]:
+        """The leaves of one role; `LEAVES` lists the roles."""
         return [leaf for leaf in self.leaves if leaf.role == role]
 
     @cached_property
     def ops(self) -> frozenset[Op]:
-        """The ops of its nodes. A pass looks here first, and returns at once if the ops that it rewrites are not among them."""
+        """The ops of its nodes. A pass checks these first, and returns immediately if it rewrites none of them."""
         return frozenset([node.op for node in self.nodes])
 
     @property
@@ -128,18 +130,20 @@ class Function:
         return [*self.outputs.values(), *self.gradients.values(), *self.deltas.values()]
 
     def with_nodes(self, nodes: list[Node], **changes: Any) -> Function:
+        """The function with other nodes, and other fields replaced by ``changes``."""
         return replace(self, nodes=nodes, **changes)
 
     def renumbered(self, numbers: Mapping[int, int]) -> dict[str, dict[str, int]]:
-        """``outputs``, ``gradients`` and ``deltas`` where values have new numbers: changes for `with_nodes`."""
+        """Renumbers ``outputs``, ``gradients`` and ``deltas``; pass the result to `with_nodes` as changes."""
         named = {"outputs": self.outputs, "gradients": self.gradients, "deltas": self.deltas}
         return {kind: {name: numbers.get(v, v) for name, v in values.items()} for kind, values in named.items()}
 
 
 def value_name(node: str, output: int) -> str:
+    """The name of a node's output: the node's own for the first, ``node:1`` for the second."""
     return node if output == 0 else f"{node}:{output}"
 
 
 def unknown_name(name: str, known: Iterable[str]) -> GraphError:
-    hint = did_you_mean(name, known)
-    return GraphError(f"there is no value named {name!r}" + (f"; {hint}" if hint else ""), todo="See `graphexec show`.")
+    """The error for a name that no value has, with the nearest known name."""
+    return GraphError(with_hint(f"there is no value named {name!r}", name, known), todo="See `graphexec show`.")

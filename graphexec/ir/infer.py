@@ -1,4 +1,4 @@
-"""infer: the shape and dtype of every value, before anything runs."""
+"""infer: determines the shape and dtype of every value before anything runs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from graphexec.ir.spec import Sizes, TensorSpec
 
 
 def infer(fn: Function, sizes: Mapping[str, int]) -> Function:
-    """The order with ``specs`` filled in, named dimensions bound to ``sizes``; those that have no size get a probe.
+    """Fills in ``specs`` with named dimensions bound to ``sizes``; a dimension without a size gets a probe (see `Sizes`).
 
-    Nodes with the same op, attributes and operand specs are worked out once, so a graph of 100,000 nodes costs little
-    more than reading them. *Raises* ShapeError, DtypeError, OpError naming the node and its operands.
+    Nodes with equal op, attributes and operand specs are inferred once, so that a graph of 100,000 nodes costs little more
+    than a walk over it. *Raises* ShapeError, DtypeError or OpError with the node and its operands.
     """
     bound = sizes if isinstance(sizes, Sizes) else Sizes(sizes)
     specs: list[TensorSpec] = [None] * len(fn.names)  # type: ignore[list-item]

@@ -1,7 +1,7 @@
-"""Keys of attributes and specs, for dictionaries that hold one result for all nodes that are the same.
+"""Dictionary keys of attributes and specs, for sharing one result among equal nodes.
 
-Python compares 1, 1.0 and True as equal, and so 0.0 and -0.0; an op tells them apart. Whatever compares attributes, here or
-in the graph, its files, the passes and the kernels, goes through :func:`exactly`.
+Python considers 1, 1.0 and True equal, and likewise 0.0 and -0.0; an op distinguishes them. So all code that compares
+attributes (the graph, its files, the passes, the kernels) uses :func:`exactly`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from graphexec.ir.spec import TensorSpec
 
 
 def exactly(value: Any) -> Any:
-    """An attribute's value as a key: equal for values of the same type and the same bits only; NaN equals NaN."""
+    """Turns an attribute's value into a key, equal only for values of the same type and the same bits; NaN equals NaN."""
     kind = type(value)
     if kind is float:
         return kind, value.hex()
@@ -23,38 +23,39 @@ def exactly(value: Any) -> Any:
 
 
 def freeze(attributes: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Attributes as a key; 1, 1.0 and True are told apart, and 0.0 and -0.0."""
+    """Turns attributes into a key that distinguishes 1, 1.0 and True, and 0.0 and -0.0."""
     return tuple([(k, exactly(v)) for k, v in attributes.items()]) if attributes else ()
 
 
 class Interner:
-    """Gives one object for all specs that are the same, so that its id is the spec's key, for as long as the interner lives.
+    """Returns one object for all equal specs, so that ``id(spec)`` is its key as long as the interner lives.
 
-    Making a key of a spec takes longer than all else that is asked of a node. A spec that is not interned is one more key:
-    it costs time, and changes nothing.
+    Hashing a spec dominates the per-node cost. A spec that escapes interning only misses the cache; results are unaffected.
     """
 
     def __init__(self) -> None:
         self._known: dict[Any, TensorSpec] = {}
 
     def intern(self, spec: TensorSpec) -> TensorSpec:
+        """Returns the one object for all specs equal to this one."""
         return self._known.setdefault(spec_key(spec), spec)
 
     def all(self, specs: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
+        """Interns several specs."""
         return tuple([self.intern(spec) for spec in specs])
 
 
 def shape_keys(specs: Sequence[TensorSpec]) -> list[Any]:
-    """For each spec the key of its shape; None where there is none, as for values that are not computed any more.
+    """Returns the key of each spec's shape; None for a missing spec, as of a value that is no longer computed.
 
-    It is made once for each object, and values share few.
+    Each object is hashed only once, because many values share few specs.
     """
     keys = {id(spec): None if spec is None else spec_key(spec)[1:] for spec in {id(spec): spec for spec in specs}.values()}
     return [keys[id(spec)] for spec in specs]
 
 
 def spec_key(spec: TensorSpec | None) -> Any:
-    """Specs that differ in a name only must not share a result, although equal as numbers."""
+    """Returns a spec's key, with names of dimensions: specs that differ only in a name must not share results."""
     if spec is None:
         return None
     return (spec.dtype, *(getattr(n, "expression", n) for n in spec.shape))

@@ -1,4 +1,4 @@
-"""`ops`: the ops by name, as attributes."""
+"""`ops`: gives access to ops by name, as attributes."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ else:
 
 
 class Ops(BuiltinOps):
-    """The ops by name: ``ops.matmul(a, b)``. They are looked up when used, so that an op file may use ops loaded later.
+    """The ops by name: ``ops.matmul(a, b)``. Each is looked up on use, so that an op file may use ops that are loaded later.
 
-    Type checkers know the built-in ops, with their operands and attributes. An op of a plugin, which they do not know, is
-    also ``ops["name"]``.
+    Type checkers know the built-in ops, with their operands and attributes. They do not know a plugin's ops: write
+    ``ops["name"]`` for those.
     """
 
     def __init__(self) -> None:
         self._find: Callable[[str], Op] | None = None
 
     def connect(self, find: Callable[[str], Op], names: Callable[[], list[str]]) -> None:
+        """Sets the functions that find an op and list the names; the registry is a level above."""
         self._find, self._names = find, names
 
     def __getitem__(self, name: str) -> Op:
-        """The op of that name. *Raises* OpError, with the nearest known name."""
+        """Returns the op of that name. *Raises* OpError with the nearest known name."""
         assert self._find is not None, "import graphexec before ops are called"
         return self._find(name)
 
-    if not TYPE_CHECKING:  # a type checker would take every name for one that exists
+    if not TYPE_CHECKING:  # a type checker would otherwise accept any name
 
         def __getattr__(self, name: str) -> Op:
             if name.startswith("_"):

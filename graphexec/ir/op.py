@@ -1,6 +1,6 @@
-"""What an op is: its operands, attributes, shape rule and backward rule. `op_kinds` has its six kinds, `declare` makes them.
+"""Op: an op's operands, attributes, shape rule and backward rule. `op_kinds` has the six kinds, `declare` makes them.
 
-An op is a constant: nothing of a run is kept on it.
+An op is a constant: it holds no state of a run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from graphexec.ir.keys import exactly
 from graphexec.ir.spec import DTYPES, KIND_NAMES, Size, TensorSpec, check_dtype, promote, shape_text, weak_dtype
 
 REQUIRED: Any = inspect.Parameter.empty
-"""Stands for the default of an attribute that has none."""
+"""Marks an attribute without a default."""
 
 Attributes = Mapping[str, Any]
 Specs = Sequence[TensorSpec | None]
@@ -25,16 +25,16 @@ Specs = Sequence[TensorSpec | None]
 
 @dataclass(frozen=True)
 class GemmTrait:
-    """The op is the matrix product of two operands, of their last two axes; the engine may compute it with its own GEMM.
+    """Declares that the op multiplies two operands as matrices, in their last two axes; the engine may use its own GEMM.
 
-    It is then fused with the ops that follow, its factors may be read transposed, and sums of products accumulate in place.
+    The engine then fuses the ops that follow, reads factors transposed, and accumulates sums of products in place.
     """
 
     a: int = 0
     b: int = 1
     """The slots of the factors ``(m, k)`` and ``(k, n)``."""
     accumulate: int | None = None
-    """The slot of the operand to which the product is added in place, if there is one."""
+    """The slot of the operand to which the op adds the product in place, if there is one."""
 
 
 @dataclass
@@ -50,15 +50,16 @@ class Rules:
 
     @property
     def differentiates(self) -> bool:
+        """Whether the op has a backward rule."""
         return self.backward is not None or self.gradient is not None
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Op:
-    """An op. Compared by identity; found by name in the registry."""
+    """An op, compared by identity. The registry finds it by name."""
 
     op_class: ClassVar[str] = ""
-    """What the op is to its author: elementwise, reduction, kernel, view, shape, composite."""
+    """The kind of op as its author sees it: elementwise, reduction, kernel, view, shape, composite."""
 
     name: str
     function: Callable[..., Any]
@@ -79,11 +80,11 @@ class Op:
     domain: Any = None
     onnx: str | None = None
     differentiable: bool = True
-    # -- traits: what the optimizer may assume; passes ask for these and never for an op's name
+    # -- traits: properties that the optimizer may assume; passes check these, never an op's name
     commutative: bool = False
     """The two operands may be swapped; only the payload of a NaN may differ."""
     neutral: Mapping[int, float] = field(default_factory=dict)
-    """Slot to number: with that number in that slot, the op returns its other operand unchanged, for every value of it."""
+    """Slot to number: with that number in that slot, the op returns its other operand unchanged, whatever its value."""
     identity_function: bool = False
     """Returns its operand unchanged, provided the dtypes are equal."""
     involution: bool = False
@@ -105,10 +106,13 @@ class Op:
     forward: Op | None = None
     """For a backward op: the op that it belongs to."""
 
+    def __repr__(self) -> str:
+        return f"<op {self.name}{self.signature}>"
+
     # -- calling
 
     def __call__(self, *operands: Any, name: str | None = None, **keywords: Any) -> Any:
-        """On graph values: adds a node and returns its value. On arrays: computes at once."""
+        """On graph values, adds a node and returns its value; on arrays, computes immediately."""
         bound, attributes = self.bind(operands, keywords)
         for operand in bound:
             apply = getattr(type(operand), "apply_op", None)
@@ -117,13 +121,13 @@ class Op:
         return EAGER_HOOKS.compute(self, bound, attributes)
 
     def bind(self, operands: Sequence[Any], keywords: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Operands in their slots, and the checked attributes, from the arguments of a call."""
+        """Sorts the arguments of a call into operands by slot and checked attributes."""
         bound, given = list(operands), dict(keywords)
         if given and not self.variadic:
             for slot, parameter in enumerate(self.inputs):
                 if parameter in given:
                     if slot < len(bound):
-                        raise OpError(f"operand {parameter!r} is given twice", op=self.name)
+                        raise OpError(f"operand {parameter!r} is given twice", op=self.name, todo="Give each operand once.")
                     bound.extend([None] * (slot - len(bound)))
                     bound.append(given.pop(parameter))
         self.check_operands([b is not None for b in bound])
@@ -132,7 +136,7 @@ class Op:
         return tuple(bound), self.check_attributes(given)
 
     def check_operands(self, present: Sequence[bool]) -> None:
-        """*Raises* OpError when an operand is missing or one too many is given."""
+        """*Raises* OpError when an operand is missing or there are too many."""
         if all(present) and (bool(present) if self.variadic else len(present) == len(self.inputs)):
             return
         least = 1 if self.variadic else len(self.inputs) - len(self.optional)
@@ -144,7 +148,7 @@ class Op:
             raise OpError(what, op=self.name, facts=[f"{self.name} takes {self.signature}"], todo="Give each operand once.")
 
     def check_attributes(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The attributes with defaults filled in. *Raises* OpError for one that is unknown, missing or no literal."""
+        """Fills in defaults. *Raises* OpError for an attribute that is unknown, missing or not a literal."""
         for key in given:
             if key not in self.attributes:
                 raise OpError(
@@ -165,12 +169,12 @@ class Op:
         return attributes
 
     def non_defaults(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """The attributes that differ from their defaults: what is worth writing down."""
+        """The attributes that differ from their defaults, which are the ones worth printing."""
         return {k: v for k, v in attributes.items() if exactly(v) != exactly(self.attributes[k])}
 
     @property
     def signature(self) -> str:
-        """How a call looks: ``(x, *, beta=1.0)``."""
+        """The parameters as in a call: ``(x, *, beta=1.0)``."""
         parts = [f"*{p}" if self.variadic else f"{p}=None" if p in self.optional else p for p in self.inputs]
         if self.attributes:
             parts += [] if self.variadic else ["*"]
@@ -178,16 +182,17 @@ class Op:
         return f"({', '.join(parts)})"
 
     def input_name(self, slot: int) -> str:
+        """The operand's name, such as ``x``, or ``parts[2]`` for a variadic op."""
         return f"{self.inputs[0]}[{slot}]" if self.variadic else self.inputs[slot]
 
     def literal_dtype(self, slot: int, value: Any, dtypes: Iterable[str]) -> str | None:
-        """The element type of a Python number or list given as an operand beside values of types ``dtypes``; None if it decides."""
+        """The element type of a Python number or list among operands of types ``dtypes``; None to use the literal's own."""
         return self.types.get(self.input_name(slot).partition("[")[0]) or weak_dtype(value, dtypes)
 
     def describe_operands(
         self, error: GraphExecError, specs: Iterable[TensorSpec | None], names: Iterable[str | None]
     ) -> GraphExecError:
-        """The error with a line for each operand before its own facts."""
+        """Prepends a line for each operand to an error's facts."""
         lines = []
         for slot, (spec, name) in enumerate(zip(specs, names, strict=True)):
             if spec is not None:
@@ -200,46 +205,49 @@ class Op:
 
     @property
     def backward_op(self) -> Op | None:
-        """The declared one; `autodiff.scalar.backward_of` derives one for an elementwise op without a rule."""
+        """The declared backward op; `autodiff.scalar.backward_of` derives one for an elementwise op without a rule."""
         return self.rules.backward
 
     @property
     def gradient_rule(self) -> Callable[..., Any] | None:
+        """The declared backward rule in terms of ops."""
         return self.rules.gradient
 
     @property
     def decomposition(self) -> Callable[..., Any] | None:
+        """The declared function that computes the same outputs with other ops."""
         return self.rules.decomposition
 
     @property
     def differentiable_inputs(self) -> tuple[str, ...]:
-        """Inputs that a delta flows to: floating ones that are not there for their shape only."""
+        """Inputs that receive deltas: floating ones that are not shape-only."""
         return tuple(p for p in self.inputs if p not in self.shape_only and DTYPES[self.types.get(p, "float32")] == "f")
 
     # -- shapes and types
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
-        """Shape and dtype of every output. *Raises* ShapeError, DtypeError, OpError."""
+        """Infers the shape and dtype of every output. *Raises* ShapeError, DtypeError, OpError."""
         raise NotImplementedError
 
     def evaluate(self, arrays: Sequence[Any], attributes: Attributes, specs: Specs | None = None) -> tuple[np.ndarray, ...]:
-        """The slow path: the outputs by NumPy and un-jitted code; the meaning of the op.
+        """Computes the outputs by the slow path, NumPy and un-jitted code, which defines the op.
 
-        Attributes that name dimensions need ``specs``, the operands' shapes with their names.
+        If attributes name dimensions, give ``specs``: the operands' shapes with their names.
         """
         specs = [None if a is None else array_spec(a) for a in arrays] if specs is None else specs
         outputs = self.infer(specs, attributes)
-        with np.errstate(all="ignore"):  # kernels do not warn either
+        with np.errstate(all="ignore"):  # as in kernels, which do not warn
             results = self.evaluate_plain(arrays, attributes, outputs)
         return tuple(np.asarray(r, dtype=s.dtype).reshape(s.shape) for r, s in zip(results, outputs, strict=True))
 
     def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
+        """Computes the outputs with the reference, in any dtype and a shape that broadcasts or reshapes to the inferred one."""
         assert self.reference is not None
         result = self.reference(*arrays, **attributes)
         return result if len(self.outputs) > 1 else (result,)
 
     def promoted(self, specs: Specs) -> str:
-        """The element type in which the op works: the common one of operands that have no fixed type."""
+        """The element type in which the op computes: the common type of the operands without a fixed one."""
         free = []
         for slot, spec in enumerate(specs):
             parameter = self.inputs[0 if self.variadic else slot]
@@ -262,11 +270,12 @@ class Op:
         return dtype
 
     def output_type(self, output: str, dtype: str) -> str:
+        """The element type of an output: its fixed type, else ``dtype``."""
         return self.types.get(output, dtype)
 
 
 class EagerHooks:
-    """What an op asks of the levels above it; the package connects them when it is imported whole."""
+    """Functions of higher levels that an op needs; importing the package sets them."""
 
     compute: Callable[[Op, Sequence[Any], Attributes], Any]
     infer_composite: Callable[[Op, Specs, Attributes], tuple[TensorSpec, ...]]
@@ -278,18 +287,19 @@ EAGER_HOOKS = EagerHooks()
 
 
 def raise_status(op: Op, status: int, node: str | None = None, source: str | None = None) -> None:
-    """The exception for an error status that a kernel returned."""
+    """*Raises* KernelError for an error status that a kernel returned."""
     message = op.errors.get(status, f"the kernel failed with status {status}")
     raise KernelError(message, node=node, op=op.name, source=source, todo="Check the values of its operands.")
 
 
 def array_spec(array: Any) -> TensorSpec:
+    """The spec of an array. *Raises* DtypeError for an unsupported element type."""
     array = np.asarray(array)
     return TensorSpec(array.shape, check_dtype(array.dtype))
 
 
 def normalize_axes(axis: Any, ndim: int, op: str) -> tuple[int, ...]:
-    """Axes counted from 0, ascending, without repeats. *Raises* ShapeError when one is out of range."""
+    """Returns axes counted from 0, ascending. *Raises* ShapeError for an axis that is out of range or named twice."""
     given = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
     axes = []
     for a in given:
@@ -297,12 +307,12 @@ def normalize_axes(axis: Any, ndim: int, op: str) -> tuple[int, ...]:
             raise ShapeError(f"axis {a} is out of range for {ndim} axes", op=op, todo=f"Use -{ndim} to {ndim - 1}.")
         axes.append(a % ndim)
     if len(set(axes)) != len(axes):
-        raise ShapeError(f"an axis is named twice in {axis}", op=op)
+        raise ShapeError(f"an axis is named twice in {axis}", op=op, todo="Name each axis once.")
     return tuple(sorted(axes))
 
 
 def resolve_names(shape: Any, known: Sequence[int], op: str) -> tuple[int, ...]:
-    """A shape given as an attribute, its names of dimensions replaced by the sizes in ``known`` that bear them.
+    """Replaces the names of dimensions in a shape attribute by the sizes of that name in ``known``.
 
     *Raises* ShapeError for a name that no axis of ``known`` has.
     """
@@ -319,7 +329,7 @@ def resolve_names(shape: Any, known: Sequence[int], op: str) -> tuple[int, ...]:
 
 
 def literal(value: Any, key: str, op: str) -> Any:
-    """An attribute as plain data: bool, int, float, str, None, or a tuple of them."""
+    """Converts an attribute to plain data: bool, int, float, str, None, or a tuple of them. *Raises* OpError for anything else."""
     if isinstance(value, (list, tuple)):
         return tuple(literal(v, key, op) for v in value)
     if isinstance(value, np.generic):
@@ -330,5 +340,5 @@ def literal(value: Any, key: str, op: str) -> Any:
         return value
     raise OpError(
         f"attribute {key!r} cannot be {type(value).__name__} {value!r}", op=op,
-        todo="Attributes are numbers, strings, booleans, None, or lists of them; arrays are operands.",
+        todo="Give a number, a string, a boolean, None, or a list of them; pass an array as an operand.",
     )

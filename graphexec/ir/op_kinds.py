@@ -1,10 +1,10 @@
-"""The six classes of op: what each declares to the engine.
+"""The six kinds of op.
 
-    ElementwiseOp   a scalar function; the engine owns loops, broadcasting and fusion
+    ElementwiseOp   a scalar function; the engine does loops, broadcasting and fusion
     ReductionOp     a scalar function that combines two elements, and its identity element
     KernelOp        a function of whole arrays, with a gufunc signature or a shape rule
     ViewOp          the input's memory with other sizes and strides
-    ShapeOp         a value that depends on shapes alone, computed while planning
+    ShapeOp         a value that depends on shapes alone, computed before the program runs
     CompositeOp     a function of graph values: an op that consists of other ops
 """
 
@@ -22,7 +22,7 @@ from graphexec.ir.spec import DTYPES, TensorSpec, broadcast, check_dtype, shape_
 from graphexec.ir.view import View
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class ElementwiseOp(Op):
     """A scalar function applied to every element of its broadcast operands."""
 
@@ -44,7 +44,7 @@ class ElementwiseOp(Op):
         return [np.broadcast_to(r, s.shape) for r, s in zip(results, outputs, strict=True)]
 
     def call_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec] | None = None) -> Any:
-        """The scalar function, un-jitted, on whole arrays, or element by element where it branches."""
+        """Calls the un-jitted scalar function on whole arrays, or element by element if it branches."""
         specs = outputs or self.infer([array_spec(a) for a in arrays], attributes)
         with np.errstate(all="ignore"):
             try:
@@ -54,7 +54,7 @@ class ElementwiseOp(Op):
                 return lifted(*arrays)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class ReductionOp(Op):
     """Combines elements along axes with ``function(accumulated, x)``, starting from its identity."""
 
@@ -72,7 +72,8 @@ class ReductionOp(Op):
             lead = x.ndim - target.ndim
             kept = {lead + a for a, n in enumerate(target.shape) if n == x.shape[lead + a]} if lead >= 0 else set()
             if lead < 0 or any(lead + a not in kept and n != 1 for a, n in enumerate(target.shape)):
-                raise ShapeError(f"{shape_text(x.shape)} does not sum to {shape_text(target.shape)}", op=self.name)
+                raise ShapeError(f"{shape_text(x.shape)} does not sum to {shape_text(target.shape)}", op=self.name,
+                                 todo="Make each size equal or 1, counted from the last axis.")  # fmt: skip
             return tuple(a for a in range(x.ndim) if a not in kept)
         return normalize_axes(attributes["axis"], x.ndim, self.name)
 
@@ -98,16 +99,16 @@ class ReductionOp(Op):
         return (self.reference(arrays[0], **attributes),)
 
     def identity_of(self, dtype: str) -> float | int:
-        """The neutral element; an infinite one becomes the end of an integer type's range."""
+        """The identity element in a type; an infinity becomes the end of an integer type's range."""
         if DTYPES[dtype] == "i" and np.isinf(self.identity):
             info = np.iinfo(dtype)
             return int(info.min if self.identity < 0 else info.max)
         return self.identity
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class KernelOp(Op):
-    """A function of whole arrays, outputs to fill in last."""
+    """A function of whole arrays that writes its outputs, which are its last parameters."""
 
     op_class: ClassVar[str] = "kernel"
 
@@ -126,7 +127,7 @@ class KernelOp(Op):
         if self.core is None:
             return self._from_rule(specs, attributes, dtype)
         sizes, batch = self.bind_core(specs)
-        if "axis" in attributes:  # the engine moves it to the end, and must know that it is there
+        if "axis" in attributes:  # the engine moves this axis to the end, so it must exist
             normalize_axes(attributes["axis"], len(batch) + len(self.core[0]), self.name)
         shapes = [batch + tuple(self._size(sizes, n) for n in axes) for axes in self.core[len(self.inputs) :]]
         return tuple(TensorSpec(s, self.output_type(o, dtype)) for s, o in zip(shapes, self.outputs, strict=True))
@@ -135,7 +136,7 @@ class KernelOp(Op):
         return int(name) if name.isdigit() else sizes[name]
 
     def bind_core(self, specs: Specs) -> tuple[dict[str, int], tuple[int, ...]]:
-        """Sizes of the signature's axes, and the broadcast leading shape. *Raises* ShapeError."""
+        """Binds the signature's axes to sizes and broadcasts the leading axes. *Raises* ShapeError."""
         assert self.core is not None
         sizes: dict[str, int] = {}
         owner: dict[str, str] = {}
@@ -163,6 +164,7 @@ class KernelOp(Op):
 
     @property
     def signature_text(self) -> str:
+        """The gufunc signature: ``(m,k),(k,n)->(m,n)``."""
         assert self.core is not None
         parts = [f"({','.join(axes)})" for axes in self.core]
         return ",".join(parts[: len(self.inputs)]) + "->" + ",".join(parts[len(self.inputs) :])
@@ -184,7 +186,7 @@ class KernelOp(Op):
         return self.call_plain(arrays, attributes, outputs)
 
     def call_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> list[np.ndarray]:
-        """The kernel, un-jitted, once for each index of the leading axes."""
+        """Calls the un-jitted kernel once for each index of the leading axes."""
         results = [np.empty(s.shape, s.dtype) for s in outputs]
         if self.variadic or self.core is None:
             keep = [a for p, a in zip(self.inputs, arrays, strict=False) if p not in self.shape_only]
@@ -211,17 +213,17 @@ class KernelOp(Op):
             raise_status(self, int(status))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class ViewOp(Op):
-    """The input's memory under other sizes and strides: ``function(view, **attributes) -> view``."""
+    """The input's memory with other sizes and strides: ``function(view, **attributes) -> view``."""
 
     op_class: ClassVar[str] = "view"
 
     ordered_after: bool = False
-    """Whether its output is available only once the operands in ``shape_only`` are computed; no pass looks through such a view."""
+    """Whether its output waits for the operands in ``shape_only``; no pass looks through such a view."""
 
     def view(self, x: View, specs: Specs, attributes: Attributes) -> View:
-        """The output's view, given the input's. *Raises* NotAView when the input must be copied first."""
+        """Returns the output's view, given the input's. *Raises* NotAView if the input must be copied first."""
         others = [s for s in specs[1:] if s is not None]
         result: View = self.function(x, *others, **attributes)
         return result
@@ -243,14 +245,14 @@ class ViewOp(Op):
         return (np.lib.stride_tricks.as_strided(flat, [int(n) for n in seen.shape], [s * x.itemsize for s in seen.strides]),)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class ShapeOp(Op):
-    """A value that depends on shapes alone: ``function(*specs, **attributes) -> array``, computed while planning."""
+    """A value that depends on shapes alone: ``function(*specs, **attributes) -> array``, computed before the program runs."""
 
     op_class: ClassVar[str] = "shape"
 
     shape: Callable[..., TensorSpec] | None = None
-    """Returns the spec of the value, for values too large to compute for their shape."""
+    """Returns the spec of a value that is too large to compute just for its shape."""
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         if self.shape is not None:
@@ -259,13 +261,14 @@ class ShapeOp(Op):
         return (TensorSpec(value.shape, value.dtype.name),)
 
     def value(self, specs: Specs, attributes: Attributes) -> np.ndarray:
+        """Computes the value from the specs of its operands."""
         return np.asarray(self.function(*specs, **attributes))
 
     def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
         return (self.value([array_spec(a) for a in arrays], attributes),)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class CompositeOp(Op):
     """An op that consists of other ops: ``function`` takes and returns graph values. It is inlined before it runs."""
 

@@ -1,4 +1,4 @@
-"""Operators and methods of values: `x @ w + b`, `(c * c).sum(axis=0)`, `x[..., 1:]`, each an op like any other."""
+"""Operators and methods of values, such as `x @ w + b`, `(c * c).sum(axis=0)` and `x[..., 1:]`: each calls an op."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from graphexec.ir.spec import Size, TensorSpec
 
 
 class Arithmetic:
-    """Mixed into what ops can be called on; needs ``spec``."""
+    """A mixin for values that ops accept; needs ``spec``."""
 
     __slots__ = ()
-    __array_ufunc__ = None  # NumPy gives `array * value` to us instead of looping over the value
+    __array_ufunc__ = None  # NumPy then defers `array * value` to us instead of looping over the value
 
     if TYPE_CHECKING:
 
@@ -22,7 +22,7 @@ class Arithmetic:
 
     @property
     def shape(self) -> tuple[int | str, ...]:
-        """Sizes, and names of dimensions where they have one."""
+        """The shape, with names in place of the sizes of named dimensions."""
         return tuple(n.expression if isinstance(n, Size) else n for n in self.spec.shape)
 
     @property

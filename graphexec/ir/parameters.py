@@ -14,7 +14,7 @@ Axes = tuple[str, ...]
 
 
 def read_parameters(function: Function) -> tuple[tuple[str, ...], frozenset[str], bool, dict[str, Any]]:
-    """Operands, the optional ones among them, whether their number is arbitrary, and attributes with their defaults.
+    """Returns operands, the optional ones among them, whether their number is arbitrary, and attributes with defaults.
 
     *Raises* PluginError for ``**keywords``.
     """
@@ -24,7 +24,8 @@ def read_parameters(function: Function) -> tuple[tuple[str, ...], frozenset[str]
             attributes[p.name] = p.default if p.default is p.empty else literal(p.default, p.name, function.__name__)
         elif p.kind is p.VAR_KEYWORD:
             raise PluginError(
-                "attributes must be named: **keywords cannot be checked", op=function.__name__, source=place(function)
+                "attributes must be named: **keywords cannot be checked", op=function.__name__, source=place(function),
+                todo="Write each attribute as a keyword-only parameter.",
             )
         else:
             inputs.append(p.name)
@@ -35,12 +36,12 @@ def read_parameters(function: Function) -> tuple[tuple[str, ...], frozenset[str]
 
 
 def engine_parameters(scratch: object, parallel: object) -> tuple[str, ...]:
-    """The parameters that the engine fills in itself, last of all."""
+    """The parameters that the engine supplies, after all others."""
     return ("scratch",) * bool(scratch) + ("piece", "pieces") * bool(parallel)
 
 
 def parse_signature(op: Op, text: str) -> tuple[tuple[Axes, ...], tuple[Axes, ...]]:
-    """The core axes of inputs and of outputs. *Raises* PluginError for a text that is no gufunc signature."""
+    """Parses the core axes of inputs and outputs. *Raises* PluginError for text that is not a gufunc signature."""
     compact = re.sub(r"\s", "", text) if isinstance(text, str) else ""
     group = r"\((?:\w+(?:,\w+)*)?\)"
     if not re.fullmatch(rf"(?:{group}(?:,{group})*)?->{group}(?:,{group})*", compact):
@@ -58,5 +59,5 @@ def parse_signature(op: Op, text: str) -> tuple[tuple[Axes, ...], tuple[Axes, ..
 
 
 def doc_of(function: Function) -> str:
-    """The op's own docstring, or that of its file: one op, one file."""
+    """The function's docstring, or else that of its file, because a file declares one op."""
     return inspect.cleandoc(function.__doc__ or function.__globals__.get("__doc__") or "")

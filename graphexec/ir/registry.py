@@ -202,7 +202,7 @@ def check_complete(op: Op) -> None:
     if isinstance(op, KernelOp) and op.differentiable and not op.rules.differentiates and "f" in op.kinds:
         _incomplete(op, "it has no backward rule", "Give one with @op.backward or @op.gradient, or set differentiable=False.")
     if isinstance(op, (ElementwiseOp, KernelOp)) and op.reference is None:
-        _incomplete(op, "it has no reference", "Give reference=, the same function in NumPy on whole arrays; the checker compares them.")
+        _incomplete(op, "it has no reference", "Give reference=, the same function of NumPy arrays; the checker compares them.")
     if op.reference is not None and not callable(op.reference):
         _incomplete(op, f"its reference is not a function: {op.reference!r}", "Give a function of NumPy arrays.")
     if not op.name.isidentifier():

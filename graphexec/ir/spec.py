@@ -1,4 +1,4 @@
-"""What is known of a value before anything runs: its shape and its element type."""
+"""TensorSpec: the shape and element type of a value, known before anything runs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from graphexec.errors import DtypeError, ShapeError
 
 DTYPES: dict[str, str] = {"float32": "f", "float64": "f", "int32": "i", "int64": "i", "bool": "b"}
-"""The element types, each with its kind: floating, integer, boolean."""
+"""The element types and their kinds: floating, integer, boolean."""
 
 KIND_NAMES = {"f": "floating", "i": "integer", "b": "bool"}
 
 
 class Size(int):
-    """The size of an axis that has a name: an integer that remembers the expression it came from.
+    """The size of a named axis: an integer that carries the expression it came from.
 
-    A graph is inferred with every named dimension bound to a number. Because sizes stay integers, shape rules need
-    no second version for names; because they carry their expression, ``(batch, 64)`` reshaped to rows reads
-    ``64*batch``, and two axes that happen to be equal for one batch size are still told apart.
+    Inference binds every named dimension to a number. Because sizes are integers, shape rules need no second version for
+    names. Because they carry expressions, ``(batch, 64)`` flattened prints as ``64*batch``, and two axes that happen to be
+    equal for one batch size stay distinct.
     """
 
     expression: str
@@ -64,7 +64,7 @@ def _text(size: int) -> str:
 
 
 def is_one(size: int) -> bool:
-    """Whether an axis has size 1 by declaration, and so broadcasts; a named axis that happens to be 1 does not."""
+    """Whether an axis is declared with size 1, and so broadcasts; a named axis that happens to be 1 does not."""
     return size == 1 and not isinstance(size, Size)
 
 
@@ -91,6 +91,7 @@ class TensorSpec(NamedTuple):
 
 
 def itemsize(dtype: str) -> int:
+    """Bytes per element."""
     return _ITEMSIZE[dtype]
 
 
@@ -98,13 +99,13 @@ _ITEMSIZE = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "bool": 1}
 
 
 def shape_text(shape: Iterable[Any]) -> str:
-    """``(batch, 2)``: names where a size has one; ``(3,)`` for one axis, as Python prints it."""
+    """Formats a shape as Python would, with names where sizes have them: ``(batch, 2)``, ``(3,)``."""
     parts = [n if isinstance(n, str) else _text(n) for n in shape]
     return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"
 
 
 def check_dtype(dtype: Any) -> str:
-    """The name of an element type given as a name, a NumPy dtype or a NumPy scalar type."""
+    """Returns the name of an element type given as a name, NumPy dtype or NumPy scalar type. *Raises* DtypeError."""
     name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
     if name not in DTYPES:
         raise DtypeError(f"{name!r} is not an element type", todo=f"Use one of {', '.join(DTYPES)}.")
@@ -112,7 +113,7 @@ def check_dtype(dtype: Any) -> str:
 
 
 def check_shape(shape: Any) -> tuple[int | str, ...]:
-    """A declared shape: sizes (integers from 0) and names of dimensions."""
+    """Validates a declared shape: non-negative sizes and names of dimensions. *Raises* ShapeError."""
     if isinstance(shape, (int, str)):
         shape = (shape,)
     dims: list[int | str] = []
@@ -126,15 +127,15 @@ def check_shape(shape: Any) -> tuple[int | str, ...]:
         else:
             raise ShapeError(
                 f"{n!r} is not a size", facts=[f"shape = {shape!r}"],
-                todo="A shape is made of integers from 0 and of names of dimensions.",
+                todo="Write a shape with non-negative integers and names of dimensions.",
             )
     return tuple(dims)
 
 
 def promote(dtypes: Sequence[str]) -> str:
-    """The common element type of operands of equal kind, NumPy's for them.
+    """Returns the common element type of operands of one kind, as NumPy does.
 
-    *Raises* DtypeError when kinds differ: graphexec converts nothing silently.
+    *Raises* DtypeError when kinds differ, because graphexec never converts between kinds silently.
     """
     kinds = {DTYPES[d] for d in dtypes}
     if len(kinds) > 1:
@@ -146,7 +147,7 @@ def promote(dtypes: Sequence[str]) -> str:
 
 
 def broadcast(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The common shape of operands, by NumPy's rules; a named axis never counts as an axis of size 1.
+    """Returns the common shape of operands by NumPy's rules; a named axis never counts as an axis of size 1.
 
     *Raises* ShapeError when two axes differ and neither has size 1.
     """
@@ -167,7 +168,7 @@ def broadcast(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
                 raise ShapeError(
                     f"shapes do not broadcast: axis {axis} is {_text(size)} and {_text(n)}",
                     facts=[f"shapes {' and '.join(shape_text(s) for s in shapes)}"],
-                    todo="Axes must be equal or 1, counted from the last; give equal axes the same name.",
+                    todo="Make sizes equal or 1, counted from the last axis; give equal axes the same name.",
                 )
             elif isinstance(n, Size):
                 size = n
@@ -175,14 +176,14 @@ def broadcast(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(out)
 
 
-_PROBE_STEP = 720_720  # divisible by 1..16, so that splitting a named axis into equal parts infers
+_PROBE_STEP = 720_720  # divisible by 1..16, so that a named axis can be split into equal parts during inference
 
 
 class Sizes(dict[str, int]):
-    """Numbers bound to named dimensions. A name that has none yet gets a probe: a large number of its own.
+    """Numbers bound to named dimensions. An unbound name gets a probe: a large number of its own.
 
-    Probes let a graph be checked before any data is seen: two different names never agree, and a name never
-    agrees with a declared size.
+    Probes make it possible to check a graph without data: two names never have equal probes, and no probe equals a declared
+    size.
     """
 
     def __missing__(self, name: str) -> int:
@@ -190,11 +191,12 @@ class Sizes(dict[str, int]):
         return self[name]
 
     def bind(self, shape: Iterable[int | str]) -> tuple[int, ...]:
+        """Replaces the names in a shape by sizes."""
         return tuple(Size(self[n], n) if isinstance(n, str) else n for n in shape)
 
 
 def weak_dtype(value: Any, dtypes: Iterable[str]) -> str | None:
-    """The type that a Python number takes among values of these types, as NumPy's do; None where none of them fits."""
+    """The type that a Python number takes among values of these types, as in NumPy; None if none of them fits."""
     if isinstance(value, (bool, np.ndarray, np.generic)) or not isinstance(value, (int, float)):
         return None
     kinds = "f" if isinstance(value, float) else "fi"

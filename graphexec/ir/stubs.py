@@ -1,7 +1,7 @@
 """Writes the signatures of the built-in ops for editors and type checkers: `python -m graphexec.ir.stubs`.
 
-`_builtin_ops.pyi` has a method for each op that ships with graphexec; `ops` has its type while types are checked. Ops of
-plugins have no stub: `ops["name"]` reaches them without a complaint.
+`_builtin_ops.pyi` has a method for each op that ships with graphexec; type checkers use it as the type of `ops`. Plugin ops
+have no stub: write `ops["name"]` for those.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from graphexec.ir.operators import Arithmetic
 
-Operand: TypeAlias = Arithmetic | ArrayLike | None  # None is an operand that is not there
+Operand: TypeAlias = Arithmetic | ArrayLike | None  # None omits an optional operand
 Attribute: TypeAlias = bool | int | float | str | DTypeLike | Sequence[Attribute] | None
 
 class BuiltinOps:
@@ -33,7 +33,7 @@ TYPES = {bool: "bool", int: "int | Sequence[int]", float: "float", str: "str"}
 
 
 def stub_text() -> str:
-    """The content of the stub file, from the registry."""
+    """Generates the content of the stub file from the registry."""
     ops = [registry.get(name) for name in registry.names()]
     built_in = [op for op in ops if op.function.__module__.partition(".")[0] == PACKAGE]
     return HEADER + "\n".join(_method(op) for op in built_in)
@@ -49,14 +49,14 @@ def _method(op: Op) -> str:
 
 
 def _operands(op: Op) -> list[str]:
-    """With the star that separates operands from attributes."""
+    """The operands, with the star that separates them from attributes."""
     if op.variadic:
         return [f"*{op.inputs[0]}: Operand"]
     return [f"{p}: Operand = None" if p in op.optional else f"{p}: Operand" for p in op.inputs] + ["*"]
 
 
 def _attributes(op: Op) -> list[str]:
-    """Those without a default too: keyword-only parameters may come in any order."""
+    """The attributes, with and without defaults: keyword-only parameters may come in any order."""
     return [_attribute(key, default) for key, default in op.attributes.items()]
 
 

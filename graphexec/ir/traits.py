@@ -1,4 +1,4 @@
-"""Questions about traits that several passes ask: which ops are plain matrix products, and where their factors are."""
+"""Helpers for traits that several passes use: they find plain matrix products and their factors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _is_product(op: Op) -> bool:
 
 
 def _multiplies(a: tuple[str, ...], b: tuple[str, ...], out: tuple[str, ...]) -> bool:
-    """Whether a gufunc signature is (m,k),(k,n)->(m,n), with whatever letters."""
+    """Whether a gufunc signature is (m,k),(k,n)->(m,n), with any letters."""
     if not len(a) == len(b) == len(out) == 2:
         return False
     return a[1] == b[0] and out == (a[0], b[1]) and len({*a, *b}) == 3
@@ -32,18 +32,18 @@ def is_product(op: Op) -> TypeGuard[KernelOp]:
 
 
 def products(fn: Function) -> set[Op]:
-    """The ops of a function that are plain matrix products."""
+    """Returns the ops of a function that are plain matrix products."""
     return {op for op in fn.ops if is_product(op)}
 
 
 def factors(node: Node) -> tuple[int, int]:
-    """The values a and b of a product's node, a @ b."""
+    """Returns the values a and b of a node that computes a @ b."""
     trait = _trait(node.op)
     return node.inputs[trait.a], node.inputs[trait.b]
 
 
 def with_factors(op: Op, a: int, b: int, total: int | None = None) -> tuple[int, ...]:
-    """The operands of a node that computes a @ b, added to ``total`` where the op accumulates, in the op's slots."""
+    """Puts a and b, and ``total`` if the op accumulates, into the operand slots of a product."""
     trait = _trait(op)
     slots = {trait.a: a, trait.b: b}
     if trait.accumulate is not None:
@@ -53,5 +53,5 @@ def with_factors(op: Op, a: int, b: int, total: int | None = None) -> tuple[int,
 
 
 def _trait(op: Op) -> GemmTrait:
-    assert op.gemm is not None, f"{op.name} is no matrix product"
+    assert op.gemm is not None, f"{op.name} is not a matrix product"
     return op.gemm

@@ -1,8 +1,8 @@
-"""A view: the memory of a value seen with other sizes and strides, so that moving data costs nothing.
+"""View: a value's memory with other sizes and strides, so that rearranging data costs nothing.
 
 Transposing, slicing, broadcasting and reshaping write nothing: their output is their input's buffer with other
-strides, as in NumPy. Elementwise kernels and matrix products read any strides; where a kernel needs contiguous
-memory the engine copies first.
+strides, as in NumPy. Elementwise kernels and matrix products read any strides; if a kernel needs contiguous
+memory, the engine copies first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from graphexec.ir.spec import Size, is_one, shape_text
 
 
 class NotAView(Exception):
-    """These strides cannot express the result; a contiguous copy can."""
+    """The result needs a contiguous copy: strides alone cannot express it."""
 
 
 class View(NamedTuple):
@@ -28,10 +28,12 @@ class View(NamedTuple):
 
     @classmethod
     def contiguous(cls, shape: Sequence[int]) -> View:
+        """The row-major view of a whole buffer."""
         return cls(tuple(shape), contiguous_strides(shape))
 
     @property
     def is_contiguous(self) -> bool:
+        """Whether the elements are adjacent in row-major order."""
         expected = 1
         for n, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
             if n != 1 and stride != expected:
@@ -40,10 +42,10 @@ class View(NamedTuple):
         return True
 
     def permute(self, axes: Sequence[int]) -> View:
-        """Axis ``i`` of the result is axis ``axes[i]`` of this."""
+        """Reorders axes: axis ``i`` of the result is axis ``axes[i]`` of this view."""
         if sorted(a % self.ndim if -self.ndim <= a < self.ndim else -1 for a in axes) != list(range(self.ndim)):
             raise ShapeError(
-                f"axes {tuple(axes)} are not an order of the axes of {shape_text(self.shape)}",
+                f"axes {tuple(axes)} are not a permutation of the axes of {shape_text(self.shape)}",
                 todo="Name each axis once.",
             )
         return View(tuple(self.shape[a] for a in axes), tuple(self.strides[a] for a in axes), self.offset)
@@ -53,7 +55,7 @@ class View(NamedTuple):
         return len(self.shape)
 
     def slice(self, axis: int, start: int, stop: int, step: int = 1) -> View:
-        """Elements ``start, start+step, ...`` before ``stop`` of one axis; bounds already clipped to the axis."""
+        """Takes elements ``start, start+step, ...`` before ``stop`` of one axis; bounds must be clipped to the axis."""
         n = len(range(start, stop, step))
         size = self.shape[axis] if (start, step) == (0, 1) and stop == self.shape[axis] else n
         axis %= self.ndim
@@ -64,17 +66,17 @@ class View(NamedTuple):
         )
 
     def drop(self, axis: int) -> View:
-        """Without an axis of size 1."""
+        """Drops an axis of size 1."""
         axis %= self.ndim
         return View(self.shape[:axis] + self.shape[axis + 1 :], self.strides[:axis] + self.strides[axis + 1 :], self.offset)
 
     def insert(self, axis: int) -> View:
-        """With a new axis of size 1 before ``axis`` of the result."""
+        """Inserts an axis of size 1, which becomes ``axis`` of the result."""
         axis = axis % (self.ndim + 1)
         return View((*self.shape[:axis], 1, *self.shape[axis:]), (*self.strides[:axis], 0, *self.strides[axis:]), self.offset)
 
     def broadcast(self, shape: Sequence[int]) -> View:
-        """As NumPy's broadcast_to: missing leading axes and axes of size 1 repeat, with stride 0.
+        """Broadcasts as NumPy's broadcast_to: repeats missing leading axes and axes of size 1 with stride 0.
 
         *Raises* ShapeError when another axis differs.
         """
@@ -90,14 +92,14 @@ class View(NamedTuple):
         if not ok:
             raise ShapeError(
                 f"{shape_text(self.shape)} does not broadcast to {shape_text(shape)}",
-                todo="Axes must be equal or 1, counted from the last.",
+                todo="Make sizes equal or 1, counted from the last axis.",
             )
         return View(tuple(shape), tuple(strides), self.offset)
 
     def reshape(self, shape: Sequence[int]) -> View:
-        """The same elements in row-major order under other sizes; one size may be -1.
+        """Reshapes to other sizes in row-major order; one size may be -1.
 
-        *Raises* ShapeError when the number of elements differs, NotAView when strides cannot express it.
+        *Raises* ShapeError when the number of elements differs, NotAView when strides cannot express the result.
         """
         sizes = resolve_reshape(self.shape, shape)
         if not self.is_contiguous:
@@ -106,6 +108,7 @@ class View(NamedTuple):
 
 
 def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Row-major strides, in elements."""
     strides = [1] * len(shape)
     for axis in range(len(shape) - 2, -1, -1):
         strides[axis] = strides[axis + 1] * max(int(shape[axis + 1]), 1)
@@ -113,7 +116,7 @@ def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def resolve_reshape(old: Sequence[int], new: Sequence[int]) -> tuple[int, ...]:
-    """The sizes of a reshape, with its -1 worked out. A named axis that passes through keeps its name."""
+    """Resolves the -1 in the sizes of a reshape. An unchanged named axis keeps its name."""
     total, known = _product(old), _product([n for n in new if n != -1])
     sizes = list(new)
     fits = known == total
@@ -125,7 +128,7 @@ def resolve_reshape(old: Sequence[int], new: Sequence[int]) -> tuple[int, ...]:
         raise ShapeError(
             f"cannot reshape {shape_text(old)} into {shape_text(new)}",
             facts=[f"{math.prod(int(n) for n in old)} elements before, {int(known)} after"],
-            todo="The number of elements must stay; one size may be -1.",
+            todo="Keep the number of elements; one size may be -1.",
         )
     by_value = {int(n): n for n in old if isinstance(n, Size)}
     return tuple(n if is_one(n) else by_value.get(int(n), n) for n in sizes)
@@ -139,7 +142,7 @@ def _product(sizes: Sequence[int]) -> int:
 
 
 def collapse(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
-    """Fewer axes for the same loops: axes of declared size 1 go, neighbours merge where every operand allows it."""
+    """Collapses loops: drops axes of declared size 1, and merges neighbouring axes if the strides of every operand allow it."""
     sizes: list[int] = []
     moves: list[list[int]] = [[] for _ in strides]
     for axis, n in enumerate(shape):

@@ -1,7 +1,7 @@
-"""First values of parameters, by name: ``zeros``, ``glorot_uniform``, ``normal(std=0.02)``, ...
+"""Computes initial values of parameters: ``zeros``, ``glorot_uniform``, ``normal(std=0.02)``, ...
 
-For weights stored as (out, in, ...), as `linear` has them, fan_in is the product of all axes but the first and fan_out
-the first times the product of those after the second.
+For weights stored as (out, in, ...), as in `linear`, fan_in is the product of all sizes but the first, and fan_out is the first
+size times the product of those after the second.
 Sources: Glorot and Bengio 2010; He et al. 2015; Saxe et al. 2014 (orthogonal).
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from graphexec.errors import OpError, did_you_mean
+from graphexec.errors import OpError, with_hint
 from graphexec.ir.call_text import parse_call
 
 Array = np.ndarray
@@ -23,47 +23,56 @@ Generator = np.random.Generator
 
 
 def zeros(rng: Generator, shape: tuple[int, ...]) -> Array:
+    """Fills with zeros."""
     return np.zeros(shape)
 
 
 def ones(rng: Generator, shape: tuple[int, ...]) -> Array:
+    """Fills with ones."""
     return np.ones(shape)
 
 
 def constant(rng: Generator, shape: tuple[int, ...], value: float = 0.0) -> Array:
+    """Fills with ``value``."""
     return np.full(shape, float(value))
 
 
 def normal(rng: Generator, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> Array:
+    """Samples a normal distribution."""
     return rng.normal(mean, std, shape)
 
 
 def uniform(rng: Generator, shape: tuple[int, ...], low: float = -0.05, high: float = 0.05) -> Array:
+    """Samples a uniform distribution over [low, high)."""
     return rng.uniform(low, high, shape)
 
 
 def glorot_uniform(rng: Generator, shape: tuple[int, ...], gain: float = 1.0) -> Array:
+    """Samples uniformly within ±gain·sqrt(6 / (fan_in + fan_out))."""
     fan_in, fan_out = _fans(shape)
     limit = gain * math.sqrt(6.0 / max(fan_in + fan_out, 1))
     return rng.uniform(-limit, limit, shape)
 
 
 def glorot_normal(rng: Generator, shape: tuple[int, ...], gain: float = 1.0) -> Array:
+    """Samples a normal distribution of standard deviation gain·sqrt(2 / (fan_in + fan_out))."""
     fan_in, fan_out = _fans(shape)
     return rng.normal(0.0, gain * math.sqrt(2.0 / max(fan_in + fan_out, 1)), shape)
 
 
 def he_uniform(rng: Generator, shape: tuple[int, ...]) -> Array:
+    """Samples uniformly within ±sqrt(6 / fan_in)."""
     limit = math.sqrt(6.0 / max(_fans(shape)[0], 1))
     return rng.uniform(-limit, limit, shape)
 
 
 def he_normal(rng: Generator, shape: tuple[int, ...]) -> Array:
+    """Samples a normal distribution of standard deviation sqrt(2 / fan_in)."""
     return rng.normal(0.0, math.sqrt(2.0 / max(_fans(shape)[0], 1)), shape)
 
 
 def orthogonal(rng: Generator, shape: tuple[int, ...], gain: float = 1.0) -> Array:
-    """Rows, or columns where there are fewer, are orthonormal, times gain."""
+    """Fills with orthonormal rows, or columns if there are fewer, times gain; each row holds all axes but the first."""
     rows, columns = (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (1, math.prod(shape))
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
     q = q * np.sign(np.diag(r))
@@ -77,13 +86,12 @@ INITIALIZERS: dict[str, Callable[..., Array]] = {
 
 
 def parse(text: str) -> tuple[Callable[..., Array], dict[str, Any]]:
-    """The initializer that a text names, and its options. *Raises* OpError, with the nearest known name."""
+    """Parses an initializer; returns its function and options. *Raises* OpError with the nearest known name."""
     name, positional, keywords = parse_call(text, "an initializer such as glorot_uniform or normal(std=0.02)")
     function = INITIALIZERS.get(name)
     if function is None:
-        hint = did_you_mean(name, INITIALIZERS)
         raise OpError(
-            f"unknown initializer {name!r}" + (f"; {hint}" if hint else ""), todo=f"Use one of: {', '.join(INITIALIZERS)}."
+            with_hint(f"unknown initializer {name!r}", name, INITIALIZERS), todo=f"Use one of: {', '.join(INITIALIZERS)}."
         )
     try:
         bound = inspect.signature(function).bind(None, None, *positional, **keywords)
@@ -97,7 +105,7 @@ def parse(text: str) -> tuple[Callable[..., Array], dict[str, Any]]:
 
 
 def initial_value(name: str, init: str | None, shape: tuple[int, ...], dtype: str, seed: int) -> Array:
-    """The first value of a parameter: the same for a name, shape and seed, whatever else the graph holds."""
+    """Computes the initial value of a parameter, which does not depend on the rest of the graph."""
     function, options = parse(init or "zeros")
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     return function(rng, tuple(int(n) for n in shape), **options).astype(dtype)

@@ -1,8 +1,8 @@
-"""Optimizers: an update op, and its attributes.
+"""Optimizers: an update op with its attributes.
 
-Any op that declares ``updates`` is an update rule: its first operand is the parameter, its second the parameter's
-gradient, and further ones its state, zeros at first and of the parameter's shape, except ``step``, the number of the
-step counted from 1. So an optimizer of your own is an op of your own: `Optimizer("my_rule", lr=0.1)`.
+Any op that declares ``updates`` is an update rule. Its first operand is the parameter, its second the parameter's gradient.
+Further operands are its state, which has the parameter's shape and starts at zero, except ``step``, the number of the step
+counted from 1. To write your own optimizer, write an op: `Optimizer("my_rule", lr=0.1)`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from graphexec.ir.registry import registry
 
 
 class Optimizer:
-    """An update op by name, with its attributes. *Raises* OpError when there is no such update op."""
+    """An update op with its attributes. *Raises* OpError when there is no such update op."""
 
     def __init__(self, op: str, **attributes: Any) -> None:
         self.op: Op = registry.get(op)
@@ -30,18 +30,19 @@ class Optimizer:
 
     @property
     def state(self) -> tuple[str, ...]:
-        """Names of the state that it keeps for each parameter."""
+        """Names of the state arrays kept for each parameter."""
         return tuple(p for p in self.op.inputs[2:] if p not in ("step", self.op.shared_operand))
 
     def with_attributes(self, **attributes: Any) -> Optimizer:
+        """Returns a copy with some attributes changed."""
         return Optimizer(self.op.name, **{**self.attributes, **attributes})
 
     @classmethod
     def parse(cls, text: str) -> Optimizer:
-        """Reads ``sgd(lr=0.1)``. *Raises* OpError."""
+        """Parses an optimizer such as ``sgd(lr=0.1)``. *Raises* OpError."""
         name, positional, keywords = parse_call(text, "an optimizer such as sgd(lr=0.1)")
         if positional:
-            raise OpError(f"optimizer {text!r}: attributes are given by name", todo=f"Write {name}(lr=...).")
+            raise OpError(f"optimizer {text!r}: attributes must be named", todo=f"Write {name}(lr=...).")
         return cls(name, **keywords)
 
 

@@ -11,10 +11,10 @@ from graphexec.optim.optimizers import Optimizer
 
 
 def with_updates(fn: Function, optimizer: Optimizer) -> Function:
-    """The function with an update node for each gradient, and leaves for the optimizer's state.
+    """Adds an update node for each gradient, and leaves for the optimizer's state.
 
-    A parameter is updated as soon as its gradient exists and nothing reads the parameter any more, so that the gradient dies
-    before the next one is computed.
+    A parameter is updated as soon as its gradient exists and nothing reads the parameter any more, so that the gradient's memory
+    can be reused before the next one is computed.
     """
     builder = FunctionBuilder(fn)
     due: list[list[Node]] = [[] for _ in range(len(fn.nodes) + 1)]
@@ -44,11 +44,11 @@ def with_updates(fn: Function, optimizer: Optimizer) -> Function:
 
 
 def _step_operand(op: Op) -> str | None:
-    """The operand of a rule that is the number of the step: the one that parameters share, or one called ``step``."""
+    """Returns the operand of a rule that holds the step number: the one that parameters share, or one named ``step``."""
     return op.shared_operand or ("step" if "step" in op.inputs else None)
 
 
 def _due(uses: Uses, value: int) -> int:
-    """The number of nodes that must have run before a value exists and nothing reads it, or a view of it, any more."""
+    """Counts the nodes that must run until a value exists and nothing reads it, or a view of it, any more."""
     readers = uses.memory_readers.get(value, ()) if uses.aliases.shown(value) == value else uses.readers[value]
     return 1 + max(uses.producer[value], readers[-1] if readers else -1)

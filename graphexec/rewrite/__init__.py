@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from graphexec.errors import DataError, did_you_mean
+from graphexec.errors import DataError, with_hint
 from graphexec.ir.function import Function
 from graphexec.rewrite.fusion.decompose import decompose
 from graphexec.rewrite.fusion.elementwise import fuse
@@ -56,6 +56,13 @@ REUSE = "reuse_memory"
 """No pass, but skipped like one: without it every value gets memory of its own."""
 OPTIONAL = (*(name for name in PASSES if name not in ALWAYS), REUSE)
 """The names that can be skipped; `optimize=False` skips all."""
+RENAMED = {
+    "accumulate": "gemm_accumulate", "alike": "cluster_kernels", "early_likes": "hoist_shape_operands", "epilogue": "gemm_epilogue",
+    "fold": "constant_folding", "merge": "cse", "multi_tensor": "horizontal_fusion", "outer_products": "rank1_matmul",
+    "pairs": "superinstructions", "prune": "dce", "recompute_cheap": "rematerialize_cheap", "slices_to_concat": "concat_of_slices",
+    "turned_products": "transpose_folding", "unfold": "decompose",
+}  # fmt: skip
+"""Old names of passes, and the current ones, for the error message."""
 
 
 def required(fn: Function, live_out: Iterable[int] = ()) -> Function:
@@ -80,9 +87,11 @@ def skipped(optimize: bool, skip_passes: str | Iterable[str]) -> frozenset[str]:
     names = [skip_passes] if isinstance(skip_passes, str) else list(skip_passes)
     for name in names:
         if name not in OPTIONAL:
-            hint = did_you_mean(name, OPTIONAL)
-            raise DataError(
-                f"there is no pass {name!r} to leave out" + (f"; {hint}" if hint else ""),
-                todo=f"The passes are: {', '.join(OPTIONAL)}.",
-            )
+            what = f"there is no pass {name!r} to leave out"
+            new = RENAMED.get(name)
+            if new is None:
+                what = with_hint(what, name, OPTIONAL)
+            else:
+                what += f"; it is now called {new!r}" + (" and always runs" if new in ALWAYS else "")
+            raise DataError(what, todo=f"The passes are: {', '.join(OPTIONAL)}.")
     return frozenset(names) if optimize else frozenset(OPTIONAL)

@@ -1,1 +1,1 @@
-"""Training: update rules, initializers, data, the loop, checkpoints."""
+"""Training: data, the loop, checkpoints."""

@@ -1,10 +1,10 @@
-"""Checkpoints: arrays as safetensors, and training that goes on where it stopped.
+"""Saves arrays as safetensors, and checkpoints from which training can resume.
 
-A checkpoint is a folder with one file of arrays for its newest epoch and ``latest.json``, which names that file and
-holds the epoch, the seed and the history. The arrays are written first, under a name of their own, and the JSON is
-put in place last, so that a run that is stopped at any time leaves either the old checkpoint or the new one.
+A checkpoint is a folder with the arrays of its newest epoch in one file and ``latest.json``, which names that file and
+holds the epoch, the seed and the history. The arrays are written first, under a new name, and the JSON is replaced last, so
+that a run stopped at any time leaves either the old checkpoint or the new one.
 
-Mini-batches are shuffled by (seed, epoch) alone: training that goes on gives the same bits as training that never stopped.
+Mini-batches are shuffled by (seed, epoch) alone, so resumed training gives the same bits as uninterrupted training.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Path_ = str | PathLike[str]
 
 
 def save_arrays(path: Path_, arrays: Mapping[str, np.ndarray], *, note: str = "") -> None:
-    """Writes arrays as safetensors; the file is there whole or not at all. *Raises* DataError when it cannot be written."""
+    """Writes arrays as safetensors, atomically. *Raises* DataError if the file cannot be written."""
     from safetensors.numpy import save_file
 
     target = Path(path)
@@ -38,12 +38,12 @@ def save_arrays(path: Path_, arrays: Mapping[str, np.ndarray], *, note: str = ""
     try:
         with replacing(target) as temporary:
             save_file(plain, temporary, metadata={"graphexec": note or "parameters"})
-    except Exception as error:  # safetensors raises its own kinds for a folder that is missing or a full disk
+    except Exception as error:  # safetensors raises its own errors for a missing folder or a full disk
         raise _unwritable(target, error) from error
 
 
 def load_arrays(path: Path_) -> dict[str, np.ndarray]:
-    """Reads a safetensors file. *Raises* DataError for one that is missing, truncated or something else."""
+    """Reads a safetensors file. *Raises* DataError if it is missing, truncated or of another format."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -58,7 +58,7 @@ def load_arrays(path: Path_) -> dict[str, np.ndarray]:
             "the file is truncated or not a safetensors file",
             source=str(target),
             facts=[f"{type(error).__name__}: {error}"],
-            todo="Weights are written by exe.save(path) or `graphexec train -o FILE.safetensors`; nothing pickled is read.",
+            todo="Write weights with exe.save(path) or `graphexec train -o FILE.safetensors`; pickled files are not read.",
         ) from error
     return arrays
 
@@ -66,9 +66,9 @@ def load_arrays(path: Path_) -> dict[str, np.ndarray]:
 def save_checkpoint(
     directory: Path_, compiled: Compiled, epoch: int, history: list[dict[str, Any]], arrays: Mapping[str, np.ndarray] | None = None
 ) -> None:
-    """Writes parameters and the optimizer's state after an epoch; the one before it is removed once this one is whole.
+    """Writes parameters and the optimizer's state after an epoch, then removes the arrays of older checkpoints.
 
-    ``arrays`` is what ``compiled.state`` was at the end of that epoch, if it has changed since.
+    ``arrays`` is a copy of ``compiled.state`` from the end of that epoch, if the state has changed since.
     """
     folder = Path(directory)
     try:
@@ -93,9 +93,9 @@ def save_checkpoint(
 
 
 def load_checkpoint(directory: Path_, compiled: Compiled) -> tuple[int, list[dict[str, Any]]]:
-    """Puts the newest checkpoint's arrays into the state; gives its epoch and the history up to it.
+    """Restores the state from the newest checkpoint; returns its epoch and the history up to it.
 
-    *Raises* DataError when there is none, when it is broken, or when it was made with another seed, optimizer or graph.
+    *Raises* DataError if there is none, if it is broken, or if it belongs to another seed, optimizer or graph.
     """
     record = checkpoint_record(directory)
     if record is None:
@@ -113,13 +113,13 @@ def load_checkpoint(directory: Path_, compiled: Compiled) -> tuple[int, list[dic
     arrays = load_arrays(path)
     missing = [n for n in compiled.state_leaves() if n not in arrays]
     if missing:
-        raise DataError(f"the checkpoint has no array {missing[0]!r}", source=str(path), todo="Was it made from another graph?")
+        raise DataError(f"the checkpoint has no array {missing[0]!r}", source=str(path), todo="Resume with the same graph.")
     compiled.assign(arrays, str(path))
     return record["epoch"], record["history"]
 
 
 def checkpoint_record(directory: Path_) -> dict[str, Any] | None:
-    """What ``latest.json`` says, or None when the folder has no checkpoint. *Raises* DataError when it is broken."""
+    """Reads ``latest.json``; returns None if the folder has no checkpoint. *Raises* DataError if it is broken."""
     place = Path(directory, POINTER)
     if not place.is_file():
         return None
@@ -140,10 +140,10 @@ def checkpoint_record(directory: Path_) -> dict[str, Any] | None:
             "this is not a checkpoint",
             source=str(place),
             facts=[f"{type(error).__name__}: {error}"],
-            todo="Start anew in another folder.",
+            todo="Use a new folder.",
         ) from error
     if not sound:
-        raise DataError("this is not a checkpoint of this version", source=str(place), todo="Start anew in another folder.")
+        raise DataError("this is not a checkpoint of this version", source=str(place), todo="Use a new folder.")
     found: dict[str, Any] = record
     return found
 
@@ -153,7 +153,7 @@ def _optimizer(compiled: Compiled) -> str | None:
 
 
 def strict(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null."""
+    """Replaces NaN and infinity, which JSON lacks, by null."""
     if isinstance(value, Mapping):
         return {str(k): strict(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

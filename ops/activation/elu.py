@@ -3,7 +3,8 @@
     out = x where x > 0, else alpha * (e**x - 1)
     d_x = d_out where x > 0, else d_out * alpha * e**x
 
-Shapes: any. Dtypes: float32, float64. The derivative at 0 is alpha; -alpha at -inf; alpha may be negative, so the rule asks for x.
+Shapes: any. Dtypes: float32, float64. out is -alpha at -inf, and the derivative at 0 is alpha. alpha may be negative, so the
+rule takes x.
 """
 
 import numpy as np

@@ -5,8 +5,8 @@
     approximate="tanh":  out = x * (1 + t) / 2,  t = tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))
                          d_x = d_out * ((1 + t) / 2 + x * (1 - t**2) / 2 * sqrt(2 / pi) * (1 + 0.134145 * x**2))
 
-Shapes: any. Dtypes: float32, float64. Absolute error a few units in the last place of x; for x below -5, Φ loses its relative
-precision to cancellation, as in PyTorch. inf at inf, NaN at -inf (-inf * 0).
+Shapes: any. Dtypes: float32, float64. The absolute error is a few units in the last place of x; for x below -5, Φ loses
+relative precision to cancellation, as in PyTorch. inf at inf, NaN at -inf (-inf * 0).
 """
 
 import numpy as np

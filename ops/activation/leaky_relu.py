@@ -3,7 +3,7 @@
     out = x where x > 0, else alpha * x
     d_x = d_out where x > 0, else alpha * d_out
 
-Shapes: any. Dtypes: float32, float64. The derivative at 0 is alpha; alpha may be negative, so the rule asks for x, not out.
+Shapes: any. Dtypes: float32, float64. The derivative at 0 is alpha; alpha may be negative, so the rule takes x, not out.
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
     out = max(x, 0)
     d_x = d_out where out > 0, else 0
 
-Shapes: any. Dtypes: float32, float64. The derivative at 0 is 0; NaN stays NaN and passes its delta.
+Shapes: any. Dtypes: float32, float64. The derivative at 0 is 0; NaN stays NaN and passes its delta on.
 """
 
 import numpy as np

@@ -18,5 +18,5 @@ def softplus(x):
 
 
 @softplus.backward
-def _(d_out, out):  # expm1 keeps every digit where out is small, and x's buffer can be reused
+def _(d_out, out):  # expm1 keeps full precision for small out; taking out frees x's buffer
     return -d_out * math.expm1(-out)

@@ -1,9 +1,9 @@
-"""Swish, also SiLU where beta = 1, element by element   (Ramachandran et al., 2017).
+"""Swish (SiLU for beta = 1), element by element   (Ramachandran et al., 2017).
 
     out = x * s,  s = 1 / (1 + e**(-beta * x))
     d_x = d_out * (s + beta * out * (1 - s))
 
-Shapes: any. Dtypes: float32, float64. Goes to 0 on the left without overflow; inf at inf, NaN at -inf (-inf * 0).
+Shapes: any. Dtypes: float32, float64. Tends to 0 on the left without overflow; inf at inf, NaN at -inf (-inf * 0).
 """
 
 import numpy as np

@@ -1,22 +1,22 @@
-"""Patches: the elements that each window sees, as the columns of a matrix. Compiled with the kernels that call them.
+"""Tile sizes of the patch matrix, whose columns hold the elements of each window; compiled into the kernels that call them.
 
-A kernel unfolds as many windows at a time as fit the second-level cache, and no matrix of all patches is ever stored.
+A kernel runs im2col on as many windows at a time as fit in the L2 cache; the whole patch matrix is never stored.
 """
 
 PATCHES = 1 << 18
-"""Bytes of patches at a time."""
+"""Bytes of one tile of patches."""
 
 DEPTH = 512
-"""Rows of patches at a time; with 64 columns of float64 they just fit."""
+"""Rows of one tile of patches; with 64 columns of float64 they just fit."""
 
 
 def row_block(rows):
-    """How many rows of patches to take at a time: blocks of about equal depth."""
+    """The number of rows of a tile; all tiles have about the same depth."""
     return max(-(-rows // max(-(-rows // DEPTH), 1)), 1)
 
 
 def column_block(columns, rows, items, size):
-    """How many windows to take at a time; fewer than fit where that gives several threads something to do."""
+    """The number of windows of a tile; fewer than fit if that gives work to more threads."""
     fit = PATCHES // size // rows
     if items < 8:
         fit = min(fit, -(-columns * items // 8))
@@ -24,5 +24,5 @@ def column_block(columns, rows, items, size):
 
 
 def part_of(image, images, parts):
-    """Which of the parts of a batch, whose borders are images * p // parts, an image belongs to."""
+    """The part of the batch that an image belongs to; part p begins at images * p // parts."""
     return ((image + 1) * parts - 1) // images

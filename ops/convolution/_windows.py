@@ -1,7 +1,7 @@
-"""What ops that slide a window over space have in common: sizes, and patches.
+"""Shared code of the ops that slide a window over space: sizes, checks and patches.
 
-The ops inside work on three spatial axes; those that users call take one to three and put axes of size 1 before them.
-`strides` and `dilations` have an entry for each axis, `padding` one for the start of each and then one for the end of each.
+Internal ops work on three spatial axes; public ops take one to three and insert axes of size 1 before them. `strides` and
+`dilations` have an entry for each axis; `padding` has one for the start of each axis, then one for the end of each.
 """
 
 import math
@@ -14,7 +14,7 @@ AXES = 3
 
 
 def per_axis(value, count, name, op, least):
-    """One number for each of `count` axes, from a number or a list."""
+    """Returns one number for each of `count` axes, from a number or a list. *Raises* ShapeError."""
     numbers = (value,) * count if isinstance(value, int) else tuple(value)
     if len(numbers) != count or any(type(n) is not int or n < least for n in numbers):
         raise ShapeError(
@@ -25,7 +25,7 @@ def per_axis(value, count, name, op, least):
 
 
 def geometry(op, x, kernel, strides, padding, dilations):
-    """strides, padding and dilations for three axes, from what a user gave for the spatial axes of x."""
+    """Returns strides, padding and dilations for three axes, from the user's values for the spatial axes of x."""
     count = x.ndim - 2
     strides, dilations = per_axis(strides, count, "strides", op, 1), per_axis(dilations, count, "dilations", op, 1)
     extents = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
@@ -39,7 +39,7 @@ def geometry(op, x, kernel, strides, padding, dilations):
 
 
 def _padding(op, sizes, extents, strides, padding):
-    """What is added before each axis, then after each."""
+    """Returns the padding before each axis, then after each."""
     count = len(sizes)
     if padding == "valid":
         return (0,) * (2 * count)
@@ -54,7 +54,7 @@ def _padding(op, sizes, extents, strides, padding):
 
 
 def _same(op, size, extent, stride):
-    """How much padding gives ceil(size / stride) windows."""
+    """Returns the total padding that gives ceil(size / stride) windows."""
     if stride == 1:
         return extent - 1
     if type(size) is not int:
@@ -66,18 +66,19 @@ def _same(op, size, extent, stride):
 
 
 def to_three(ops, x, at):
-    """x with axes of size 1 before its spatial axes, which start at `at`."""
+    """Inserts axes of size 1 before the spatial axes of x, which start at `at`."""
     lead = AXES + at - x.ndim
     return ops.expand_dims(x, axis=tuple(range(at, at + lead))) if lead else x
 
 
 def from_three(ops, out, x):
-    """The result for `to_three(x)` with as many axes as x."""
+    """Drops the axes that `to_three` added to x."""
     lead = AXES + 2 - x.ndim
     return ops.squeeze(out, axis=tuple(range(2, 2 + lead))) if lead else out
 
 
 def check_rank(op, x):
+    """*Raises* ShapeError unless x has one to three spatial axes."""
     if not 3 <= x.ndim <= 2 + AXES:
         raise ShapeError(
             f"x has {x.ndim} axes", op=op, facts=[f"x {shape_text(x.shape)}"],
@@ -86,7 +87,7 @@ def check_rank(op, x):
 
 
 def out_sizes(op, sizes, kernel, strides, padding, dilations):
-    """How many windows fit along each axis; named sizes keep their names where they can."""
+    """Returns the number of windows along each axis; a named size keeps its name where possible. *Raises* ShapeError."""
     found = []
     for axis in range(AXES):
         size, extent = sizes[axis], dilations[axis] * (kernel[axis] - 1) + 1
@@ -103,7 +104,7 @@ def out_sizes(op, sizes, kernel, strides, padding, dilations):
 
 
 def windows(x, kernel, strides, padding, dilations, fill=0):
-    """All windows of an array, for references: (batch, channels, kernel..., windows...)."""
+    """Returns all windows of an array, for references: (batch, channels, kernel..., windows...)."""
     pads = [(0, 0), (0, 0), *zip(padding[:AXES], padding[AXES:], strict=True)]
     x = np.pad(x, pads, constant_values=fill)
     outs = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(x.shape[2:], kernel, strides, dilations, strict=True)]
@@ -113,7 +114,7 @@ def windows(x, kernel, strides, padding, dilations, fill=0):
 
 
 def unwindows(patches, sizes, strides, padding, dilations):
-    """Windows added where they came from, for references: the transpose of `windows`."""
+    """Adds windows back to their places, for references: the transpose of `windows`."""
     kernel, outs = patches.shape[2:5], patches.shape[5:]
     whole = [n + a + b for n, a, b in zip(sizes, padding[:AXES], padding[AXES:], strict=True)]
     x = np.zeros((*patches.shape[:2], *whole), patches.dtype)
@@ -124,7 +125,7 @@ def unwindows(patches, sizes, strides, padding, dilations):
 
 
 def check_weights(op, channels, w, groups, b=None):
-    """Whether weights (parts, out, channels / groups, kernel...) fit. *Raises* ShapeError."""
+    """*Raises* ShapeError unless weights (parts, out, channels / groups, kernel...) and bias fit."""
     facts = [f"{channels} input channels, {w[1]} output channels, groups={groups}"]
     if groups < 1 or int(channels) % groups or int(w[1]) % groups:
         raise ShapeError("channels do not fall into equal groups", op=op, facts=facts, todo="groups must divide both.")
@@ -138,7 +139,7 @@ def check_weights(op, channels, w, groups, b=None):
 
 
 def check_deltas(op, d, w, x, groups, strides, padding, dilations):
-    """Whether deltas are those of a correlate of x and w. *Raises* ShapeError."""
+    """*Raises* ShapeError unless deltas have the shape of the correlation of x and w."""
     check_weights(op, x[1], w, groups)
     expected = (x[0], w[1], *out_sizes(op, x[2:], w[3:], strides, padding, dilations))
     if d != expected:
@@ -146,19 +147,19 @@ def check_deltas(op, d, w, x, groups, strides, padding, dilations):
 
 
 def part_borders(count, parts):
-    """Where the parts of a batch begin and end."""
+    """Returns the borders between the parts of a batch."""
     return [count * p // parts for p in range(parts + 1)]
 
 
 def weights_of(w, count, groups):
-    """The weights of each image, for references: (batch, groups, out / groups, channels / groups, kernel...)."""
+    """Returns the weights of each image, for references: (batch, groups, out / groups, channels / groups, kernel...)."""
     borders = part_borders(count, w.shape[0])
     each = np.repeat(w, np.diff(borders), axis=0)
     return each.reshape(count, groups, w.shape[1] // groups, *w.shape[2:])
 
 
 def pool_geometry(op, x, kernel, strides, padding, dilations):
-    """size, strides, padding and dilations for three axes, from what a user gave for pooling the spatial axes of x."""
+    """Returns size, strides, padding and dilations for three axes, from the user's values for pooling the spatial axes of x."""
     check_rank(op, x)
     kernel = per_axis(kernel, x.ndim - 2, "kernel", op, 1)
     where = geometry(op, x, kernel, kernel if strides is None else strides, padding, dilations)
@@ -166,7 +167,7 @@ def pool_geometry(op, x, kernel, strides, padding, dilations):
 
 
 def check_pool(op, size, padding, dilations):
-    """*Raises* ShapeError where a window could lie in the padding altogether."""
+    """*Raises* ShapeError if a window could cover nothing but padding."""
     for axis in range(AXES):
         extent = dilations[axis] * (size[axis] - 1) + 1
         if max(padding[axis], padding[AXES + axis]) >= extent:
@@ -179,7 +180,7 @@ def check_pool(op, size, padding, dilations):
 
 
 def check_windows(op, given, x, size, strides, padding, dilations):
-    """*Raises* ShapeError where operands do not have one element for each window."""
+    """*Raises* ShapeError unless each operand has one element per window."""
     expected = (*x[:2], *out_sizes(op, x[2:], size, strides, padding, dilations))
     for shape in given:
         if shape != expected:
@@ -190,6 +191,6 @@ def check_windows(op, given, x, size, strides, padding, dilations):
 
 
 def in_windows(x, size, strides, padding, dilations, fill=0):
-    """The elements of each window along a last axis, for references."""
+    """Returns the elements of each window along a new last axis, for references."""
     seen = windows(x, size, strides, padding, dilations, fill)
     return np.moveaxis(seen.reshape(*x.shape[:2], math.prod(size), *seen.shape[5:]), 2, -1)

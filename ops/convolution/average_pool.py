@@ -1,11 +1,11 @@
 """The mean of each window: average pooling over one to three spatial axes.
 
     out[n, c, z] = Σ_a x[n, c, z strides + a dilations - padding] / count
-    d_x = Σ_z d_out[n, c, z] / count over the windows that an element is in
+    d_x = Σ_z d_out[n, c, z] / count over the windows that contain the element
 
 Shapes: x (batch, channels, spatial...), out (batch, channels, windows...); kernel, strides, padding and dilations as in max_pool.
-count is the size of the window, padding and all, as in PyTorch; with count_include_pad=False, ONNX's default, it is the number of
-elements that lie inside. Dtypes: float32, float64. Differentiable any number of times.
+count is the size of the window including padding, as in PyTorch; with count_include_pad=False, ONNX's default, it is the number
+of its elements inside x. Dtypes: float32, float64. Differentiable any number of times.
 """
 
 import math

@@ -1,12 +1,12 @@
-"""Convolution, as networks call it: weights slide over one to three spatial axes, and are not mirrored.
+"""Convolution (a cross-correlation, as usual in networks) over one to three spatial axes.
 
     out[n, o, z] = b[o] + Σ_{c, a} w[o, c, a] x[n, c, z strides + a dilations - padding]
 
-Shapes: x (batch, channels, spatial...), w (out, channels / groups, kernel...), b (out,) or none; out (batch, out, windows...).
-An axis has (size + padding before and after - dilations (kernel - 1) - 1) // strides + 1 windows. x counts as 0 outside.
-strides and dilations: an integer, or one for each spatial axis. padding: the same; or twice as many, those before all axes first,
-as in ONNX; or "valid", none; or "same", ceil(size / strides) windows, where an odd rest goes to the end. groups: channels fall into
-so many groups, and output channels of a group see its input channels only. Dtypes: float32, float64. Differentiable any number of
+Shapes: x (batch, channels, spatial...), w (out, channels / groups, kernel...), b (out,) or none; out (batch, out, windows...). An
+axis has (size + padding before and after - dilations (kernel - 1) - 1) // strides + 1 windows. x is 0 outside. strides and
+dilations: an integer, or one for each spatial axis. padding: the same; or twice as many, those before the axes first, as in ONNX;
+or "valid" (none); or "same" (ceil(size / strides) windows; an odd padding adds the extra element at the end). groups: the number of
+channel groups; the output channels of a group see only its input channels. Dtypes: float32, float64. Differentiable any number of
 times.
 Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
 """

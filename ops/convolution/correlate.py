@@ -1,11 +1,11 @@
-"""Windows times weights, on three spatial axes: what conv is made of.
+"""Cross-correlation on three spatial axes, which implements conv.
 
     out[n, o, z] = b[o] + Σ_{c, a} w[p, o, c, a] x[n, c, z strides + a dilations - padding]
     d_x = correlate_input(d_out, w),  d_w = correlate_weights(d_out, x),  d_b = Σ d_out
 
-Shapes: x (batch, channels, depth, height, width), w (parts, out, channels / groups, kernel...), b (out,) and
-out (batch, out, windows...). The images of a batch fall into `parts` runs, each with weights of its own; there is one, but in
-derivatives of correlate_weights. Output channels of a group see its input channels only. x is 0 outside. Dtypes: float32, float64.
+Shapes: x (batch, channels, depth, height, width), w (parts, out, channels / groups, kernel...), b (out,) and out (batch, out,
+windows...). The batch is divided into `parts` runs of images, each with its own weights; only derivatives of correlate_weights have
+more than one. The output channels of a group see only its input channels. x is 0 outside. Dtypes: float32, float64.
 Source: Chellapilla, Puri and Simard, "High performance convolutional neural networks for document processing", 2006.
 """
 

@@ -1,6 +1,6 @@
-"""What windows times weights came from: the gradient of correlate by its input, a transposed convolution.
+"""Transposed convolution: the gradient of correlate by its input.
 
-    out[n, c, z strides + a dilations - padding] += Σ_o w[p, o, c, a] d[n, o, z]     for all z and a that lie inside
+    out[n, c, z strides + a dilations - padding] += Σ_o w[p, o, c, a] d[n, o, z]     for all z and a with a place inside
     d_d = correlate(d_out, w),  d_w = correlate_weights(d, d_out)
 
 Shapes: d (batch, out, windows...), w (parts, out, channels / groups, kernel...) and the shape of like, (batch, channels, depth,
@@ -38,7 +38,7 @@ def correlate_input(
     images = out.reshape(out.shape[0] * groups, per, out.shape[2], out.shape[3], out.shape[4])
     weights, deltas = w.reshape(parts * groups, channels, per * volume), d.reshape(out.shape[0] * groups, channels, places)
     seen = array_at(scratch + GEMM_SCRATCH, PATCHES // d.itemsize, d)
-    blocks = min(per, 8) if images.shape[0] < 8 else 1  # of channels: windows overlap, so threads cannot share them
+    blocks = min(per, 8) if images.shape[0] < 8 else 1  # of channels; overlapping windows cannot be split among threads
     items = images.shape[0] * blocks
     for item in range(items * piece // pieces, items * (piece + 1) // pieces):
         at, block = item // blocks, item % blocks

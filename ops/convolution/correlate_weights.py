@@ -1,11 +1,12 @@
-"""What each weight did to the result: the gradient of correlate by its weights.
+"""Gradient of correlate by its weights.
 
     out[p, o, c, a] = Σ_{n in part p, z} d[n, o, z] x[n, c, z strides + a dilations - padding]
     d_d = correlate(x, d_out),  d_x = correlate_input(d, d_out)
 
 Shapes: d (batch, out, windows...), x (batch, channels, depth, height, width) and the shape of like, (1, out, channels / groups,
-kernel...). out has it too, but for axis 0: up to 8 parts of the batch are added up apart, so that threads can share them and the
-order of the sum depends on the shape alone. Where like has more than one part, so has out. Dtypes: float32, float64.
+kernel...). out has the same shape except for axis 0: up to 8 parts of the batch are summed separately, so that threads can share
+the work and the order of summation depends only on the shape. If like has more than one part, out has as many. Dtypes: float32,
+float64.
 """
 
 import itertools
@@ -21,7 +22,7 @@ from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, im2col, k
 def _shape(d, x, like, *, strides, padding, dilations, groups):
     check_deltas("correlate_weights", d.shape, like.shape, x.shape, groups, strides, padding, dilations)
     parts = like.shape[0]
-    if parts == 1:  # no more memory than the input takes
+    if parts == 1:  # out takes no more memory than the input
         weights, inputs = (math.prod(int(n) for n in shape) for shape in (like.shape, x.shape))
         parts = max(min(8, int(x.shape[0]), inputs // max(weights, 1)), 1)
     return TensorSpec((parts, *like.shape[1:]), d.dtype)
@@ -52,7 +53,7 @@ def correlate_weights(
     depth = row_block(rows)
     width = column_block(places, depth, 8, d.itemsize)
     items, sharers = parts * groups, pieces
-    if items == 1:  # all threads unfold, and share each product
+    if items == 1:  # every thread runs im2col; they share each product
         mine, begin, end = piece, 0, 1
     else:
         mine, sharers, begin, end = 0, 1, items * piece // pieces, items * (piece + 1) // pieces

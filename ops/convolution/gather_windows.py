@@ -4,7 +4,7 @@
     d_x = scatter_windows(d_out, index)
 
 Shapes: x (batch, channels, depth, height, width), index and out (batch, channels, windows...). Dtypes: x floating, index int32,
-counted row by row in the window; one that is not in the window gives 0, as does what lies outside of x.
+counted row by row in the window; an index outside the window gives 0, as does a place outside x.
 """
 
 import numpy as np

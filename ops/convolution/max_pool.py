@@ -1,11 +1,11 @@
 """The largest element of each window: max pooling over one to three spatial axes.
 
-    out[n, c, z] = max_a x[n, c, z strides + a dilations - padding] over the a that lie inside
+    out[n, c, z] = max_a x[n, c, z strides + a dilations - padding] over the a with a place inside
     d_x gets d_out[n, c, z] at the first of the largest elements of each window
 
-Shapes: x (batch, channels, spatial...), out (batch, channels, windows...); kernel, strides, padding and dilations as in conv, where
-strides=None means those of the kernel: windows side by side. Dtypes: float32, float64. Padding counts as -inf; NaN in a window
-gives NaN. Ties: all of the delta goes to the first, as in PyTorch and ONNX (the reduction max shares it).
+Shapes: x (batch, channels, spatial...), out (batch, channels, windows...); kernel, strides, padding and dilations as in conv;
+strides=None means the size of the kernel, so that windows are adjacent. Dtypes: float32, float64. Padding counts as -inf; NaN in a
+window gives NaN. At a tie the first element gets all of the delta, as in PyTorch and ONNX (the reduction max divides it).
 """
 
 from graphexec_ops.convolution._windows import from_three, pool_geometry, to_three

@@ -1,12 +1,12 @@
-"""The largest element of each window, and which it is: what max_pool is made of.
+"""Largest element of each window and its index, which implements max_pool.
 
-    out[n, c, z] = max_a x[n, c, z strides + a dilations - padding] over the a that lie inside
-    index[n, c, z] = the first a where it is, counted row by row in the window
+    out[n, c, z] = max_a x[n, c, z strides + a dilations - padding] over the a with a place inside
+    index[n, c, z] = the first such a, counted row by row in the window
     d_x = scatter_windows(d_out, index)
 
 Shapes: x (batch, channels, depth, height, width), out and index (batch, channels, windows...). Dtypes: x floating, index int32.
-NaN in a window gives NaN, and the index of the first one. Padding counts as -inf: in a
-window without anything larger, the index may be one of the padding, and the delta goes nowhere.
+NaN in a window gives NaN and the index of the first NaN. Padding counts as -inf: if a window has nothing larger, the index may
+point to padding, and the delta is dropped.
 """
 
 import numpy as np
@@ -52,7 +52,7 @@ def max_windows(
 
 
 def take(top, place, x, k):
-    """Puts the elements of x, with k as their index, where they are larger; nothing is larger than NaN."""
+    """Replaces elements of top by larger ones of x, with index k; nothing is larger than NaN."""
     for i in range(top.size):
         new = x[i]
         old = top[i]

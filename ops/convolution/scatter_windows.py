@@ -1,10 +1,10 @@
-"""Zeros, with a value added at one place of each window: the gradient of the largest elements of windows.
+"""Zeros with a value added at one place of each window: the gradient of max_windows.
 
     out[n, c, z strides + index[n, c, z] dilations - padding] += d[n, c, z]
     d_d = gather_windows(d_out, index)
 
 Shapes: d and index (batch, channels, windows...) and the shape of like, (batch, channels, depth, height, width), which out has.
-Dtypes: d floating, index int32, counted row by row in the window; -1 for nowhere.
+Dtypes: d floating, index int32, counted row by row in the window; -1 adds nothing.
 """
 
 import numpy as np

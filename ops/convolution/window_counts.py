@@ -1,4 +1,4 @@
-"""How many elements of each window lie inside: what sums of windows are divided by.
+"""Number of elements of each window inside the input: the divisor of average_pool.
 
     out[0, 0, z] = the number of a with z strides + a dilations - padding inside
 
@@ -12,7 +12,7 @@ from graphexec.plugin import shape_value
 
 
 def _along(size, count, kernel, stride, before, dilation):
-    """The counts along one axis."""
+    """Returns the counts along one axis."""
     seen = np.arange(count)[:, None] * stride + np.arange(kernel) * dilation - before
     return np.sum((seen >= 0) & (seen < size), axis=1)
 

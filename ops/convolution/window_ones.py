@@ -1,4 +1,4 @@
-"""Weights of 1 for windows of each channel by itself: with them, correlate adds up windows.
+"""Weights of 1 for each channel separately: with them, correlate sums each window.
 
     out = 1
 

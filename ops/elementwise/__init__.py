@@ -1,1 +1,1 @@
-"""Arithmetic, comparisons and functions of one element."""
+"""Elementwise arithmetic, comparisons and functions."""

@@ -1,4 +1,4 @@
-"""Sum of any number of operands, from left to right: where deltas of a value with several readers meet.
+"""Sum of any number of operands, from left to right, such as the deltas of a value with several readers.
 
     out = terms[0] + terms[1] + ...
     d_terms[i] = d_out

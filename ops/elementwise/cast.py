@@ -3,8 +3,8 @@
     out = x as dtype
     d_x = d_out as x's dtype, between floating types; no delta flows through others
 
-Shapes: any. Dtypes: any to any. Floating to integer cuts the fraction off; what an integer cannot hold, NaN included, is undefined.
-To bool: whether x is not 0.
+Shapes: any. Dtypes: any to any. Floating to integer truncates; a value that the integer type cannot hold, such as NaN, gives an
+undefined result. To bool: whether x is not 0.
 """
 
 import numpy as np

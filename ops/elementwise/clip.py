@@ -3,7 +3,7 @@
     out = min(max(x, low), high)
     d_x = d_out where low <= x <= high, else 0
 
-Shapes: any. Dtypes: float32, float64. NaN stays NaN and passes its delta. Where low > high, out is high, as in NumPy.
+Shapes: any. Dtypes: float32, float64. NaN stays NaN and passes its delta on. If low > high, out is high, as in NumPy.
 """
 
 import numpy as np
@@ -18,5 +18,5 @@ def clip(x, *, low=-np.inf, high=np.inf):
 
 
 @clip.backward
-def _(d_out, x, *, low, high):  # not from out: at x = low the delta passes
+def _(d_out, x, *, low, high):  # takes x, not out, because the delta passes at x = low
     return 0.0 if x < low else 0.0 if x > high else d_out

@@ -1,4 +1,4 @@
-"""The same values in memory of their own, contiguous whatever x's strides are.
+"""Copies values to new contiguous memory, for any strides of x.
 
     out = x
     d_x = d_out

@@ -21,6 +21,6 @@ def divide(x, y):
 
 
 @divide.gradient
-def _(d_out, y, out):  # made of ops, so that d_x waits for neither x nor out
+def _(d_out, y, out):  # written in ops, so that d_x waits for neither x nor out
     d_x = d_out / y
     return d_x, -(d_x * out)

@@ -2,7 +2,7 @@
 
     out = x == y
 
-Shapes: broadcast, as in NumPy. Dtypes: any, of one kind; out is bool. NaN equals nothing, itself included. No derivative.
+Shapes: broadcast, as in NumPy. Dtypes: any, of one kind; out is bool. NaN equals nothing, not even itself. No derivative.
 """
 
 import numpy as np

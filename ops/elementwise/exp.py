@@ -3,7 +3,8 @@
     out = e**x
     d_x = d_out * out
 
-Shapes: any. Dtypes: float32, float64. Error: that of `graphexec.math.exp`. exp(-inf) = 0; above log of the largest number, inf.
+Shapes: any. Dtypes: float32, float64. Error: that of `graphexec.math.exp`. exp(-inf) = 0; inf above the logarithm of the largest
+number.
 """
 
 import numpy as np

@@ -4,7 +4,7 @@
     d_x = d_out * (out + 1)
 
 Shapes: any. Dtypes: float32, float64. Error: that of `graphexec.math.expm1`. expm1(-inf) = -1. The derivative is computed from out,
-so for very negative x it is right to the last place of 1, not of itself.
+so for very negative x its error is relative to 1, not to its own value.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
-"""The largest whole number that is not above x, element by element.
+"""Largest whole number not above x, element by element.
 
     out = floor(x)
     d_x = 0: no delta flows back
 
-Shapes: any. Dtypes: float32, float64. Exact; infinities and NaN stay.
+Shapes: any. Dtypes: float32, float64. Exact; infinities and NaN stay unchanged.
 """
 
 import numpy as np

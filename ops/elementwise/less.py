@@ -2,7 +2,8 @@
 
     out = x < y
 
-Shapes: broadcast, as in NumPy. Dtypes: floating and integer, of one kind; out is bool. False beside NaN. No derivative.
+Shapes: broadcast, as in NumPy. Dtypes: floating and integer, of one kind; out is bool. False if either operand is NaN. No
+derivative.
 """
 
 import numpy as np

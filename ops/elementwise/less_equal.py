@@ -1,8 +1,9 @@
-"""Whether x is less than y or equal to it, element by element.
+"""Whether x is less than or equal to y, element by element.
 
     out = x <= y
 
-Shapes: broadcast, as in NumPy. Dtypes: floating and integer, of one kind; out is bool. False beside NaN. No derivative.
+Shapes: broadcast, as in NumPy. Dtypes: floating and integer, of one kind; out is bool. False if either operand is NaN. No
+derivative.
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
     out = log(1 + x)
     d_x = d_out / (1 + x)
 
-Shapes: any. Dtypes: float32, float64. Error: that of `graphexec.math.log1p`. -inf at -1, NaN below.
+Shapes: any. Dtypes: float32, float64. Error: that of `graphexec.math.log1p`. -inf at -1, NaN below -1.
 """
 
 import numpy as np

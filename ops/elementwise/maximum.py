@@ -1,10 +1,10 @@
-"""The larger of broadcast operands.
+"""The larger of two broadcast operands, element by element.
 
     out = max(x, y)
-    d_x = d_out where x > y, d_out / 2 where x = y, 0 where x < y;  d_y alike
+    d_x = d_out where x > y, d_out / 2 where x = y, 0 where x < y;  d_y likewise
 
 Shapes: broadcast, as in NumPy. Dtypes: floating and integer. NaN in either operand gives NaN. At a tie each operand gets half of
-the delta, as in JAX and PyTorch; beside a NaN both get all of it, as in PyTorch.
+the delta, as in JAX and PyTorch; if either is NaN, both get all of it, as in PyTorch.
 """
 
 import numpy as np

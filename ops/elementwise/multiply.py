@@ -18,5 +18,5 @@ def multiply(x, y):
 
 
 @multiply.gradient
-def _(d_out, x, y):  # made of ops: the delta of a constant factor is not computed, and nothing waits for what only it reads
+def _(d_out, x, y):  # written in ops: the delta of a constant factor is dead code, and its operands can be freed early
     return d_out * y, d_out * x

@@ -2,7 +2,7 @@
 
     out = x != y
 
-Shapes: broadcast, as in NumPy. Dtypes: any, of one kind; out is bool. NaN differs from everything, itself included. No derivative.
+Shapes: broadcast, as in NumPy. Dtypes: any, of one kind; out is bool. NaN differs from everything, even itself. No derivative.
 """
 
 import numpy as np

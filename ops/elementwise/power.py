@@ -5,8 +5,8 @@
     d_y = d_out * out * log(x)
 
 Shapes: broadcast, as in NumPy. Dtypes: float32, float64. Error: that of `graphexec.math.pow`, whose special values are C99's:
-x**0 = 1 and 1**y = 1 even for NaN; x < 0 needs an integer y, otherwise NaN. Both deltas are finite where x = 0 and y >= 1;
-d_x = 0 where y = 0, and d_y = 0 where x = 0 and y >= 0. Where x < 0, d_y is NaN: out is no smooth function of y there.
+x**0 = 1 and 1**y = 1 even for NaN; x < 0 needs an integer y, otherwise out is NaN. Both deltas are finite at x = 0 for y >= 1;
+d_x = 0 for y = 0, and d_y = 0 for x = 0 and y >= 0. For x < 0, d_y is NaN, because out is not a smooth function of y.
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
     out = sqrt(x)
     d_x = d_out / (2 * out)
 
-Shapes: any. Dtypes: float32, float64. Correctly rounded. sqrt(-0) = -0, sqrt(x < 0) = NaN; d_x is infinite at 0.
+Shapes: any. Dtypes: float32, float64. Correctly rounded. sqrt(-0) = -0, sqrt(x < 0) = NaN; d_x is inf at 0.
 """
 
 import numpy as np

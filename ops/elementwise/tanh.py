@@ -19,5 +19,5 @@ def tanh(x):
 
 
 @tanh.backward
-def _(d_out, out):  # x is not asked for, so its buffer can be reused
+def _(d_out, out):  # does not take x, so its buffer can be reused
     return d_out * (1 - out * out)

@@ -4,7 +4,8 @@
     d_x = d_out where condition else 0
     d_y = 0 where condition else d_out
 
-Shapes: broadcast, as in NumPy. Dtypes: condition bool; x and y of one kind, any. What is not chosen has no influence, NaN included.
+Shapes: broadcast, as in NumPy. Dtypes: condition bool; x and y of one kind, any. The operand that is not chosen has no effect, even
+if it is NaN.
 """
 
 import numpy as np

@@ -3,8 +3,8 @@
     out = x wᵀ + b
     d_x = d_out w,  d_w = d_outᵀ x,  d_b = Σ d_out over the rows
 
-Shapes: x (batch, in) or (..., in), w (out, in), b (out,) or none; out (batch, out) or (..., out). An x of one axis is one sample.
-Dtypes: float32, float64.
+Shapes: x (batch, in) or (..., in), w (out, in), b (out,) or none; out (batch, out) or (..., out). An x with one axis is a single
+sample. Dtypes: float32, float64.
 """
 
 from graphexec.plugin import ShapeError, composite, ops
@@ -16,7 +16,7 @@ def _reference(x, w, b=None):
 
 
 def _differ(m, n):
-    """Whether two sizes differ for certain; those with names are compared once they are bound."""
+    """Whether two sizes certainly differ; named ones are compared when they are bound."""
     return isinstance(m, int) and isinstance(n, int) and m != n
 
 

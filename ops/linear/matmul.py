@@ -25,5 +25,5 @@ def matmul(a, b, out, scratch, piece, pieces):
 def _(d_out, a, b):
     if a.spec.size <= b.spec.size:
         return d_out @ ops.swap_axes(b), ops.swap_axes(a) @ d_out
-    d_b = ops.swap_axes(a) @ d_out  # first: often nothing else waits for the larger operand, and d_a can have its place
+    d_b = ops.swap_axes(a) @ d_out  # first: often nothing else reads the larger operand afterwards, so d_a can reuse its buffer
     return d_out @ ops.swap_axes(b), d_b

@@ -1,9 +1,9 @@
-"""A matrix product added to a value, in the value's own memory: how products that meet in a sum are added up.
+"""Matrix product added to a value in place, for sums of products.
 
     acc = acc + a @ b
 
-Shapes: acc (m, n), a (m, k), b (k, n), leading axes of all three equal. Dtypes: float32, float64. The engine puts it in the
-place of a product and an addition, where nothing else reads either.
+Shapes: acc (m, n), a (m, k), b (k, n), leading axes of all three equal. Dtypes: float32, float64. The pass
+`gemm_accumulate` replaces a product and an addition by it if nothing else reads either.
 """
 
 import numpy as np

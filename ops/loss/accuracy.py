@@ -1,8 +1,8 @@
-"""Fraction of the rows that are classified right.
+"""Fraction of correctly classified rows.
 
     out = mean(argmax(scores) = labels)          integer labels, one for each row
     out = mean(argmax(scores) = argmax(labels))  floating labels, one-hot, of the shape of scores
-    out = mean((scores > ½) = (labels > ½))      where the last axis of both has size 1: two classes
+    out = mean((scores > ½) = (labels > ½))      two classes: the last axis of both has size 1
 
 Shapes: scores (..., classes); out is a scalar. Dtypes: scores floating, labels floating or integer; out is float32. A metric: no
 derivative.

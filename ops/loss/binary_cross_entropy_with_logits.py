@@ -3,8 +3,8 @@
     out = Σ (max(z, 0) - z y + log(1 + e^-|z|)) / rows
     d_z = d_out (σ(z) - y) / rows
 
-Shapes: z and y broadcast; rows is the size of axis 0: terms of one row are summed. reduction is "mean", "sum" or "none".
-Dtypes: float32, float64; targets are from 0 to 1, of z's kind. Does not overflow.
+Shapes: z and y broadcast; rows is the size of axis 0; the terms of one row are summed. reduction is "mean", "sum" or "none".
+Dtypes: float32, float64; targets are from 0 to 1 and have z's kind. Does not overflow.
 """
 
 from graphexec.plugin import composite, ops

@@ -1,8 +1,8 @@
-"""Labels of classes, checked.
+"""Checks that labels are valid classes.
 
     out = labels
 
-Shapes: labels any; classes has one axis, and only its size counts; out has the shape of labels. Dtypes: labels int32 or int64; out
+Shapes: labels any; classes has one axis, used only for its size; out has the shape of labels. Dtypes: labels int32 or int64; out
 is int32. *Raises* KernelError when a label is not between 0 and the number of classes. No derivative.
 """
 

@@ -4,7 +4,7 @@
     d_z = d_out (z - y),  d_y = -d_z
 
 Shapes: z and y broadcast; out is a scalar, or has their shape for reduction="none". "mean" divides the sum by the number of rows,
-the size of axis 0, a single axis included. Dtypes: float32, float64.
+the size of axis 0, also if that is the only axis. Dtypes: float32, float64.
 """
 
 from graphexec.plugin import composite, ops

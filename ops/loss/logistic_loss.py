@@ -3,7 +3,7 @@
     out = -y log σ(z) - (1 - y) log(1 - σ(z)) = max(z, 0) - z y + log(1 + e^-|z|)
     d_z = d_out (σ(z) - y),  d_y = -d_out z
 
-Shapes: broadcast. Dtypes: float32, float64. Does not overflow, and keeps its precision where it is near 0.
+Shapes: broadcast. Dtypes: float32, float64. Does not overflow, and keeps its precision near 0.
 """
 
 import numpy as np

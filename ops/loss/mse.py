@@ -3,9 +3,9 @@
     out = Σ (z - y)² / rows
     d_z = 2 d_out (z - y) / rows,  d_y = -d_z
 
-Shapes: z and y broadcast; rows is the size of axis 0, as in every loss here: errors of one row are summed, where PyTorch's mse_loss
-takes the mean over all elements (for that, write square(z - y).mean()). reduction is "mean", "sum" or "none". Dtypes: float32,
-float64.
+Shapes: z and y broadcast; rows is the size of axis 0, as in every loss here: errors of one row are summed, whereas PyTorch's
+mse_loss takes the mean over all elements (for that, write square(z - y).mean()). reduction is "mean", "sum" or "none". Dtypes:
+float32, float64.
 """
 
 from graphexec.plugin import composite, ops

@@ -1,10 +1,10 @@
-"""What a loss makes of the terms that it consists of.
+"""Reduces the terms of a loss to their sum or their mean over the rows.
 
     out = Σ x            reduction="sum"
     out = Σ x / rows     reduction="mean"; rows is the size of axis 0, 1 for a scalar
     out = x              reduction="none"
 
-Shapes: any; out is a scalar, or has the shape of x. Dtypes: float32, float64. For losses of your own, too.
+Shapes: any; out is a scalar, or has the shape of x. Dtypes: float32, float64. Also meant for your own losses.
 """
 
 from graphexec.plugin import OpError, composite, ops

@@ -3,8 +3,8 @@
     out = Σ (log Σ e^logits - logits[label]) / rows
     d_logits = d_out (softmax(logits) - one_hot(labels)) / rows
 
-Shapes: logits (batch, classes) or (batch, ..., classes), labels (batch,) or (batch, ...); rows is the size of axis 0. Logits of
-one axis are one sample, with a scalar label. reduction is "mean", "sum" or "none". Dtypes: logits floating; labels int32 or
+Shapes: logits (batch, classes) or (batch, ..., classes), labels (batch,) or (batch, ...); rows is the size of axis 0. Logits with
+one axis are a single sample with a scalar label. reduction is "mean", "sum" or "none". Dtypes: logits floating; labels int32 or
 int64, from 0 to classes - 1. Does not overflow. *Raises* KernelError when a label is out of range.
 """
 
@@ -16,6 +16,6 @@ def softmax_cross_entropy(logits, labels, *, reduction="mean"):
     if labels.ndim != logits.ndim - 1:
         raise ShapeError("there must be one label for each row", todo="Give labels the shape of logits without the last axis.")
     losses, _ = ops.softmax_cross_entropy_rows(logits, labels)
-    if reduction == "mean" and labels.ndim > 0:  # as reduce_loss, but known before the losses are, so backward fuses with forward
+    if reduction == "mean" and labels.ndim > 0:  # as reduce_loss, but the divisor precedes the losses: backward can fuse
         return ops.sum(losses) / ops.size(logits, axis=0)
     return ops.reduce_loss(losses, reduction=reduction)

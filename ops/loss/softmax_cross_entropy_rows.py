@@ -1,4 +1,4 @@
-"""Cross-entropy of the softmax of each row with a class, not reduced, and the softmax.
+"""Cross-entropy of each row's softmax with a class, not reduced, and the softmax itself.
 
     p = softmax(logits)
     out = log Σ e^logits - logits[label]

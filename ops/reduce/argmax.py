@@ -2,8 +2,8 @@
 
     out = the first i with x[i] = max x
 
-Shapes: `axis` goes, or stays with size 1 where keepdims; it must not be empty. Dtypes: floating and integer; out is int64.
-At a tie the first; NaN counts as the largest, as in NumPy. No derivative.
+Shapes: `axis` is removed, or kept with size 1 if keepdims; it must not be empty. Dtypes: floating and integer; out is int64.
+At a tie the first wins; NaN counts as the largest, as in NumPy. No derivative.
 """
 
 import numpy as np

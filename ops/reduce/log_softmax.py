@@ -3,8 +3,8 @@
     out = x - log Σ eˣ
     d_x = d_out - e^out Σ d_out
 
-Shapes: x and out alike; the sum runs along `axis`. Dtypes: float32, float64. Does not overflow, and keeps its precision where the
-softmax is near 0; NaN or inf in a row, or nothing but -inf, makes the row NaN.
+Shapes: x and out equal; the sum runs along `axis`. Dtypes: float32, float64. Does not overflow, and keeps its precision when the
+softmax is near 0. A row with NaN or inf, or with nothing but -inf, becomes NaN.
 """
 
 import numpy as np

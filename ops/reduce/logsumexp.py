@@ -3,7 +3,7 @@
     out = m + log Σ e^(x - m), m = max x
     d_x = d_out e^(x - out), repeated along the axes
 
-Shapes: as sum. Dtypes: float32, float64. Elements of -inf add nothing and take no delta; where there is nothing else, out is -inf.
+Shapes: as sum. Dtypes: float32, float64. Elements of -inf add nothing and get no delta; if all are -inf, out is -inf.
 An element of inf gives inf. NaN anywhere gives NaN.
 """
 
@@ -23,5 +23,5 @@ def logsumexp(x, *, axis=None, keepdims=False):
     top = ops.where(ops.less(ops.abs(top), float("inf")), top, 0.0)
     total = ops.sum(ops.exp(x - top), axis=axis, keepdims=True)
     nothing = ops.equal(total, 0.0)
-    out = ops.where(nothing, float("-inf"), ops.log(ops.where(nothing, 1.0, total)) + top)  # log 0 would send NaN back
+    out = ops.where(nothing, float("-inf"), ops.log(ops.where(nothing, 1.0, total)) + top)  # log 0 would give a NaN delta
     return out if keepdims else ops.squeeze(out, axis=list(range(x.ndim)) if axis is None else axis)

@@ -3,8 +3,8 @@
     out = min x
     d_x = d_out / k at the k elements that equal out, else 0
 
-Shapes: as sum. Dtypes: floating and integer. NaN anywhere gives NaN; no elements give the highest number of the type, inf.
-Ties share the delta evenly, as in JAX; where out is NaN, so is d_x.
+Shapes: as sum. Dtypes: floating and integer. NaN anywhere gives NaN; no elements give the highest value of the type, such as inf.
+Ties share the delta evenly, as in JAX; if out is NaN, so is d_x.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ def _reference(x, *, axis=None, keepdims=False):
 
 @reduction(identity=float("inf"), reference=_reference, domain=(-4.0, 4.0), kinds="fi", onnx="ReduceMin")
 def min(accumulated, x):
-    smaller = x if x < accumulated else accumulated  # a NaN stays once it is there
+    smaller = x if x < accumulated else accumulated  # keeps a NaN in accumulated
     return smaller if x == x else x
 
 

@@ -3,8 +3,8 @@
     out = Π x
     d_x = d_out × the product of the other elements
 
-Shapes: as sum. Dtypes: floating and integer; out is of x's type. No elements give 1. The delta is right where elements are 0, too;
-second derivatives there are not: they take "is 0" for a constant.
+Shapes: as sum. Dtypes: floating and integer; out is of x's type. No elements give 1. The delta is also correct at elements that
+are 0; second derivatives there are not, because they treat "is 0" as constant.
 """
 
 import numpy as np

@@ -3,8 +3,8 @@
     out = eˣ / Σ eˣ
     d_x = out (d_out - Σ d_out out)
 
-Shapes: x and out alike; the sum runs along `axis`. Dtypes: float32, float64. Does not overflow; NaN or inf in a row, or nothing
-but -inf, makes the row NaN.
+Shapes: x and out equal; the sum runs along `axis`. Dtypes: float32, float64. Does not overflow. A row with NaN or inf, or with
+nothing but -inf, becomes NaN.
 """
 
 import numpy as np

@@ -3,8 +3,8 @@
     out = Σ x
     d_x = d_out, repeated along the axes
 
-Shapes: `axis` is one axis, a list of them, or None: all; they go, or stay with size 1 where keepdims. Dtypes: floating and
-integer; out is of x's type. No elements give 0. The order of additions is fixed by the shape.
+Shapes: `axis` is one axis, a list of them, or None for all; they are removed, or kept with size 1 if keepdims. Dtypes: floating and
+integer; out is of x's type. No elements give 0. The shape alone determines the order of additions.
 """
 
 import numpy as np

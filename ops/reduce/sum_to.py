@@ -1,6 +1,6 @@
-"""A value summed to the shape of another: what undoes broadcasting.
+"""Sum to the shape of another value, which undoes broadcasting.
 
-    out = Σ x over the axes along which like was repeated
+    out = Σ x over the axes along which like broadcasts
     d_x = d_out, repeated along them
 
 Shapes: like broadcasts to x; out has the shape of like. Dtypes: floating and integer.

@@ -3,8 +3,8 @@
     out = Σ (x - mean x)² / (n - correction)
     d_x = 2 d_out (x - mean x) / (n - correction), repeated along the axes
 
-Shapes: as sum. Dtypes: float32, float64. correction=0 is the variance of the elements themselves, 1 Bessel's estimate from a
-sample.
+Shapes: as sum. Dtypes: float32, float64. correction=0 gives the variance of the elements themselves, correction=1 Bessel's
+estimate from a sample.
 """
 
 from graphexec.plugin import composite, ops

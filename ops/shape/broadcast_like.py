@@ -1,4 +1,4 @@
-"""A value repeated to the shape of another: the gradient of sum_to.
+"""Broadcasts a value to the shape of another: the gradient of sum_to.
 
     out[..., i, ...] = x[..., 0 or i, ...]
     d_x = sum_to(d_out, x)

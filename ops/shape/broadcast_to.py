@@ -1,7 +1,7 @@
-"""A value repeated along new leading axes and along axes of size 1.
+"""Broadcasts a value: repeats it along new leading axes and along axes of size 1.
 
     out[..., i, ...] = x[..., 0 or i, ...]
-    d_x = the sum of d_out over what was repeated
+    d_x = the sum of d_out over the repeated axes
 
 Shapes: x's axes, counted from the last, equal those of `shape` or are 1; a size may be the name of a dimension of x. Dtypes: any.
 A view: nothing is copied. To take the shape of another value, its named dimensions included, use broadcast_like.

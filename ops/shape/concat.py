@@ -1,10 +1,10 @@
-"""Values joined along an axis.
+"""Joins values along an axis.
 
-    out = parts[0], parts[1], ... one behind the other
+    out = parts[0], parts[1], ... one after the other
     d_parts[i] = the part of d_out that came from parts[i]
 
 Shapes: equal except along `axis`, where sizes add up; a named size keeps its name. Dtypes: any, all the same.
-The deltas are views of d_out: each is the head of what the parts before it have left.
+The deltas are views of d_out: each is the head of what remains after the parts before it.
 """
 
 import numpy as np

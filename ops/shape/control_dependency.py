@@ -1,11 +1,11 @@
-"""The same value, but not before another one is there.
+"""Returns a value unchanged, but only after another one is computed.
 
     out = x
     d_x = d_out
 
-Shapes and dtypes: x any, out as x; of `token` nothing is read, it may be anything. A view: nothing is copied, and the
-memory of token is free meanwhile. What reads out waits for token, wherever the engine would move it: a value that
-`gx.compile(..., recompute=...)` computes again is computed when the backward pass needs it.
+Shapes and dtypes: x any, out as x; `token` may be anything, because its elements are not read. A view: nothing is copied, and
+the memory of token can be reused. Nodes that read out always run after token is computed, so that values which
+`gx.compile(..., recompute=...)` recomputes are recomputed only when the backward pass needs them.
 """
 
 from graphexec.plugin import view

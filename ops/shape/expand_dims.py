@@ -1,9 +1,9 @@
-"""New axes of size 1.
+"""Inserts axes of size 1.
 
     out = x, with the axes
     d_x = d_out, without them
 
-Shapes: `axis` is one axis or a list of them, as counted in out. Dtypes: any. A view: nothing is moved.
+Shapes: `axis` is one axis or a list of them, as counted in out. Dtypes: any. A view: nothing is copied.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
-"""A reduced value put back to the shape that it was reduced from: the gradient of a sum.
+"""Expands a reduced value to the shape before the reduction: the gradient of a sum.
 
     out[..., i, ...] = d[..., ...]          for every i along the reduced axes
     d_d = sum(d_out, axis, keepdims)
 
-Shapes: d is what a reduction of `like` with the same `axis` and `keepdims` gives; out has the shape of like. Dtypes: any.
+Shapes: d has the shape of a reduction of `like` with the same `axis` and `keepdims`; out has the shape of like. Dtypes: any.
 A view: nothing is copied.
 """
 

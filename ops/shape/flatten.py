@@ -1,9 +1,9 @@
-"""A matrix of the axes before `axis` by the axes from it on.
+"""Flattens a value to a matrix: the axes before `axis` by the axes from `axis` on.
 
     out[rows, columns] = x, read in order
     d_x = d_out, read in order
 
-Shapes: (n0, ..., n_axis, ...) gives (n0 ⋯ n_{axis-1}, n_axis ⋯); no axes make 1. Dtypes: any. axis may be from -r to r.
+Shapes: (n0, ..., n_axis, ...) gives (n0 ⋯ n_{axis-1}, n_axis ⋯); no axes give size 1. Dtypes: any. axis may be from -r to r.
 Source: ONNX, Flatten.
 """
 

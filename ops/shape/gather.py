@@ -1,10 +1,10 @@
-"""Elements taken along an axis by their indices: the look-up of an embedding.
+"""Takes elements along an axis by their indices, as an embedding lookup does.
 
     out[before, i, after] = x[before, indices[i], after]
     d_x = scatter_add(d_out, indices)
 
 Shapes: x (before..., n, after...) and indices of any shape give (before..., indices' shape..., after...). Dtypes: x any; indices
-int32 or int64, from -n to n - 1, where negative ones count from the end. *Raises* KernelError for others.
+int32 or int64, from -n to n - 1, where negative ones count from the end. *Raises* KernelError when an index is out of range.
 """
 
 import numpy as np

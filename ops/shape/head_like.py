@@ -1,9 +1,9 @@
-"""The first elements along an axis, as many as another value has there: with tail_like, what undoes a concat.
+"""Takes the first elements along an axis, as many as another value has there; undoes a concat, together with tail_like.
 
     out[..., i, ...] = x[..., i, ...]          for i below the size of like
     d_x = d_out, then zeros
 
-Shapes: out is x with like's size along `axis`. Dtypes: any. A view: nothing is moved.
+Shapes: out is x with like's size along `axis`. Dtypes: any. A view: nothing is copied.
 """
 
 import numpy as np

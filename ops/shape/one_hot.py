@@ -1,4 +1,4 @@
-"""Classes as rows with a single 1.
+"""Encodes classes as rows with a single 1.
 
     out[..., j] = 1 where indices = j, else 0
 

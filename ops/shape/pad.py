@@ -1,10 +1,9 @@
-"""A value with a border of constants.
+"""Pads a value with a constant.
 
-    out = value, and x in the middle
-    d_x = d_out without the border
+    out = x, surrounded by value
+    d_x = d_out without the padding
 
-Shapes: `padding` has what is added before each axis, then what is added after each, as in ONNX; a named axis keeps a name. Dtypes:
-any.
+Shapes: `padding` has the amount before each axis, then the amount after each, as in ONNX; a named axis keeps a name. Dtypes: any.
 """
 
 import numpy as np

@@ -2,7 +2,7 @@
 
     out[i] = i
 
-Shapes: x any with that axis; out has one axis of its size. Dtypes: out is int32. Worked out while planning; no derivative.
+Shapes: x any with that axis; out has one axis of its size. Dtypes: out is int32. Computed before the program runs; no derivative.
 """
 
 import numpy as np

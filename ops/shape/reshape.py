@@ -1,10 +1,10 @@
-"""The same elements, in row-major order, under other sizes.
+"""Reshapes a value to other sizes, in row-major order.
 
     out = x, read in order
     d_x = d_out, read in order
 
 Shapes: any with as many elements; one size may be -1 (what remains), and a size may be the name of a dimension of x, such as
-"batch". Dtypes: any. A view where strides allow it, else a copy.
+"batch". Dtypes: any. A view if strides allow it, else a copy.
 """
 
 import math
@@ -13,7 +13,7 @@ from graphexec.plugin import Size, ops, resolve_names, view
 
 
 def _with_rest(old, new):
-    """The new sizes with -1 worked out where the others stand among the old ones: what remains keeps its names."""
+    """Resolves -1 if the other new sizes are among the old ones, so that the rest keeps its names."""
     rest = list(old)
     for n in new:
         at = next((k for k, m in enumerate(rest) if m == n and isinstance(m, Size) == isinstance(n, Size)), len(rest))

@@ -1,9 +1,10 @@
-"""The same elements, in row-major order, under the sizes of another value: the gradient of a reshape.
+"""Reshapes a value to the shape of another, in row-major order: the gradient of a reshape.
 
     out = x, read in order
     d_x = reshape_like(d_out, x)
 
-Shapes: x and like have as many elements; out has the shape of like. Dtypes: any. A view where strides allow it, else a copy.
+Shapes: x and like have the same number of elements; out has the shape of like. Dtypes: any. A view if strides allow it, else a
+copy.
 """
 
 import numpy as np

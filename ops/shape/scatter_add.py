@@ -1,11 +1,11 @@
-"""Zeros, with slices added at indices along an axis: the gradient of gather.
+"""Zeros with slices added at indices along an axis: the gradient of gather.
 
     out[before, j, after] = Σ d[before, i, after] over the i with indices[i] = j
     d_d = gather(d_out, indices)
 
 Shapes: out has the shape of like, (before..., n, after...); d is (before..., indices' shape..., after...). Dtypes: d floating or
-integer; indices int32 or int64, as in gather. Slices that meet are added in the order of the indices, so runs repeat bit for bit.
-*Raises* KernelError when an index is out of range.
+integer; indices int32 or int64, as in gather. Slices with the same index are added in the order of indices, so runs repeat bit for
+bit. *Raises* KernelError when an index is out of range.
 """
 
 import numpy as np

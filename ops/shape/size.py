@@ -1,9 +1,9 @@
-"""The number of elements along axes, as a value to compute with.
+"""Number of elements along axes, as a graph value.
 
     out = Π n over the axes
 
-Shapes: `axis` is one axis, a list of them, or None: all; out is a scalar. Dtypes: that of x where it is floating, else float32.
-Worked out while planning; no derivative.
+Shapes: `axis` is one axis, a list of them, or None for all; out is a scalar. Dtypes: that of x if it is floating, else float32.
+Computed before the program runs; no derivative.
 """
 
 import math

@@ -1,11 +1,11 @@
-"""A part of a value: from starts to ends by steps, along axes.
+"""Takes a part of a value: from starts to ends by steps, along axes.
 
     out[..., i, ...] = x[..., start + i step, ...]
-    d_x = zeros, with d_out in the part
+    d_x = zeros, with d_out in that part
 
-Shapes: bounds are NumPy's: None for an open one, negative ones count from the end, and they are clipped; a step may be negative.
-axes=None means the first ones, steps=None means 1. A named axis keeps a name: `batch-1` for all but one. Dtypes: any.
-A view: nothing is moved.
+Shapes: bounds as in NumPy: None is an open one, negative ones count from the end, and all are clipped; a step may be negative.
+axes=None means the first axes, steps=None means 1. A named axis keeps a name: `batch-1` for all elements but one. Dtypes: any.
+A view: nothing is copied.
 """
 
 import builtins
@@ -14,7 +14,7 @@ from graphexec.plugin import OpError, Size, normalize_axes, ops, view
 
 
 def _parts(ndim, starts, ends, axes, steps):
-    """(axis, start, end, step) for each axis, bounds as they were given."""
+    """Returns (axis, start, end, step) for each axis, with bounds as given. *Raises* OpError."""
     lists = [list(v) if isinstance(v, (list, tuple)) else [v] for v in (starts, ends)]
     axes = range(len(lists[0])) if axes is None else [axes] if isinstance(axes, int) else axes
     steps = [1] * len(lists[0]) if steps is None else [steps] if isinstance(steps, int) else steps
@@ -34,7 +34,7 @@ def _reference(x, *, starts, ends, axes=None, steps=None):
 
 
 def _size(whole, start, end, step):
-    """How many elements are taken; a name survives where the part grows with the axis."""
+    """Returns the size of the part; it keeps a name if the part grows with the axis."""
     first, last, step = builtins.slice(start, end, step).indices(whole)
     count = len(range(first, last, step))
     low, high = (start, end) if step > 0 else (end, start)

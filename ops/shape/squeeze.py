@@ -1,10 +1,10 @@
-"""Axes of size 1 left out.
+"""Removes axes of size 1.
 
     out = x, without the axes
-    d_x = d_out, with them
+    d_x = d_out, with the axes
 
-Shapes: `axis` is one axis, a list of them, or None: all that have size 1 by declaration; a named dimension stays even where it
-happens to be 1. Dtypes: any. A view: nothing is moved.
+Shapes: `axis` is one axis, a list of them, or None for all that are declared with size 1; a named dimension stays even if it
+happens to be 1. Dtypes: any. A view: nothing is copied.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from graphexec.plugin import ShapeError, Size, normalize_axes, ops, view
 
 
 def _axes(shape, axis):
-    """The axes to leave out, counted from 0. Sizes with names are strings in a rule and Size while planning."""
+    """Returns the axes to remove, counted from 0. Named sizes are strings in a rule and Size in shape inference."""
     if axis is None:
         return [a for a, n in enumerate(shape) if n == 1 and not isinstance(n, Size)]
     return list(normalize_axes(axis, len(shape), "squeeze"))

@@ -1,9 +1,9 @@
-"""Values of one shape joined along a new axis.
+"""Joins values of one shape along a new axis.
 
     out[..., i, ...] = parts[i][..., ...]
     d_parts[i] = d_out[..., i, ...]
 
-Shapes: out has the new axis at `axis`, as counted in out, of as many elements as there are parts. Dtypes: any, all the same.
+Shapes: out has a new axis at `axis`, as counted in out, whose size is the number of parts. Dtypes: any, all the same.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""A value through which no delta flows.
+"""Returns a value unchanged, and stops deltas.
 
     out = x
     d_x = none

@@ -1,9 +1,9 @@
-"""Two axes exchanged: by default the last two, the transpose of a matrix or of each matrix in a batch.
+"""Swaps two axes: by default the last two, which transposes each matrix of a batch.
 
     out[..., j, i] = x[..., i, j]
     d_x = swap_axes(d_out)
 
-Shapes: any with both axes. Dtypes: any. A view: nothing is moved.
+Shapes: any with both axes. Dtypes: any. A view: nothing is copied.
 """
 
 import numpy as np

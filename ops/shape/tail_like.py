@@ -1,9 +1,9 @@
-"""What follows the first elements along an axis, as many as another value has there: with head_like, what undoes a concat.
+"""Drops the first elements along an axis, as many as another value has there; undoes a concat, together with head_like.
 
     out[..., i, ...] = x[..., size of like + i, ...]
     d_x = zeros, then d_out
 
-Shapes: out is x with like's size less along `axis`. Dtypes: any. A view: nothing is moved.
+Shapes: out is x, shorter by like's size along `axis`. Dtypes: any. A view: nothing is copied.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""The rows of the next mini-batch: rows `order[cursor], order[cursor + 1], ...` of a data array.
+"""Takes the next mini-batch: rows `order[cursor], order[cursor + 1], ...` of a data array.
 
     out[i] = data[order[cursor + i]]
 
@@ -10,7 +10,7 @@ import numpy as np
 from graphexec.plugin import kernel, prefetch
 
 AHEAD = 8
-"""Rows that are under way from memory while one is copied."""
+"""Number of rows to prefetch ahead of the one that is copied."""
 
 
 def _shape(data, order, cursor, *, batch):
@@ -30,7 +30,7 @@ def take_batch(data, order, cursor, out, *, batch):
     count = data.size // max(data.shape[0], 1)
     rows, taken = data.reshape(data.shape[0], count), out.reshape(batch, count)
     for i in range(batch):
-        if first + i + AHEAD < order.size:  # the last rows ask for the first of the next batch
+        if first + i + AHEAD < order.size:  # the last rows prefetch the first ones of the next batch
             prefetch(rows, order[first + i + AHEAD])
         source = order[first + i]
         if source < 0 or source >= data.shape[0]:

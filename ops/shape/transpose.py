@@ -1,9 +1,9 @@
-"""The axes in another order.
+"""Permutes the axes of a value.
 
     out[i_axes[0], i_axes[1], ...] = x[i_0, i_1, ...]
     d_x = transpose(d_out, axes⁻¹)
 
-Shapes: any; axis k of out is axis axes[k] of x; axes=None reverses them. Dtypes: any. A view: nothing is moved.
+Shapes: any; axis k of out is axis axes[k] of x; axes=None reverses them. Dtypes: any. A view: nothing is copied.
 """
 
 import numpy as np

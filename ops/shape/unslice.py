@@ -1,10 +1,10 @@
-"""Zeros, with a value put into a part of one axis: the gradient of a slice.
+"""Zeros with a value written into a part of one axis: the gradient of a slice.
 
     out[..., start + i step, ...] = d[..., i, ...], out = 0 elsewhere
     d_d = slice(d_out)
 
-Shapes: out has the shape of like, and d that of its part from `start` to `end` by `step` along `axis`; bounds as in slice.
-Dtypes: any. One axis at a time, so that bounds are numbers that the kernel reads, and new ones compile nothing.
+Shapes: out has the shape of like, and d that of the part of like from `start` to `end` by `step` along `axis`; bounds as in slice.
+Dtypes: any. It handles one axis at a time, so that bounds are scalar arguments of the kernel, and new bounds need no compilation.
 """
 
 import builtins

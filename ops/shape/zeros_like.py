@@ -12,4 +12,4 @@ from graphexec.plugin import shape_value
 
 @shape_value
 def zeros_like(like):
-    return np.broadcast_to(np.zeros((), like.dtype), like.shape)  # no memory while shapes are inferred
+    return np.broadcast_to(np.zeros((), like.dtype), like.shape)  # takes no memory during shape inference

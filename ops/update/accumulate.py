@@ -1,8 +1,8 @@
-"""Adds a weighted number to a running total, in place: how an epoch sums its losses and metrics.
+"""Adds a weighted number to a running total, in place; training sums the losses and metrics of an epoch with it.
 
     total = total + weight * x
 
-Shapes: alike. Dtypes: the total is float64, x any floating type.
+Shapes: equal. Dtypes: the total is float64, x any floating type.
 """
 
 from graphexec.plugin import elementwise

@@ -5,9 +5,9 @@
     v = beta2 * v + (1 - beta2) * g**2
     p = p - lr / (1 - beta1**step) * m / (sqrt(v / (1 - beta2**step)) + eps)
 
-p is a parameter, d its gradient, m and v its moments, 0 at first, step the number of this step, counted from 1. Shapes: alike; step
-has none. Dtypes: float32, float64; step int64. 1 - beta**step is computed as -expm1(step * log(beta)), which keeps its digits where
-beta is near 1.
+p is a parameter, d its gradient, m and v its moments (initially 0), step the number of this step, counted from 1. Shapes: equal;
+step is a scalar. Dtypes: float32, float64; step int64. 1 - beta**step is computed as -expm1(step * log(beta)), which keeps its
+precision for beta near 1.
 Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015; weight decay as in PyTorch's Adam.
 """
 
@@ -35,6 +35,6 @@ def adam(p, d, m, v, step, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_
     mean = beta1 * m + (1 - beta1) * g
     variance = beta2 * v + (1 - beta2) * g * g
     steps = math.like(step, p)
-    rate = -lr / math.expm1(steps * math.log(beta1))  # the same for every element: computed once, outside the loop
+    rate = -lr / math.expm1(steps * math.log(beta1))  # loop-invariant: computed once, outside the loop
     scale = 1 / math.sqrt(-math.expm1(steps * math.log(beta2)))
     return p - rate * mean / (scale * math.sqrt(variance) + eps), mean, variance

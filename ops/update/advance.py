@@ -1,4 +1,4 @@
-"""Moves a cursor on by a number of rows, in place.
+"""Advances a cursor by a number of rows, in place.
 
     cursor = cursor + by
 

@@ -1,4 +1,4 @@
-"""Counts steps: adds one to a number, in place.
+"""Adds one to a step counter, in place.
 
     step = step + 1
 

@@ -4,7 +4,7 @@
     v = momentum * v + g
     p = p - lr * v;  with nesterov, p = p - lr * (g + momentum * v)
 
-p is a parameter, d its gradient, v its velocity, 0 at first. Shapes: alike. Dtypes: float32, float64.
+p is a parameter, d its gradient, v its velocity (initially 0). Shapes: equal. Dtypes: float32, float64.
 Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013, in the form of PyTorch's SGD.
 """
 

@@ -2,7 +2,7 @@
 
     p = p - lr * (d + weight_decay * p)
 
-p is a parameter, d its gradient. Shapes: alike. Dtypes: float32, float64.
+p is a parameter, d its gradient. Shapes: equal. Dtypes: float32, float64.
 Source: Robbins and Monro, "A stochastic approximation method", 1951; weight decay as in PyTorch's SGD.
 """
 

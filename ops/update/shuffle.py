@@ -1,6 +1,6 @@
-"""A random order of rows, made anew from a key, in place: how an epoch is shuffled.
+"""Random permutation of rows, computed from a key, in place; training shuffles each epoch with it.
 
-    order = a permutation of 0 ... n - 1, every one as likely as another, the same for the same key
+    order = a permutation of 0 ... n - 1, all equally likely; the same key gives the same one
 
 Shapes: order (n,), key (k,), such as a seed and an epoch. Dtypes: int64. Sources: Fisher and Yates's shuffle as in Knuth, TAOCP
 2, 3.4.2; numbers from SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014),
@@ -63,7 +63,7 @@ def shuffle(order, key, out):
         bound = np.uint64(i + 1)
         state = state + STEP
         product = (_mixed(state) >> HALF) * bound
-        if (product & LOW) < bound:  # rarely: which draws to leave out takes a division
+        if (product & LOW) < bound:  # rare: only then is the division needed that decides which draws to reject
             while (product & LOW) < (LOW + np.uint64(1)) % bound:
                 state = state + STEP
                 product = (_mixed(state) >> HALF) * bound

@@ -42,7 +42,7 @@ def test_run_writes_outputs(call, record, net):
 def test_run_leaves_out_what_needs_a_missing_input(call, net):
     result = call("run", net, "-i", "x=data.npz:points")
     assert "scores" in result.stdout
-    assert "loss is left out: it needs label" in result.stderr
+    assert "loss is skipped: it needs label" in result.stderr
     assert "label" not in call("run", net, "-i", "x=data.npz:points", "--quiet").stderr
     assert "every output needs one of: x" in call("run", net, "-i", "label=data.npz:classes", code=1).stderr
 
@@ -88,7 +88,7 @@ def test_check_passes(call, record, net):
 def test_check_draws_inputs_where_there_is_no_data(call, net):
     (net.parent / "data.npz").unlink()
     result = call("check", net)
-    assert "inputs are drawn" in result.stderr
+    assert "inputs are random" in result.stderr
 
 
 def test_check_finds_a_wrong_gradient(call, net):

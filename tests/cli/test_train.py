@@ -25,7 +25,7 @@ def test_lines_and_summary(call, net):
     assert 2 < len(lines) <= 21
     assert lines[-1].startswith("epoch 100/100")
     assert "held out" in result.stdout.splitlines()[-3]
-    assert "not kept" in result.stderr
+    assert "not saved" in result.stderr
     assert call("train", net, "--quiet").stderr == ""
     assert "epoch 1/" not in call("train", net, "--quiet").stdout
 

@@ -5,7 +5,7 @@ import pytest
 
 import graphexec as gx
 from graphexec import pipeline
-from graphexec.rewrite import ALWAYS, OPTIONAL, PASSES, REUSE, optimize, required, skipped
+from graphexec.rewrite import ALWAYS, OPTIONAL, PASSES, RENAMED, REUSE, optimize, required, skipped
 
 ops = gx.ops
 
@@ -110,6 +110,16 @@ def test_an_unknown_pass_is_refused(name, hint):
                 compiled(skip_passes=given)
             assert hint in str(caught.value)
             assert "The passes are: concat_of_slices, transpose_folding, decompose, constant_folding, " in str(caught.value)
+
+
+def test_the_error_for_an_old_name_gives_the_new_one():
+    assert RENAMED.keys().isdisjoint({*PASSES, REUSE})
+    for old, new in RENAMED.items():
+        assert new in PASSES
+        with pytest.raises(gx.DataError) as caught:
+            skipped(True, old)
+        always = " and always runs" if new in ALWAYS else ""
+        assert caught.value.what == f"there is no pass {old!r} to leave out; it is now called {new!r}{always}"
 
 
 def test_gradients_are_checked_without_passes():

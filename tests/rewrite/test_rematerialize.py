@@ -268,7 +268,8 @@ def test_work_grows_with_the_number_of_nodes(monkeypatch):
     ("asked", "message"),
     [
         (0, "not a number of segments"), (True, "not a number of segments"), (2.5, "not a number of segments"),
-        ("z3", "not a number of segments"), (["z33"], "did you mean 'z3'"), (["z3", "nothing like it"], "no value 'nothing like it'"),
+        ("z3", "not a number of segments"),
+        (["z33"], "did you mean 'z3'"), (["z3", "nothing like it"], "no value 'nothing like it'"),
     ],
 )  # fmt: skip
 def test_what_is_refused(asked, message):

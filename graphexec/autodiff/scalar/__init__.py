@@ -1,10 +1,10 @@
-"""derive_backward: the backward op of an elementwise op that has none, from the source of its scalar function.
+"""derive_backward: derives the backward op of an elementwise op from the source of its scalar function.
 
     out = f(x, y, ...)
-    d_x = d_out * df/dx,  d_y = d_out * df/dy,  ...      summed over the outputs where there are several
+    d_x = d_out * df/dx,  d_y = d_out * df/dy,  ...      summed over the outputs if there are several
 
-Forward mode: an elementwise op has few inputs, and one pass computes value and derivatives together. What is derived
-is an elementwise op like any other, with source text, so it can be derived again. Source: Griewank and Walther,
+Forward mode suits an elementwise op: it has few inputs, and one pass computes the value and its derivatives. The derived
+op is an ordinary elementwise op with source text, so it can be differentiated again. Source: Griewank and Walther,
 "Evaluating Derivatives", 2008, section 3.1.
 """
 
@@ -29,15 +29,15 @@ from graphexec.ir.spec import DTYPES
 
 
 def derive_backward(op: ElementwiseOp) -> ElementwiseOp:
-    """The op ``<op>.backward``: takes the deltas of the outputs and what else it reads, returns one delta an input.
+    """Returns the op ``<op>.backward``: it takes the deltas of the outputs and the values it reads, and gives one delta per input.
 
-    *Raises* DifferentiationError for a construct or a called function that has no derivative.
+    *Raises* DifferentiationError for a construct or a called function without a known derivative.
     """
     return _Derivation(op).backward()
 
 
 def backward_of(op: Op) -> Op | None:
-    """The op of an op's backward nodes: the declared one, else one derived from an elementwise function; None if there is neither.
+    """Returns the declared backward op, else one derived from an elementwise function, else None.
 
     *Raises* DifferentiationError as :func:`derive_backward`.
     """
@@ -47,11 +47,11 @@ def backward_of(op: Op) -> Op | None:
 
 
 _derived = functools.cache(derive_backward)
-"""Ops are constants that are compared by identity, and each is derived once."""
+"""Cached by op identity: each op is derived once."""
 
 
 class _Derivation:
-    """One op's derivation: its functions, and what helpers it has led to."""
+    """One op's derivation, with the dual versions of the functions that it calls."""
 
     def __init__(self, op: ElementwiseOp) -> None:
         self.op = op
@@ -97,7 +97,7 @@ class _Derivation:
     # -- functions
 
     def _source(self, function: Callable[..., Any]) -> tuple[ast.FunctionDef, dict[str, Any]]:
-        """The function's tree, and the names that it sees."""
+        """Returns the function's syntax tree and the names in its scope."""
         function = getattr(function, "py_func", function)
         module = parse(function)
         if module is None:
@@ -118,7 +118,7 @@ class _Derivation:
             self.open.pop()
 
     def _helper(self, called: Any, wrt: tuple[str, ...]) -> Helper:
-        """The function that returns what ``called`` returns and its derivatives by the parameters ``wrt``."""
+        """Returns a function that gives the results of ``called`` and their derivatives by the parameters ``wrt``."""
         if (called, wrt) not in self.helpers:
             plain = getattr(called, "py_func", called)
             if plain in self.open:
@@ -139,7 +139,7 @@ class _Derivation:
         root = self.op
         while isinstance(root.forward, ElementwiseOp):
             root = root.forward
-        rule = f"@{root.name}.backward" if root is self.op else f"@{root.name}.gradient, made of ops"
+        rule = f"@{root.name}.backward" if root is self.op else f"@{root.name}.gradient, written in ops"
         return DifferentiationError(
             f"{what} cannot be differentiated", op=self.op.name, source=f"{code.co_filename}:{line or code.co_firstlineno}",
             facts=[f"in the function {code.co_name!r}"], todo=f"Give the op a rule with {rule}.",
@@ -149,7 +149,7 @@ class _Derivation:
 def compile_function(
     name: str, arguments: ast.arguments, body: list[ast.stmt], namespace: dict[str, Any], title: str
 ) -> Callable[..., Any]:
-    """A function from its tree, with source text that `inspect` and tracebacks find."""
+    """Compiles a function from its tree, with source text that `inspect` and tracebacks find."""
     tree = ast.FunctionDef(name=name, args=arguments, body=body or [ast.Pass()], decorator_list=[], lineno=1)
     text = ast.unparse(ast.fix_missing_locations(ast.Module([tree], []))) + "\n"
     lines = text.splitlines(True)
@@ -158,20 +158,20 @@ def compile_function(
         number += 1
         filename = f"<{title} {number}>"
     linecache.cache[filename] = (len(text), None, lines, filename)
-    exec(compile(text, filename, "exec"), namespace)  # written from the author's own code, loaded already
+    exec(compile(text, filename, "exec"), namespace)  # generated from the author's own code, which is already loaded
     function: Callable[..., Any] = namespace.pop(name)
     return function
 
 
 def _delta_names(op: ElementwiseOp) -> tuple[str, ...]:
-    """``d_x``; for a backward op, which has an operand ``d_out`` already, ``d2_x``, and so on."""
+    """``d_x``; ``d2_x`` for a backward op, which already has an operand ``d_out``; and so on."""
     depth, forward = 1, op.forward
     while forward is not None:
         depth, forward = depth + 1, forward.forward
     taken = {*op.inputs, *(f"d_{o}" for o in op.outputs)}
     while True:
         names = tuple(f"d{depth if depth > 1 else ''}_{p}" for p in op.differentiable_inputs)
-        if not taken.intersection((*names, *(f"d_{n}" for n in names))):  # nor may the next derivation's deltas
+        if not taken.intersection((*names, *(f"d_{n}" for n in names))):  # the next derivation's deltas must be free too
             return names
         depth += 1
 
@@ -181,7 +181,7 @@ def _is_floating(op: ElementwiseOp, name: str) -> bool:
 
 
 def _deltas(given: Sequence[str | None], duals: Sequence[Dual], inputs: Sequence[str]) -> ast.expr:
-    """What a backward function returns: for each input, the sum over outputs of delta times derivative."""
+    """The return value of a backward function: for each input, the sum over outputs of delta times derivative."""
     deltas: list[ast.expr] = []
     for x in inputs:
         total: ast.expr | None = None
@@ -193,7 +193,7 @@ def _deltas(given: Sequence[str | None], duals: Sequence[Dual], inputs: Sequence
 
 
 def _with_slopes(duals: Sequence[Dual], parts: Sequence[Sequence[str]]) -> ast.expr:
-    """What a helper returns: its results, then for each its derivatives."""
+    """The return value of a helper: its results, then the derivatives of each."""
     slopes = [dual.tangents.get(x, rules.number(0.0)) for dual, part in zip(duals, parts, strict=True) for x in part]
     return ast.Tuple([*(dual.value for dual in duals), *slopes], ast.Load())
 
@@ -207,7 +207,7 @@ def _arguments(inputs: Sequence[str], attributes: Sequence[str] | dict[str, Any]
 
 
 def _rename(tree: ast.FunctionDef, namespace: dict[str, Any], deltas: Sequence[str]) -> None:
-    """Gives other names to what the author calls like a delta."""
+    """Renames the author's variables that have the name of a delta."""
     names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     for old in (d for d in deltas if d in names):
         new = old + "_"
@@ -224,11 +224,11 @@ def _identifier(name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in name)
 
 
-# -- what nobody reads
+# -- dead code
 
 
 def prune(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements without assignments that no result depends on."""
+    """Removes assignments that no result depends on."""
     read: set[str] = set()
     size = -1
     while size < len(read):
@@ -238,6 +238,7 @@ def prune(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def names_read(nodes: Sequence[ast.AST]) -> set[str]:
+    """Returns the names that nodes of a syntax tree read."""
     return {n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
 
 

@@ -1,6 +1,6 @@
 """Expressions and their tangents: the chain rule, one construct at a time.
 
-Part of `derive`. An expression becomes a Dual; what its tangents use more than once is kept in a variable first, so
+An expression becomes a Dual. A subexpression that tangents use more than once is first assigned to a variable, so that
 generated code computes nothing twice.
 """
 
@@ -22,7 +22,7 @@ class DualExpressions(DualNames):
     """Writes expressions with their tangents."""
 
     def _values(self, node: ast.expr) -> list[Dual]:
-        """Of a tuple, a call that returns one, or a single expression."""
+        """The duals of a tuple, of a call that returns one, or of a single expression."""
         if isinstance(node, ast.Tuple):
             return [self._expression(e) for e in node.elts]
         if isinstance(node, ast.IfExp) and is_choice_of_tuples(node):
@@ -84,7 +84,7 @@ class DualExpressions(DualNames):
         return self._by_rule(name, [left, right], lambda values: ast.BinOp(values[0], node.op, values[1]))
 
     def _by_rule(self, name: str, arguments: Sequence[Dual], build: Callable[[Sequence[ast.expr]], ast.expr]) -> Dual:
-        """A known function: its rules written for these arguments."""
+        """Applies the rules of a known function to these arguments."""
         used = [rule for rule, a in zip(rules.RULES[name], arguments, strict=True) if a.tangents]
         letters = ("x", "y")[: len(arguments)]
         values = [self._atom(a.value) if any(rules.mentions(r, letter) for r in used) else a.value
@@ -100,7 +100,7 @@ class DualExpressions(DualNames):
         return Dual(out, self._sum((a, factor(rule)) for a, rule in zip(arguments, rules.RULES[name], strict=True)))
 
     def _sum(self, terms: Iterable[tuple[Dual, Callable[[ast.expr], ast.expr]]]) -> Tangents:
-        """The chain rule: for every input, the sum of what each argument's tangent gives."""
+        """The chain rule: for every input, the sum of each argument's tangent times its factor."""
         terms = list(terms)
         total: Tangents = {}
         for x in self.wrt:
@@ -152,7 +152,7 @@ class DualExpressions(DualNames):
         return rules.write(rules.GROWTH, MATH, x=x, y=y, out=out)
 
     def _choice(self, node: ast.IfExp) -> Dual:
-        """A conditional expression; a statement where a side needs variables, so that it is not computed in vain."""
+        """A conditional expression; an if statement where a side needs variables, so that only the chosen side is computed."""
         test = self._atom(node.test) if any(isinstance(n, ast.Call) for n in ast.walk(node.test)) else node.test
         outer, sides = self.block, []
         for side in (node.body, node.orelse):
@@ -199,7 +199,7 @@ class DualExpressions(DualNames):
         return self._by_rule(rule, arguments, lambda values: ast.Call(node.func, list(values), []))
 
     def _extreme(self, function: ast.expr, arguments: Sequence[Dual], first: ast.cmpop) -> Dual:
-        """max and min, two at a time; equal arguments give half of their tangents each."""
+        """max and min, two arguments at a time; equal arguments contribute half of their tangents each."""
         best = arguments[0]
         for other in arguments[1:]:
             p, q = self._atom(best.value), self._atom(other.value)
@@ -215,13 +215,13 @@ class DualExpressions(DualNames):
         return best
 
     def _call_helper(self, node: ast.Call) -> list[Dual]:
-        """A call of a Python or Numba function: of one that returns the derivatives too."""
+        """Replaces a call of a Python or Numba function by a call of its dual, which also returns the derivatives."""
         function = self._resolve(node.func)
         plain = getattr(function, "py_func", function)
         module = (getattr(plain, "__module__", None) or "").partition(".")[0]
         if not inspect.isfunction(plain) or module in ("numpy", "scipy", "math", "numba"):
             if self._is_active(node):
-                self._refuse(f"no derivative is known of `{ast.unparse(node.func)}`", node)
+                self._refuse(f"a call of `{ast.unparse(node.func)}`, whose derivative is not known,", node)
             return [Dual(node, {})]
         bound = self._bind(plain, node)
         active = tuple(name for name, dual in bound.items() if dual.tangents)
@@ -231,7 +231,7 @@ class DualExpressions(DualNames):
         return self._take(helper, call, bound, plain.__name__)
 
     def _bind(self, function: Any, node: ast.Call) -> dict[str, Dual]:
-        """The arguments by parameter, in the order of the call."""
+        """Maps parameters to arguments, in the order of the call."""
         try:
             given = {k.arg: k.value for k in node.keywords if k.arg is not None}
             bound = inspect.signature(function).bind(*node.args, **given).arguments
@@ -243,7 +243,7 @@ class DualExpressions(DualNames):
         return {name: self._expression(a) for name, a in sorted(bound.items(), key=lambda item: position_of[id(item[1])])}
 
     def _take(self, helper: Helper, call: ast.Call, bound: Mapping[str, Dual], name: str) -> list[Dual]:
-        """The results of a helper in variables, with the chain rule for its derivatives."""
+        """Assigns the results of a helper to variables and applies the chain rule to its derivatives."""
         if helper.single and not any(helper.parts):
             return [Dual(call, {})]
         name = self._named(helper, f"{name}_dual")
@@ -259,4 +259,5 @@ class DualExpressions(DualNames):
 
 
 def is_choice_of_tuples(node: ast.expr) -> bool:
+    """Whether it is a conditional expression between two tuples."""
     return isinstance(node, ast.IfExp) and isinstance(node.body, ast.Tuple) and isinstance(node.orelse, ast.Tuple)

@@ -1,8 +1,8 @@
-"""Derivatives of the functions that an elementwise op may call, and the algebra that tangents are written with.
+"""Derivatives of the functions that an elementwise op may call, and the algebra that simplifies tangents.
 
-A rule is an expression in ``x`` (and ``y``), the result ``out``, and ``d``, the tangent of the argument that the rule
-stands for; functions in it are those of `graphexec.math`. At kinks it follows the built-in ops: 0 for abs at 0 (NaN at NaN), half
-for either of two equal arguments of max and min. Source: DLMF, sections 4 and 7.
+A rule is an expression in ``x`` (and ``y``), the result ``out``, and ``d``, the tangent of its argument; it may call the
+functions of `graphexec.math`. Kinks follow the built-in ops: abs has derivative 0 at 0 (NaN at NaN), and each of two equal
+arguments of max or min gets half. Source: DLMF, sections 4 and 7.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ RULES: dict[str, tuple[str, ...]] = {
     "multiply": ("d * y", "d * x"),
     "divide": ("d / y", "-d * out / y"),
 }
-"""By function, one rule for each argument."""
+"""Function name to one rule for each argument."""
 
 SLOPE = "0.0 if y == 0 else y * pow(x, y - 1)"
 """The derivative of x**y by x."""
 
 GROWTH = "0.0 if x == 0 and y >= 0 else out * log(x)"
-"""The derivative of x**y by y; both as in ops/elementwise/power.py."""
+"""The derivative of x**y by y; both agree with ops/elementwise/power.py."""
 
 _ALIASES = {
     "arctan": "atan", "arcsin": "asin", "arccos": "acos", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh",
@@ -91,10 +91,11 @@ def _known_functions() -> dict[Any, str]:
 
 
 KNOWN = _known_functions()
-"""By function object: a name in RULES, or "pow", "max", "min", "where", or "flat" where the derivative is 0."""
+"""Function object to a name in RULES, or to "pow", "max", "min", "where", or "flat" (the derivative is 0)."""
 
 
 def rule_of(function: Any) -> str | None:
+    """Returns the name of a function's rule; None for an unknown function."""
     try:
         return KNOWN.get(function)
     except TypeError:  # not hashable
@@ -105,15 +106,18 @@ def rule_of(function: Any) -> str | None:
 
 
 def number(value: float) -> ast.expr:
+    """A literal; a negative number is a negated one."""
     text: ast.expr = ast.Constant(abs(value))
     return ast.UnaryOp(ast.USub(), text) if value < 0 else text
 
 
 def load(name: str) -> ast.Name:
+    """An expression that reads a variable."""
     return ast.Name(name, ast.Load())
 
 
 def assign(names: list[str], values: list[ast.expr]) -> ast.stmt:
+    """A statement that assigns all values at once."""
     targets: list[ast.expr] = [ast.Name(n, ast.Store()) for n in names]
     target = targets[0] if len(targets) == 1 else ast.Tuple(targets, ast.Store())
     value = values[0] if len(values) == 1 else ast.Tuple(values, ast.Load())
@@ -121,17 +125,17 @@ def assign(names: list[str], values: list[ast.expr]) -> ast.stmt:
 
 
 def is_number(node: ast.expr, value: float | None = None) -> bool:
-    """Whether it is a float literal, and this one."""
+    """Whether it is a float literal, with this value if one is given."""
     return isinstance(node, ast.Constant) and isinstance(node.value, float) and value in (None, node.value)
 
 
 def real(node: ast.expr) -> ast.expr:
-    """An integer literal as a floating one: a variable that is assigned either keeps one type."""
+    """Turns an integer literal into a float, so that a variable keeps one type."""
     return number(float(node.value)) if isinstance(node, ast.Constant) and type(node.value) is int else node
 
 
 def multiply(a: ast.expr, b: ast.expr) -> ast.expr:
-    """a * b without factors 1; a choice between constants is chosen first, so that 0 times inf does not come up."""
+    """a * b, simplified; the choice between constants comes first, so that 0 is never multiplied by inf."""
     a, b = real(a), real(b)
     if is_number(a, 1.0) or is_number(b, 0.0):
         return b
@@ -150,13 +154,14 @@ def multiply(a: ast.expr, b: ast.expr) -> ast.expr:
 
 
 def negative(a: ast.expr) -> ast.expr:
+    """-a, simplified."""
     if isinstance(a, ast.UnaryOp) and isinstance(a.op, ast.USub):
         return a.operand
     return a if is_number(a, 0.0) else ast.UnaryOp(ast.USub(), a)
 
 
 def add(a: ast.expr | None, b: ast.expr | None) -> ast.expr | None:
-    """a + b, where None is 0."""
+    """a + b, simplified; None is 0."""
     if a is None or b is None or is_number(a, 0.0) or is_number(b, 0.0):
         return b if a is None or is_number(a, 0.0) else a
     if isinstance(b, ast.UnaryOp) and isinstance(b.op, ast.USub):
@@ -166,6 +171,7 @@ def add(a: ast.expr | None, b: ast.expr | None) -> ast.expr | None:
 
 
 def divide(a: ast.expr, b: ast.expr) -> ast.expr:
+    """a / b, simplified."""
     if isinstance(a, ast.UnaryOp) and isinstance(a.op, ast.USub):
         return negative(divide(a.operand, b))
     return ast.BinOp(a, ast.Div(), b)
@@ -177,11 +183,12 @@ def _parsed(rule: str) -> ast.expr:
 
 
 def mentions(rule: str, name: str) -> bool:
+    """Whether a rule uses a name."""
     return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(_parsed(rule)))
 
 
 def write(rule: str, module: str, **parts: ast.expr) -> ast.expr:
-    """The rule with expressions in the place of x, y, out and d, its functions those of a module of that name."""
+    """Writes a rule with expressions substituted for x, y, out and d; its functions are attributes of ``module``."""
     return _Write(module, parts).put(_parsed(rule))
 
 

@@ -1,8 +1,8 @@
-"""Forward-mode differentiation of a scalar function as a rewriting of its source: each variable gets its tangents.
+"""Differentiates a scalar function in forward mode by rewriting its source: each variable gets tangents.
 
 For a variable v and an input x, ``v_by_x`` is the derivative of v by x. Every assignment of v assigns its tangents too,
-so branches, loops and early returns stay as they are. Which tangents can differ from 0 is found by writing the
-function again until none is new; the others are not written. Source: Griewank and Walther, "Evaluating Derivatives",
+so branches, loops and early returns stay unchanged. The writer repeats until it finds no new tangent that can differ from
+0; it omits the others. Source: Griewank and Walther, "Evaluating Derivatives",
 2008, sections 3.1 and 6.
 """
 
@@ -30,7 +30,7 @@ class DualWriter(DualExpressions):
     """Writes one function with the tangents of its variables."""
 
     def run(self) -> list[ast.stmt]:
-        """The statements of the new function. *Raises* Refused."""
+        """Returns the statements of the new function. *Raises* NotDifferentiable."""
         self._check()
         self.changed = True
         while self.changed:
@@ -46,6 +46,7 @@ class DualWriter(DualExpressions):
 
     @property
     def parts(self) -> tuple[tuple[str, ...], ...]:
+        """For each result, the inputs that it depends on."""
         return tuple(tuple(x for x in self.wrt if x in found) for found in self.results)
 
     def _check(self) -> None:
@@ -109,7 +110,7 @@ class DualWriter(DualExpressions):
         return node.id
 
     def _store(self, names: Sequence[str], duals: Sequence[Dual]) -> None:
-        """Tangents first: they are written with the old values."""
+        """Assigns tangents first, because they use the old values."""
         for name, dual in zip(names, duals, strict=True):
             known = self.active.setdefault(name, set())
             self.changed = self.changed or not known.issuperset(dual.tangents)
@@ -134,7 +135,7 @@ class DualWriter(DualExpressions):
         self.single = len(duals) == 1
         self.results = self.results or [set() for _ in duals]
         if len(duals) != len(self.results):
-            self._refuse(f"returns of {len(self.results)} and of {len(duals)} values", value)
+            self._refuse(f"a function that returns {len(self.results)} values here and {len(duals)} there", value)
         for found, dual in zip(self.results, duals, strict=True):
             self.changed = self.changed or not found.issuperset(dual.tangents)
             found.update(dual.tangents)

@@ -1,4 +1,4 @@
-"""The variables of a differentiated function: what they are called, which tangents they have, what they stand for."""
+"""The variables of a differentiated function: their names, their tangents, and the objects that global names refer to."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from graphexec.autodiff.scalar import rules
 from graphexec.autodiff.scalar.rules import assign, load, number
 
 MATH = "_math"
-"""What generated code calls `graphexec.math`."""
+"""The name of `graphexec.math` in generated code."""
 
 Tangents = dict[str, ast.expr]
 
 
 class Dual(NamedTuple):
-    """An expression and its derivatives by the inputs; those that are 0 are left out."""
+    """An expression and its derivatives by the inputs, without those that are 0."""
 
     value: ast.expr
     tangents: Tangents
 
 
 class Helper(NamedTuple):
-    """A function that returns what another returns, and after that the derivatives."""
+    """A dual function: it returns the results of another function, then their derivatives."""
 
     function: Any
     parts: tuple[tuple[str, ...], ...]
-    """For each result the parameters that it depends on."""
+    """For each result, the parameters that it depends on."""
     single: bool
 
 
@@ -99,7 +99,7 @@ class DualNames:
         return any(isinstance(n, ast.Name) and self.active.get(n.id) for n in ast.walk(node))
 
     def _atom(self, node: ast.expr) -> ast.expr:
-        """The expression where it may be written often, else a variable that holds it."""
+        """The expression itself if repeating it costs nothing, else a variable that holds it."""
         inner = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else node
         while isinstance(inner, ast.Attribute):
             inner = inner.value
@@ -109,10 +109,10 @@ class DualNames:
         self.block.append(assign([name], [node]))
         return load(name)
 
-    # -- what names stand for
+    # -- what names refer to
 
     def _resolve(self, node: ast.expr) -> Any:
-        """The object that a global name or an attribute of one stands for; None where there is none."""
+        """The object that a global name, or an attribute of one, refers to; None if there is none."""
         if isinstance(node, ast.Attribute):
             return getattr(self._resolve(node.value), node.attr, None)
         if isinstance(node, ast.Name) and node.id not in self.stores and node.id not in self.parameters:
@@ -123,7 +123,7 @@ class DualNames:
         return rules.rule_of(self._resolve(node.func))
 
     def _constant(self, node: ast.expr) -> float | None:
-        """The number that a literal or a global stands for."""
+        """The value of a literal or of a global number; None for anything else."""
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             inner = self._constant(node.operand)
             return None if inner is None else -inner

@@ -1,4 +1,4 @@
-"""Graph files: YAML for people, JSON with a published schema for programs; the same model, without any code.
+"""Graph files: YAML for people, JSON with a published schema for programs; both hold the same model and no code.
 
     graphexec: 1
     name: nested
@@ -12,10 +12,13 @@
     nodes:
       z1: linear(x, w, b)                                   # or {op: linear, inputs: [x, w, b], attributes: {}}
       loss: sum(multiply(z1, z1))                           # the inner call becomes the node loss.1
-    outputs: [z1, loss]                                     # without it: the nodes that nothing reads
-    unused: []                                              # what nothing reads, on purpose
+    outputs: [z1, loss]                                     # by default, the nodes that nothing reads
+    unused: []                                              # nodes that nothing reads, on purpose
 
-a ``train:`` section, and ``gradients:`` and ``deltas:`` in a graph that was differentiated. The order of entries is
-free. Reading is layered: `text` (YAML or JSON to a tree with lines), `calls` (call expressions), `fields` (types, arrays), `build`
-(tree to Graph), `train_section`, `validate` (cycles, shapes), `read` (all of it); `write` is the way back.
+A file may also have a ``train:`` section and, if the graph was differentiated, ``gradients:`` and ``deltas:``. Entries may
+appear in any order.
+
+The modules build on each other: `tree` (items with line numbers), `text` (YAML or JSON to a tree), `calls` (call expressions),
+`fields` (types, arrays), `build` (tree to Graph), `validate` (cycles, shapes), `train_section`, `read` (a whole file). `write` is
+the inverse.
 """

@@ -1,8 +1,7 @@
-"""Writes what a graph file says into a Graph: leaves, then nodes, then the edges between them, so its order is free.
+"""Builds a Graph from the tree of a graph file: leaves, then nodes, then edges, so that entries may appear in any order.
 
-A nested call becomes a node of its own, and a number that stands for an operand a constant; both are named after the
-node in whose text they stand: ``loss.1``, ``loss.2``, ... in the order in which the calls close, leaving out names
-that the file uses itself.
+A nested call becomes its own node, and a number used as an operand becomes a constant. Both are named after the node whose entry
+contains them: ``loss.1``, ``loss.2``, ... in the order in which the calls close, skipping names that the file itself uses.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from graphexec.ir.registry import registry
 
 
 class GraphBuilder:
-    """Writes what the file says into a Graph, and remembers where each name stands."""
+    """Builds a Graph and remembers the line of each name."""
 
     def __init__(self, page: Page, graph: Graph) -> None:
         self.page, self.graph, self.dag = page, graph, graph.dag
@@ -33,18 +32,19 @@ class GraphBuilder:
     # -- names
 
     def declare(self, name: str, line: int) -> None:
-        """*Raises* GraphFileError when the name is taken, or is none."""
+        """Records a name and its line. *Raises* GraphFileError if the name is taken or not valid."""
         if name in self.lines:
             self.page.fail(
                 line, f"the name {name!r} is given twice", facts=[f"first in line {self.lines[name]}"], todo="Rename one of them."
             )
         if not name or ":" in name:
             self.page.fail(
-                line, f"{name!r} is not a name", todo="Names are texts without ':', which tells the outputs of a node apart."
+                line, f"{name!r} is not a name", todo="Use a non-empty name without ':', which selects an output of a node."
             )
         self.lines[name] = line
 
     def fresh(self, node: str, line: int) -> str:
+        """Makes a new name ``node.k`` and records its line."""
         while True:
             self.counts[node] = count = self.counts.get(node, 0) + 1
             name = f"{node}.{count}"
@@ -53,7 +53,7 @@ class GraphBuilder:
                 return name
 
     def resolve(self, name: str, line: int, node: str | None = None, what: str = "there is no value named") -> tuple[str, int]:
-        """The node and the number of the output that a name refers to. *Raises* GraphFileError, with the nearest name."""
+        """Returns the node and the output number that a name refers to. *Raises* GraphFileError with the nearest name."""
         if name in self.dag:
             return name, 0
         base, _, output = name.rpartition(":")
@@ -62,19 +62,20 @@ class GraphBuilder:
         self.page.unknown(line, what, name, self.dag, node=node, todo="Declare it, or correct the name.")
 
     def known_output(self, name: str, line: int, node: str | None = None) -> tuple[str, int]:
-        """As `resolve`, and the node has that many outputs. *Raises* GraphFileError."""
+        """Resolves a name and checks that the node has this output. *Raises* GraphFileError."""
         source, output = self.resolve(name, line, node)
         op = self.dag.nodes[source]["op"]
         count = 1 if op in LEAVES else len(registry.get(op).outputs)
         if output >= count:
             self.page.fail(
-                line, f"{name!r}: {source!r} has {count} output{'s' * (count > 1)}", node=node, todo="Outputs count from 0."
+                line, f"{name!r}: {source!r} has {count} output{'s' * (count > 1)}", node=node, todo="Number outputs from 0."
             )
         return source, output
 
     # -- leaves
 
     def leaves(self, root: Mapping) -> None:
+        """Adds the inputs, parameters and constants."""
         for section, add in (("inputs", self.add_input), ("parameters", self.add_parameter), ("constants", self.add_constant)):
             for name, item, line in self.entries(root, section):
                 self.declare(name, line)
@@ -82,23 +83,26 @@ class GraphBuilder:
                 self.dag.nodes[name]["source"] = self.page.place(line)
 
     def entries(self, root: Mapping, section: str) -> Iterator[tuple[str, Item, int]]:
+        """Yields the name, item and line of each entry of a section."""
         if section in root.items:
             found = mapping(self.page, root.items[section], section)
             for name, item in found.items.items():
                 yield name, item, found.lines[name]
 
     def guarded(self, step: Callable[[], Any], node: str | None, line: int) -> Any:
-        """Adds node and line to the errors of the levels below."""
+        """Calls ``step`` and adds node and line to the errors that it raises."""
         try:
             return step()
         except GraphExecError as error:
             raise error.at(node=node, source=self.page.place(line)) from None
 
     def add_input(self, name: str, item: Item) -> None:
+        """Adds an input from its type."""
         dtype, shape = read_type(self.page, item, f"input {name!r}")
         self.graph.input(name, shape, dtype)
 
     def add_parameter(self, name: str, item: Item) -> None:
+        """Adds a parameter from its type, or from a mapping with ``type``."""
         what = f"parameter {name!r}"
         if isinstance(item, Scalar):
             dtype, shape = read_type(self.page, item, what)
@@ -114,6 +118,7 @@ class GraphBuilder:
             self.dag.nodes[name]["init"] = init
 
     def add_constant(self, name: str, item: Item) -> None:
+        """Adds a constant from a number, or from a mapping with ``type`` and ``value``."""
         what = f"constant {name!r}"
         if isinstance(item, Mapping):
             fields = mapping(self.page, item, what, ("type", "value"), ("type", "value")).items
@@ -132,6 +137,7 @@ class GraphBuilder:
     # -- nodes
 
     def nodes(self, root: Mapping) -> None:
+        """Adds the nodes, then their edges."""
         entries = list(self.entries(root, "nodes"))
         for name, _, line in entries:
             self.declare(name, line)
@@ -143,6 +149,7 @@ class GraphBuilder:
         self.connect()
 
     def read_node_call(self, name: str, item: Scalar) -> Call:
+        """Parses the call of a node. *Raises* GraphFileError if the entry is not a string."""
         if not isinstance(resolve(self.page, item), str):
             self.page.fail(
                 item.line, f"node {name!r} must be a call or a mapping, not {kind_name(self.page, item)}", todo="Write op(x, y)."
@@ -150,14 +157,14 @@ class GraphBuilder:
         return read_call(self.page, item)
 
     def call_node(self, base: str, call: Call, name: str | None = None) -> str:
-        """Adds the node of a call and those nested in it; one without a name is named after ``base`` when it closes."""
+        """Adds the nodes of a call and of the calls nested in it; without ``name``, derives one from ``base`` when it closes."""
         op = self.op(call.op, base, call.line)
         operands: dict[int, tuple[str, int]] = {}
         attributes: dict[str, Any] = {}
         named = False
         for position, (keyword, argument) in enumerate(call.arguments):
             if named and keyword is None:
-                self.page.fail(argument.line, "an operand without a name follows a named one", node=base)
+                self.page.fail(argument.line, "a positional operand follows a named one", node=base)
             named = keyword is not None
             if keyword is None or (keyword in op.inputs and not op.variadic):
                 slot = position if keyword is None else op.inputs.index(keyword)
@@ -172,10 +179,11 @@ class GraphBuilder:
         return name
 
     def op(self, name: str, node: str | None, line: int) -> Op:
+        """Returns an op by name. *Raises* OpError with node and line."""
         return self.guarded(lambda: registry.get(name), node, line)  # type: ignore[no-any-return]
 
     def operand(self, base: str, argument: Expression) -> str | None:
-        """The name of the value that an argument stands for; None for an operand that is left out."""
+        """Returns the name of the value that an argument refers to; None for an omitted operand."""
         if isinstance(argument, Name):
             return argument.text
         if isinstance(argument, Call):
@@ -185,39 +193,43 @@ class GraphBuilder:
             return None
         if not isinstance(value, (bool, int, float)):
             self.page.fail(
-                argument.line, f"{value!r} is no operand", node=base, todo="Operands are values and numbers; attributes are named."
+                argument.line, f"{value!r} is not an operand", node=base, todo="Give a value or a number; name attributes."
             )
         name = self.fresh(base, argument.line)
         self.add_number(name, value, argument.line)
         return name
 
     def add_number(self, name: str, value: bool | int | float, line: int) -> None:
-        """A constant whose element type is settled when those of its neighbours are known."""
+        """Adds a constant; `settle_numbers` sets its element type once those of the other operands are known."""
         self.graph.constant(value, name, "float64" if isinstance(value, float) else None)
         self.dag.nodes[name]["source"] = self.page.place(line)
         if not isinstance(value, bool):
             self.numbers[name] = (value, line)
 
     def set_operand(self, operands: dict[int, tuple[str, int]], slot: int, name: str | None, line: int, op: Op, node: str) -> None:
+        """Sets the operand of a slot. *Raises* GraphFileError if it is set already."""
         if slot in operands:
             self.page.fail(line, f"operand {op.input_name(slot)!r} is given twice", node=node)
         if name is not None:
             operands[slot] = (name, line)
 
     def attribute(self, key: str, argument: Expression, op: Op, node: str) -> Any:
+        """Returns an attribute's value. *Raises* GraphFileError if the op has no such attribute or the value is not a literal."""
         self.known_keyword(key, argument.line, op, node)
         if not isinstance(argument, Literal):
             word = argument.text if isinstance(argument, Name) else f"{argument.op}(...)"
-            todo = f"Write {key}='{word}' for a text." if isinstance(argument, Name) else "Attributes are literals."
+            todo = f"Write {key}='{word}' for a string." if isinstance(argument, Name) else "Write a literal."
             self.page.fail(argument.line, f"attribute {key!r} cannot be the value {word!r}", node=node, todo=todo)
         return argument.value
 
     def known_keyword(self, key: str, line: int, op: Op, node: str) -> None:
+        """*Raises* GraphFileError if the op has no such attribute."""
         if key not in op.attributes:
             known = [*op.attributes, *(() if op.variadic else op.inputs)]
             self.page.unknown(line, f"{op.name} takes no", key, known, node=node, facts=[f"{op.name} takes {op.signature}"])
 
     def mapping_node(self, name: str, item: Item, line: int) -> None:
+        """Adds a node written as a mapping with ``op``, ``inputs`` and ``attributes``."""
         fields = mapping(self.page, item, f"node {name!r}", ("op", "inputs", "attributes"), ("op",)).items
         op = self.op(text(self.page, fields["op"], f"op of {name!r}"), name, fields["op"].line)
         operands: dict[int, tuple[str, int]] = {}
@@ -232,6 +244,7 @@ class GraphBuilder:
         self.add(name, op, operands, attributes, line)
 
     def mapping_inputs(self, item: Item | None, op: Op, name: str) -> Iterator[tuple[int, Item]]:
+        """Yields the slot and the item of each operand."""
         if item is None:
             return
         if isinstance(item, Mapping) and not op.variadic:
@@ -243,6 +256,7 @@ class GraphBuilder:
             yield from enumerate(sequence(self.page, item, f"inputs of {name!r}"))
 
     def mapping_operand(self, item: Item, node: str) -> str | None:
+        """Returns the name of an operand in a mapping; a number becomes a constant."""
         value = resolve(self.page, item) if isinstance(item, Scalar) else ()
         if value is None or isinstance(value, str):
             return value
@@ -253,13 +267,14 @@ class GraphBuilder:
         return name
 
     def add(self, name: str, op: Op, operands: dict[int, tuple[str, int]], attributes: dict[str, Any], line: int) -> None:
-        """Writes the node; its edges follow when all nodes are there, so that they keep the order of the file."""
+        """Adds a node; `connect` adds its edges once all nodes exist, so that the nodes keep the order of the file."""
         if attributes:
             attributes = op.non_defaults(self.guarded(lambda: op.check_attributes(attributes), name, line))
         self.graph.add_node(name, op.name, (), attributes, source=self.page.place(line))
         self.edges.extend((name, slot, operand, at) for slot, (operand, at) in operands.items())
 
     def connect(self) -> None:
+        """Adds the edges of the nodes added so far."""
         dag = self.dag
         for node, slot, reference, line in self.edges:
             source, output = (reference, 0) if reference in dag else self.resolve(reference, line, node)

@@ -1,12 +1,12 @@
-"""Call expressions of graph files: ``linear(x, w, b)``, ``sum(multiply(c, c), axis=[0, 1])``, ``normal(std=0.02)``.
+"""Parses calls in graph files: ``linear(x, w, b)``, ``sum(multiply(c, c), axis=[0, 1])``, ``normal(std=0.02)``.
 
     call     = name "(" [argument ("," argument)*] [","] ")"
     argument = [name "="] (call | name | literal)
     literal  = number | string | true | false | null | inf | nan | "[" literals "]"
 
-Read by a whitelist of tokens and nothing else; nothing is ever evaluated. Names may hold letters of any alphabet,
-digits, ``_``, dots between parts (``swish.backward``, ``loss.1``), and name a further output with ``:k``. Python's
-True, False and None are taken too, and so are ``.inf`` and ``.nan``.
+The parser accepts a fixed set of tokens and never evaluates anything. Names may contain letters of any alphabet, digits, ``_``
+and dots between parts (``swish.backward``, ``loss.1``); ``:k`` selects output k. Python's True, False and None are accepted
+too, and so are ``.inf`` and ``.nan``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WORDS: dict[str, Any] = {
     "true": True, "True": True, "false": False, "False": False, "null": None, "None": None,
     "inf": math.inf, "nan": math.nan, ".inf": math.inf, ".nan": math.nan,
 }  # fmt: skip
-"""Words that are literals; a value of such a name is written in the mapping form."""
+"""Words read as literals; only the mapping form of a node can refer to a value with such a name."""
 
 NAME = re.compile(r"[^\W\d]\w*(?:\.\w+)*(?::[0-9]{1,9})?")
 _TOKEN = re.compile(
@@ -41,12 +41,16 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\", "'": "'", '"
 
 @dataclass(frozen=True, slots=True)
 class Name:
+    """The name of a value."""
+
     text: str
     line: int
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
+    """A literal's value; a list is a tuple."""
+
     value: Any
     line: int
 
@@ -60,7 +64,7 @@ class Call:
     line: int
 
     def names(self) -> list[str]:
-        """Every value name in it, nested calls included."""
+        """Returns all value names in the call, nested calls included."""
         found = []
         for _, argument in self.arguments:
             found += argument.names() if isinstance(argument, Call) else [argument.text] if isinstance(argument, Name) else []
@@ -71,11 +75,13 @@ Expression = Call | Name | Literal
 
 
 def read_call(page: Page, item: Scalar) -> Call:
-    """The call in a scalar. *Raises* GraphFileError with the line, also inside a scalar of several lines."""
+    """Parses the call in a scalar. *Raises* GraphFileError with the line, even within a scalar of several lines."""
     return _Reader(page, item).whole()
 
 
 class _Reader:
+    """A recursive-descent parser with one token of lookahead."""
+
     def __init__(self, page: Page, item: Scalar) -> None:
         self.page, self.item, self.text, self.at, self.depth = page, item, item.text, 0, 0
         self.several = item.last > item.line or "\n" in item.text
@@ -86,7 +92,7 @@ class _Reader:
         if found is None:
             rest = self.text[self.at :].lstrip()
             self.at = self.begin = len(self.text) - len(rest)
-            what = "a string that does not end" if rest[:1] in ("'", '"') else repr(shorten(rest, 20))
+            what = "an unterminated string" if rest[:1] in ("'", '"') else repr(shorten(rest, 20))
             self.fail(f"unexpected {what}")
         self.kind = str(found.lastgroup)
         self.token, self.begin, self.at = found[self.kind], found.start(self.kind), found.end()
@@ -95,23 +101,23 @@ class _Reader:
     def line(self) -> int:
         return self.page.line_of(self.item, self.begin) if self.several else self.item.line
 
-    def fail(self, what: str, todo: str = "A call looks like op(value, ..., attribute=literal).") -> NoReturn:
+    def fail(self, what: str, todo: str = "Write a call as op(value, ..., attribute=literal).") -> NoReturn:
         self.page.fail(self.line, f"cannot read {shorten(self.text)!r}: {what}", todo=todo)
 
     def whole(self) -> Call:
         if self.kind not in ("name", "infinite"):
-            self.fail("it does not begin with the name of an op")
+            self.fail("it does not start with the name of an op")
         name, line = self.token, self.line
         self.advance()
         if self.token != "(":
-            self.fail("it is no call", f"Write {name}(...) with its operands.")
+            self.fail("it is not a call", f"Write {name}(...) with its operands.")
         call = self.call(name, line)
         if self.kind != "end":
             self.fail(f"unexpected {self.token!r} after the call")
         return call
 
     def call(self, name: str, line: int) -> Call:
-        """After the op's name, at the parenthesis."""
+        """Parses the arguments, starting at the parenthesis after the op's name."""
         if ":" in name:
             self.fail(f"{name!r} is not the name of an op")
         self.enter()
@@ -168,7 +174,7 @@ class _Reader:
         if self.kind == "name" and self.token in WORDS:
             return WORDS[self.token]
         if self.kind == "name":
-            self.fail(f"{self.token!r} stands in a list, which holds literals only")
+            self.fail(f"{self.token!r} is not a literal, and a list holds only literals")
         self.fail("it ends too early" if self.kind == "end" else f"unexpected {self.token!r}")
 
     def string(self) -> str:

@@ -1,4 +1,4 @@
-"""The fields of a graph file: types such as ``float32[batch, 2]``, arrays as nested lists, initializers, plain checks."""
+"""Reads the fields of a graph file: types such as ``float32[batch, 2]``, arrays as nested lists, initializers, scalars."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from graphexec.graph.file.tree import Item, Mapping, Page, Scalar, Sequence, kin
 from graphexec.ir.spec import DTYPES
 
 _TYPE = re.compile(r"\s*(\w+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
-_FLOAT32_END = 2.0**128 - 2.0**103  # what is smaller rounds to a finite float32, such as 3.4028235e38
+_FLOAT32_END = 2.0**128 - 2.0**103  # smaller numbers, such as 3.4028235e38, round to a finite float32
 _NONFINITE = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
 
 
 def mapping(page: Page, item: Item, what: str, keys: Iterable[str] | None = None, need: Iterable[str] = ()) -> Mapping:
-    """The item as a mapping with known keys. *Raises* GraphFileError for another kind, or an unknown or missing key."""
+    """Returns a mapping with known keys. *Raises* GraphFileError for any other item, and for an unknown or missing key."""
     if not isinstance(item, Mapping):
         page.fail(
             item.line,
@@ -42,23 +42,26 @@ def _nothing(item: Item) -> bool:
 
 
 def sequence(page: Page, item: Item, what: str) -> list[Item]:
+    """Returns the items of a list. *Raises* GraphFileError for any other item."""
     if not isinstance(item, Sequence):
         page.fail(item.line, f"{what} must be a list, not {kind_name(page, item)}", todo="Write [a, b].")
     return item.items
 
 
 def text(page: Page, item: Item, what: str) -> str:
+    """Returns a string. *Raises* GraphFileError for any other item."""
     value = resolve(page, item) if isinstance(item, Scalar) else None
     if not isinstance(value, str):
         page.fail(
             item.line,
-            f"{what} must be a text, not {kind_name(page, item)}",
-            todo="Write a name, in quotes where it looks like a number.",
+            f"{what} must be a string, not {kind_name(page, item)}",
+            todo="Write a name; quote it if it looks like a number.",
         )
     return value
 
 
 def boolean(page: Page, item: Item, what: str) -> bool:
+    """Returns a boolean. *Raises* GraphFileError for any other item."""
     value = resolve(page, item) if isinstance(item, Scalar) else None
     if not isinstance(value, bool):
         page.fail(item.line, f"{what} must be true or false, not {kind_name(page, item)}")
@@ -66,6 +69,7 @@ def boolean(page: Page, item: Item, what: str) -> bool:
 
 
 def integer(page: Page, item: Item, what: str, least: int) -> int:
+    """Returns an integer. *Raises* GraphFileError for any other item, and for an integer below ``least``."""
     value = resolve(page, item) if isinstance(item, Scalar) else None
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         page.fail(item.line, f"{what} must be a whole number from {least}, not {kind_name(page, item)}")
@@ -73,11 +77,11 @@ def integer(page: Page, item: Item, what: str, least: int) -> int:
 
 
 def read_type(page: Page, item: Item, what: str) -> tuple[str, tuple[int | str, ...]]:
-    """Dtype and shape of ``float32[batch, 2]``; a scalar is ``float32`` or ``float32[]``. *Raises* GraphFileError."""
+    """Reads dtype and shape from ``float32[batch, 2]``; a scalar is ``float32`` or ``float32[]``. *Raises* GraphFileError."""
     written = text(page, item, f"the type of {what}")
     found = _TYPE.fullmatch(written)
     if found is None:
-        page.fail(item.line, f"{what}: {shorten(written)!r} is not a type", todo="A type looks like float32[batch, 2] or float32.")
+        page.fail(item.line, f"{what}: {shorten(written)!r} is not a type", todo="Write a type as float32[batch, 2] or float32.")
     if found[1] not in DTYPES:
         page.unknown(item.line, f"{what}: unknown element type", found[1], DTYPES)
     inside = (found[2] or "").strip()
@@ -91,22 +95,22 @@ def _size(page: Page, part: str, line: int, what: str) -> int | str:
         page.fail(
             line,
             f"{what}: {shorten(part)!r} is not a size",
-            todo="Sizes are whole numbers from 0 (to 15 digits) and names of dimensions.",
+            todo="Use a whole number from 0 (up to 15 digits) or the name of a dimension.",
         )
     return part
 
 
 def read_array(page: Page, item: Item, dtype: str, shape: tuple[Any, ...] | None, what: str) -> np.ndarray:
-    """Nested lists as an array. *Raises* GraphFileError at the line of a list that is too long or short, or of a wrong number."""
+    """Converts nested lists to an array. *Raises* GraphFileError with the line of a wrong length or number."""
     if any(isinstance(n, str) for n in shape or ()):
         page.fail(item.line, f"{what} has a named dimension and a value", todo="Give its size as a number.")
     if shape is None:
         shape = _shape_of(item)
     elif 0 in shape:
-        # an axis without elements hides those after it: [] is the only way to write (0, 3)
+        # an axis of size 0 hides the axes after it: [] is the only way to write (0, 3)
         shape, wanted = _shape_of(item), shape
         if 0 not in shape or shape != wanted[: len(shape)]:
-            page.fail(item.line, f"{what}: the value has shape {shape}, and the type says {wanted}")
+            page.fail(item.line, f"{what}: the value has shape {shape}, but the type says {wanted}")
         return np.zeros(wanted, dtype)
     values: list[Any] = []
     _flatten(page, item, dtype, shape, values, what)
@@ -130,14 +134,14 @@ def _flatten(page: Page, item: Item, dtype: str, shape: tuple[Any, ...], values:
     if not isinstance(item, Sequence) or len(item.items) != shape[0]:
         found = f"a list of {len(item.items)}" if isinstance(item, Sequence) else kind_name(page, item)
         page.fail(
-            item.line, f"{what}: expected a list of {shape[0]}, found {found}", todo="The value must have the shape of the type."
+            item.line, f"{what}: expected a list of {shape[0]}, found {found}", todo="Give a value with the shape of the type."
         )
     for inner in item.items:
         _flatten(page, inner, dtype, shape[1:], values, what)
 
 
 def element(page: Page, item: Item, dtype: str, what: str) -> Any:
-    """One number of an array; nan, inf and -inf may be texts, since JSON has no other way to write them."""
+    """Reads one number of an array; nan, inf and -inf may be strings, since JSON cannot express them otherwise."""
     value = resolve(page, item) if isinstance(item, Scalar) else None
     if isinstance(value, str) and DTYPES[dtype] == "f":
         value = _NONFINITE.get(value)
@@ -148,12 +152,12 @@ def element(page: Page, item: Item, dtype: str, what: str) -> Any:
 
 
 def misfit(value: Any, dtype: str) -> str | None:
-    """Why a Python number is no element of that type; None when it is."""
+    """Says why a Python number cannot be an element of this type; None if it can."""
     kind = DTYPES[dtype]
     if kind == "b" or isinstance(value, bool):
-        return None if kind == "b" and isinstance(value, bool) else f"is no {dtype}"
+        return None if kind == "b" and isinstance(value, bool) else f"is not of type {dtype}"
     if not isinstance(value, int if kind == "i" else (int, float)):
-        return f"is no {dtype}"
+        return f"is not of type {dtype}"
     if kind == "i":
         info = np.iinfo(dtype)
         return None if info.min <= value <= info.max else f"does not fit in {dtype}"
@@ -162,7 +166,7 @@ def misfit(value: Any, dtype: str) -> str | None:
 
 
 def read_init(page: Page, item: Item, what: str) -> str:
-    """An initializer, such as ``glorot_uniform`` or ``normal(std=0.02)``, as written. *Raises* GraphFileError."""
+    """Checks an initializer, such as ``glorot_uniform`` or ``normal(std=0.02)``, and returns its text. *Raises* GraphFileError."""
     written = text(page, item, f"init of {what}")
     assert isinstance(item, Scalar)
     call = None if written.isidentifier() else read_call(page, item)
@@ -175,12 +179,12 @@ def read_init(page: Page, item: Item, what: str) -> str:
     except GraphExecError as error:
         raise error.at(source=page.place(item.line)) from None
     except (ValueError, TypeError, KeyError) as error:
-        page.fail(item.line, f"{what}: {written!r} is no initializer: {error}")
+        page.fail(item.line, f"{what}: {written!r} is not an initializer: {error}")
     return written
 
 
 def _initializer_parser() -> Any:
-    """Found when asked for: reading graphs must not import the training stage."""
+    """Imports the parser on demand: reading graphs must not import `graphexec.optim`."""
     try:
         return getattr(importlib.import_module("graphexec.optim.initializers"), "parse", None)
     except ModuleNotFoundError:
@@ -188,7 +192,7 @@ def _initializer_parser() -> Any:
 
 
 def literals(page: Page, item: Item, what: str) -> Any:
-    """An attribute's value: a scalar, lists of them as tuples, and ``{float: nan}`` for what JSON cannot write."""
+    """Reads an attribute: a scalar, lists of scalars (as tuples), or ``{float: nan}`` for numbers that JSON cannot express."""
     if isinstance(item, Scalar):
         return resolve(page, item)
     if isinstance(item, Sequence):
@@ -196,11 +200,11 @@ def literals(page: Page, item: Item, what: str) -> Any:
     inner = item.items.get("float")
     if len(item.items) == 1 and isinstance(inner, Scalar) and inner.text in _NONFINITE:
         return float(inner.text)
-    page.fail(item.line, f"{what} must be a number, text, boolean, null, or a list of them, not a mapping")
+    page.fail(item.line, f"{what} must be a number, string, boolean, null, or a list of them, not a mapping")
 
 
 def call_or_name(page: Page, item: Item, what: str) -> Call:
-    """``sgd(lr=0.1)``, or ``sgd`` alone."""
+    """Reads ``sgd(lr=0.1)``, or ``sgd`` alone."""
     written = text(page, item, what)
     assert isinstance(item, Scalar)
     return Call(written, [], item.line) if written.isidentifier() else read_call(page, item)

@@ -1,4 +1,4 @@
-"""Graph files to checked graphs."""
+"""Reads graph files and checks the graphs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ KEYS = ("graphexec", "name", "inputs", "parameters", "constants", "nodes", "outp
 
 
 def load(path: str | PathLike[str]) -> Graph:
-    """Reads and checks a graph file, by extension: .yaml, .yml or .json.
+    """Reads and checks a graph file, in the format of its extension: .yaml, .yml or .json.
 
-    Nodes carry ``source`` ("net.yaml:12"), the graph ``directory`` and ``train`` in ``dag.graph``. Nothing in the
-    file is ever evaluated or imported. *Raises* GraphFileError with file and line for what is not well formed,
-    and CycleError, OpError, ShapeError, DtypeError, GraphError, with the same place, for what does not fit.
+    Each node has ``source`` ("net.yaml:12"); ``dag.graph`` has ``directory`` and ``train``. Nothing in the file is ever
+    evaluated or imported. *Raises* GraphFileError with file and line if the file is not well formed, and CycleError,
+    OpError, ShapeError, DtypeError or GraphError, also with file and line, if the graph is not.
     """
     file = os.fspath(path)
     kind = format_of(file)
@@ -39,7 +39,7 @@ def load(path: str | PathLike[str]) -> Graph:
                 if os.path.isdir(file)
                 else "no such file"
                 if not os.path.exists(file)
-                else "this is no regular file"
+                else "this is not a regular file"
             )
             raise GraphFileError(what, source=file, todo="Give the path of a graph file.")
         with open(file, "rb") as stream:
@@ -50,7 +50,7 @@ def load(path: str | PathLike[str]) -> Graph:
 
 
 def loads(content: str | bytes, format: str = "yaml", name: str = "<string>") -> Graph:  # noqa: A002 - the word users look for
-    """Reads a graph from text, as `load` does. ``name`` stands for the file in errors."""
+    """Reads a graph from text, as `load` does; errors give ``name`` as the file."""
     if format not in ("yaml", "json"):
         raise GraphFileError(f"unknown format {format!r}", todo="Use 'yaml' or 'json'.")
     data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
@@ -58,7 +58,7 @@ def loads(content: str | bytes, format: str = "yaml", name: str = "<string>") ->
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of graph files, YAML or JSON."""
+    """Returns the JSON Schema (draft 2020-12) of graph files, YAML or JSON."""
     found: dict[str, Any] = json.loads(files("graphexec.graph.file").joinpath("graph.schema.json").read_text(encoding="utf-8"))
     return found
 
@@ -68,7 +68,7 @@ def _read(data: bytes, kind: str, name: str, directory: str) -> Graph:
         raise GraphFileError(
             f"the file is larger than {MAX_BYTES // 2**20} MiB",
             source=name,
-            todo="A graph file holds no weights: keep them in a safetensors file.",
+            todo="Keep weights in a safetensors file, not in the graph file.",
         )
     try:
         decoded = data.decode("utf-8-sig")
@@ -80,7 +80,7 @@ def _read(data: bytes, kind: str, name: str, directory: str) -> Graph:
 
 
 def read_graph(page: Page, root: Item, directory: str) -> Graph:
-    """The graph of a file's tree, checked. *Raises* GraphFileError, CycleError, OpError, ShapeError, with file and line."""
+    """Builds and checks the graph of a file's tree. *Raises* GraphFileError, CycleError, OpError, ShapeError with file and line."""
     fields = _top(page, root)
     graph = Graph(text(page, fields.items["name"], "name")) if "name" in fields.items else Graph()
     builder = GraphBuilder(page, graph)
@@ -100,25 +100,25 @@ def read_graph(page: Page, root: Item, directory: str) -> Graph:
 
 def _top(page: Page, root: Item) -> Mapping:
     if not isinstance(root, Mapping):
-        page.fail(root.line, f"a graph file is a mapping, not {kind_name(page, root)}", todo="It begins with graphexec: 1.")
+        page.fail(root.line, f"a graph file is a mapping, not {kind_name(page, root)}", todo="Begin the file with graphexec: 1.")
     if "graphexec" not in root.items:
         near = next((k for k in root.items if k not in (*KEYS, "$schema")), None)
         if near is not None:
             _unknown_key(page, root, near)
-        page.fail(root.line, "the version is missing", todo=f"A graph file begins with graphexec: {VERSION}.")
+        page.fail(root.line, "the version is missing", todo=f"Begin the file with graphexec: {VERSION}.")
     item = root.items["graphexec"]
     version = resolve(page, item) if isinstance(item, Scalar) else None
     if not isinstance(version, int) or isinstance(version, bool) or version != VERSION:
         page.fail(
             item.line,
-            f"this is no graph file of version {VERSION}: graphexec is {kind_name(page, item)}",
+            f"this is not a graph file of version {VERSION}: graphexec is {kind_name(page, item)}",
             todo=f"Write graphexec: {VERSION}, or update graphexec.",
         )
     for key in root.items:
         if key not in KEYS and key != "$schema":
             _unknown_key(page, root, key)
     if "nodes" not in root.items:
-        page.fail(root.line, "the key 'nodes' is missing", todo="Add nodes: with a line for each op.")
+        page.fail(root.line, "the key 'nodes' is missing", todo="Add nodes:, with a line for each op.")
     return root
 
 
@@ -127,7 +127,7 @@ def _unknown_key(page: Page, root: Mapping, key: str) -> None:
 
 
 def _outputs(page: Page, fields: Mapping, builder: GraphBuilder) -> None:
-    """Without ``outputs``, the values of nodes that nothing reads are the outputs."""
+    """Sets the outputs; without ``outputs`` in the file, these are the nodes that nothing reads."""
     dag = builder.dag
     if "outputs" not in fields.items:
         dag.graph["outputs"] = [n for n, degree in dag.out_degree() if degree == 0 and dag.nodes[n]["op"] not in LEAVES]
@@ -143,7 +143,7 @@ def _outputs(page: Page, fields: Mapping, builder: GraphBuilder) -> None:
 
 
 def _derivatives(page: Page, fields: Mapping, builder: GraphBuilder) -> None:
-    """Which value holds the derivative of which, in a graph that `differentiate` gave."""
+    """Reads which value is the derivative with respect to which, in a graph that `differentiate` wrote."""
     for section in ("gradients", "deltas"):
         named: dict[str, str] = {}
         for name, item, line in builder.entries(fields, section):
@@ -155,7 +155,7 @@ def _derivatives(page: Page, fields: Mapping, builder: GraphBuilder) -> None:
 
 
 def _refuse_unused(page: Page, fields: Mapping, builder: GraphBuilder, train: Train | None) -> None:
-    """What nothing reads is a mistake more often than not; what is meant to be there is listed under ``unused``."""
+    """Refuses nodes that nothing reads, which are usually mistakes; ``unused`` lists the intended ones."""
     dag, read = builder.dag, set(train.reads) if train else set()
     for item in sequence(page, fields.items["unused"], "unused") if "unused" in fields.items else ():
         name = text(page, item, "an unused name")

@@ -1,4 +1,4 @@
-"""YAML and JSON text to the tree of `graphexec.graph.file.tree`."""
+"""Parses YAML and JSON text into the tree of `graphexec.graph.file.tree`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_tree(page: Page) -> Item:
-    """The page's tree. *Raises* GraphFileError with the line of what is no YAML or JSON, or is refused."""
+    """Parses a page. *Raises* GraphFileError with the line of text that is not valid YAML or JSON, or that is refused."""
     root = _read_json(page) if page.json else _read_yaml(page)
     if root is None:
-        page.fail(1, "the file is empty", todo="A graph file begins with graphexec: 1.")
+        page.fail(1, "the file is empty", todo="Begin the file with graphexec: 1.")
     return root
 
 
@@ -32,7 +32,7 @@ def _read_yaml(page: Page) -> Item | None:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    page.fail(_line(event), "the file holds several documents", todo="One graph, one file: remove the '---'.")
+                    page.fail(_line(event), "the file holds several documents", todo="Remove the '---': a file holds one graph.")
             _take(page, builder, event)
     except yaml.YAMLError as error:
         _fail_yaml(page, error)
@@ -77,7 +77,7 @@ def _fail_yaml(page: Page, error: yaml.YAMLError) -> None:
     total = page.text.rstrip("\n").count("\n") + 1
     line = None if line is None else min(line, total)
     text = page.text.split("\n", line)[line - 1] if line else ""
-    if "nesting depth" in problem:  # the reader's own limit, where it is reached before ours
+    if "nesting depth" in problem:  # the parser's own limit, if it is reached before ours
         fail_depth(page, line)
     facts = [text.strip()[:120]] if text.strip() else []
     todo = None
@@ -91,7 +91,7 @@ def _fail_yaml(page: Page, error: yaml.YAMLError) -> None:
 
 
 def _bad_character(page: Page, character: Any, problem: str) -> tuple[int | None, str]:
-    """The C reader tells the position in bytes and the character as a number."""
+    """Locates a bad character: libyaml gives its position in bytes and the character as a number."""
     try:
         char = character if isinstance(character, str) else chr(int(character))
         at = page.text.index(char)
@@ -114,7 +114,7 @@ _SPACE = re.compile(r"[ \t\r\n]*+")
 
 
 def _read_json(page: Page) -> Item | None:
-    """A scanner of its own: the standard one tells no lines, keeps duplicate keys, and takes NaN."""
+    """Parses JSON. The standard parser reports no lines, and accepts duplicate keys and NaN."""
     builder, text, at, line = TreeBuilder(page), page.text, 0, 1
     allowed = "value"
     while True:
@@ -134,13 +134,13 @@ def _read_json(page: Page) -> Item | None:
 
 
 def _take_json(page: Page, builder: TreeBuilder, kind: str, token: str, line: int, allowed: str) -> str | None:
-    """Takes a token; gives what may stand after it, or None when the token may not stand here."""
+    """Processes a token; returns the tokens allowed next, or None if this one is not allowed here."""
     if kind == "mark":
         return _take_mark(builder, token, line, allowed)
     if kind == "string" and allowed in ("value", "value or ]", "key", "key or }"):
         value = json.loads(token) if "\\" in token else token[1:-1]
         if "\\" in token and any("\ud800" <= c <= "\udfff" for c in value):
-            page.fail(line, "invalid JSON: half of a surrogate pair in a text")
+            page.fail(line, "invalid JSON: half of a surrogate pair in a string")
         builder.scalar(value, False, line)
         return "':'" if allowed.startswith("key") else _after(builder)
     if kind == "plain" and allowed.startswith("value"):

@@ -1,8 +1,8 @@
-"""The ``train:`` section of a graph file.
+"""Reads and checks the ``train:`` section of a graph file.
 
-It is kept as plain data in ``graph.dag.graph["train"]``, checked, with ``data`` (and ``hold_out``, where it is no
-number) always as ``{"file": path, "inputs": {input: array}}`` or, one file an input, ``{"inputs": {input: path}}``.
-Paths stay as written, relative to ``graph.dag.graph["directory"]``.
+``graph.dag.graph["train"]`` holds it as plain data. ``data``, and ``hold_out`` unless it is a number, always have the form
+``{"file": path, "inputs": {input: array}}`` or, with one file for each input, ``{"inputs": {input: path}}``. Paths stay as
+written, relative to ``graph.dag.graph["directory"]``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KEYS = ("loss", "optimizer", "data", "hold_out", "metrics", "epochs", "batch_siz
 
 @dataclass
 class Train:
-    """The section as plain data; the nodes that it reads; its metrics that are calls; lines of its keys."""
+    """The section as plain data, the nodes that it reads, the metrics that are calls, and the scalars with their lines."""
 
     settings: dict[str, Any]
     reads: set[str] = field(default_factory=set)
@@ -36,7 +36,7 @@ class Train:
     scalars: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def check(self, builder: GraphBuilder, fn: Function) -> None:
-        """Loss and metrics are scalars. *Raises* GraphFileError, and for a metric's call what its op raises."""
+        """Checks that loss and metrics are scalars. *Raises* GraphFileError, and the errors of the ops in a metric's call."""
         for what, (name, line) in self.scalars.items():
             _refuse_array(builder.page, fn, what, name, line)
         if not self.calls:
@@ -54,13 +54,13 @@ def _refuse_array(page: Page, fn: Function, what: str, name: str, line: int) -> 
     if shape != ():
         page.fail(
             line,
-            f"the {what} must be a scalar, and {name!r} has shape {fn.specs[fn.value_id(name)]}",
+            f"the {what} must be a scalar, but {name!r} has shape {fn.specs[fn.value_id(name)]}",
             todo="Sum it, or take the mean.",
         )
 
 
 def read_train(page: Page, item: Item, builder: GraphBuilder) -> Train:
-    """The section, checked against the graph's names. *Raises* GraphFileError."""
+    """Reads the section and checks it against the graph's names. *Raises* GraphFileError."""
     section = mapping(page, item, "train", KEYS, ("loss",)).items
     train = Train({})
     readers: dict[str, Callable[[Item], Any]] = {
@@ -93,7 +93,7 @@ def _optimizer(page: Page, item: Item, builder: GraphBuilder) -> str:
     op = builder.op(call.op, None, call.line)
     if not _is_update_rule(op):
         known = [n for n in registry.names() if _is_update_rule(registry.get(n))]
-        page.unknown(call.line, "this op is no update rule:", call.op, known)
+        page.unknown(call.line, "this op is not an update rule:", call.op, known)
     given: dict[str, Any] = {}
     for key, argument in call.arguments:
         if key is None or not isinstance(argument, Literal):
@@ -112,12 +112,12 @@ def _optimizer(page: Page, item: Item, builder: GraphBuilder) -> str:
 
 
 def _is_update_rule(op: Op) -> bool:
-    """It takes a parameter, which it overwrites, and a gradient."""
+    """Whether the op takes a parameter, which it overwrites, and a gradient."""
     return len(op.inputs) > 1 and op.updates[:1] == op.inputs[:1]
 
 
 def _data(page: Page, item: Item, what: str, builder: GraphBuilder) -> dict[str, Any]:
-    """``FILE``, ``{file: FILE, inputs: {input: array}}``, ``{inputs: {input: FILE}}`` or ``{input: FILE}``."""
+    """Reads ``FILE``, ``{file: FILE, inputs: {input: array}}``, ``{inputs: {input: FILE}}`` or ``{input: FILE}``."""
     if isinstance(item, Scalar):
         return {"file": _path(page, item, what)}
     fields = mapping(page, item, what)
@@ -147,7 +147,7 @@ def _per_input(page: Page, fields: Mapping, what: str, builder: GraphBuilder) ->
 def _path(page: Page, item: Item, what: str) -> str:
     path = text(page, item, what)
     if not path or "\0" in path:
-        page.fail(item.line, f"{what}: {path!r} is no file name")
+        page.fail(item.line, f"{what}: {path!r} is not a file name")
     return path
 
 
@@ -161,7 +161,7 @@ def _hold_out(page: Page, item: Item, builder: GraphBuilder) -> float | int | di
 
 
 def _recompute(page: Page, item: Item, builder: GraphBuilder) -> int | str | list[str]:
-    """A number of segments, ``sqrt``, or a list of the values to keep."""
+    """Reads a number of segments, ``sqrt``, or a list of the values to keep."""
     if isinstance(item, Sequence):
         names = [text(page, i, "a value of recompute") for i in item.items]
         for name, given in zip(names, item.items, strict=True):
@@ -195,10 +195,10 @@ def _metrics(page: Page, item: Item, train: Train, builder: GraphBuilder) -> dic
 
 
 def metric_values(graph: Graph, train: abc.Mapping[str, Any]) -> dict[str, str]:
-    """The value of each metric of a train section, by the metric's name; metrics that are calls are added to the graph.
+    """Maps each metric of a train section to the name of its value; adds metrics that are calls to the graph.
 
-    Give a copy of the graph where it must not change. A metric's node is called ``metrics.NAME``.
-    *Raises* GraphFileError, OpError, ShapeError and the like for a metric that does not fit the graph.
+    Pass a copy of a graph that must not change. The node of a metric is named ``metrics.NAME``.
+    *Raises* GraphFileError, OpError, ShapeError and similar errors for a metric that does not fit the graph.
     """
     metrics: abc.Mapping[str, str] = train.get("metrics", {})
     calls = {}
@@ -218,7 +218,7 @@ def metric_values(graph: Graph, train: abc.Mapping[str, Any]) -> dict[str, str]:
 
 
 def add_metrics(builder: GraphBuilder, calls: abc.Mapping[str, Call]) -> dict[str, str]:
-    """Adds the nodes of metrics; gives their names."""
+    """Adds the nodes of metrics; returns their names by metric."""
     names = {}
     for metric, call in calls.items():
         base = _node_name(metric)

@@ -1,8 +1,8 @@
-"""A text file as a tree of items that know their line: the one model behind YAML and JSON graph files.
+"""Represents YAML and JSON graph files by one kind of tree, whose items know their lines.
 
-YAML is read from its event stream and JSON from its tokens, both without recursion, so that a hostile file meets the
-limits on depth and size and not the interpreter's stack. Scalars follow YAML 1.2's core schema, JSON's superset:
-``1e-3`` is a number, ``on`` and ``yes`` are strings. Keys are always strings.
+YAML events and JSON tokens are read without recursion, so that a hostile file reaches the limits on depth and size before it
+exhausts the interpreter's stack. Scalars follow the core schema of YAML 1.2, a superset of JSON: ``1e-3`` is a number, ``on``
+and ``yes`` are strings. Keys are always strings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from graphexec.errors import GraphFileError, with_hint
 MAX_BYTES = 64 * 2**20
 MAX_DEPTH = 50
 MAX_ITEMS = 2_000_000
-_NAMES_COMPARED = 20_000  # comparing a misspelt name with more would take seconds
+_NAMES_COMPARED = 20_000  # comparing a misspelled name with more names would take seconds
 
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
@@ -32,7 +32,7 @@ _WORDS: dict[str, Any] = {
 
 
 class Scalar:
-    """A text; ``plain`` where it is not quoted, and so may stand for a number, a boolean or null."""
+    """The text of a scalar; ``plain`` if it is not quoted and may therefore be a number, a boolean or null."""
 
     __slots__ = ("last", "line", "plain", "text")
 
@@ -41,6 +41,8 @@ class Scalar:
 
 
 class Sequence:
+    """The items of a list."""
+
     __slots__ = ("items", "line")
 
     def __init__(self, line: int) -> None:
@@ -64,12 +66,13 @@ Item = Scalar | Sequence | Mapping
 
 
 class Page:
-    """The file that is read: its name for places, its text, and the errors at its lines."""
+    """The file being read: its name, its text, and errors at its lines."""
 
     def __init__(self, name: str, text: str, json: bool = False) -> None:
         self.name, self.text, self.json = name, text, json
 
     def place(self, line: int | None) -> str:
+        """Returns ``file:line``, or the file alone if the line is not known."""
         return f"{self.name}:{line}" if line else self.name
 
     def fail(
@@ -79,16 +82,16 @@ class Page:
         raise GraphFileError(what, source=self.place(line), todo=todo, facts=facts, node=node)
 
     def unknown(self, line: int, what: str, word: str, known: Iterable[str], **more: Any) -> NoReturn:
-        """*Raises* GraphFileError for a wrong word, with the nearest right one."""
+        """*Raises* GraphFileError for an unknown word, with the nearest known one."""
         known = list(islice(known, _NAMES_COMPARED))
         listed = f"Known: {', '.join(map(repr, known))}." if 0 < len(known) <= 12 else None
         self.fail(line, with_hint(f"{what} {word!r}", word, known), **{"todo": listed, **more})
 
     def line_of(self, item: Scalar, offset: int) -> int:
-        """The line of a character of a scalar that may span several.
+        """Returns the line of a character in a scalar that may span several lines.
 
-        Folding changes line breaks into spaces, so characters that are not space are counted; quoted scalars may hold
-        escapes, and are told by their first line.
+        Folding turns line breaks into spaces, so only the other characters are counted. Quoted scalars may contain
+        escapes, so their first line is returned.
         """
         if item.last <= item.line:
             return item.line
@@ -108,12 +111,12 @@ class Page:
 
 
 def fail_depth(page: Page, line: int | None) -> NoReturn:
-    """*Raises* GraphFileError: there is a limit, so that no file can exhaust the stack."""
-    page.fail(line, f"lists and mappings are nested deeper than {MAX_DEPTH}", todo="Graph files are flat.")
+    """*Raises* GraphFileError for a nesting deeper than the limit, which keeps files from exhausting the stack."""
+    page.fail(line, f"lists and mappings are nested deeper than {MAX_DEPTH}", todo="Flatten it.")
 
 
 class TreeBuilder:
-    """Puts a tree together from its parts in reading order, within the limits."""
+    """Builds a tree from its parts in reading order, within the limits."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -121,15 +124,17 @@ class TreeBuilder:
         self.stack: list[Sequence | Mapping] = []
         self.key: str | None = None
         self.count = 0
-        self.cut: Scalar | None = None  # a call in { } that ends at a comma, for now
+        self.cut: Scalar | None = None  # the first part of a call in { }, which YAML splits at commas
         self.joined = False
         self.end = 0
 
     @property
     def wants_key(self) -> bool:
+        """Whether the next scalar is a key."""
         return bool(self.stack) and isinstance(self.stack[-1], Mapping) and self.key is None
 
     def scalar(self, text: str, plain: bool, line: int, last: int | None = None, begin: int = 0, end: int = 0) -> None:
+        """Adds a scalar: a key, a value, or a further part of a split call."""
         if self.joined:
             self._end_join(text, plain, line)
         elif self.cut is not None and self.wants_key and plain:
@@ -143,13 +148,13 @@ class TreeBuilder:
             self.end = end
 
     def _join(self, cut: Scalar, text: str, last: int, begin: int, end: int) -> None:
-        """To YAML, ``{a: f(x, y)}`` is a mapping of ``a`` to ``f(x`` and of ``y)`` to nothing; nobody means that."""
+        """Rejoins a split call: YAML reads ``{a: f(x, y)}`` as ``a`` with value ``f(x`` and ``y)`` with an empty value."""
         gap = self.page.text[self.end : begin]
         cut.text += (gap if gap.strip() == "," else ", ") + text
         cut.last, self.end, self.joined = last, end, True
 
     def _end_join(self, text: str, plain: bool, line: int) -> None:
-        """The nothing that follows. *Raises* GraphFileError when something does."""
+        """Consumes the empty value after a rejoined part. *Raises* GraphFileError if it is not empty."""
         assert self.cut is not None
         if text or not plain:
             self.page.fail(line, f"cannot read {shorten(self.cut.text)!r}: ')' is missing", todo="Inside { } quote calls.")
@@ -157,12 +162,12 @@ class TreeBuilder:
         self.cut = self.cut if _is_open(self.cut.text) else None
 
     def open(self, item: Sequence | Mapping) -> None:
-        """*Raises* GraphFileError when it stands as a key or too deep."""
+        """Opens a list or mapping. *Raises* GraphFileError if it is a key or nested too deeply."""
         if self.joined:
             self._end_join("...", False, item.line)
         if self.wants_key:
             todo = "Inside { } quote calls." if self.cut is not None else None
-            self.page.fail(item.line, "a key must be a text, not a list or a mapping", todo=todo)
+            self.page.fail(item.line, "a key must be a string, not a list or a mapping", todo=todo)
         self.cut = None
         self._add(item, item.line)
         self.stack.append(item)
@@ -170,6 +175,7 @@ class TreeBuilder:
             fail_depth(self.page, item.line)
 
     def close(self) -> None:
+        """Closes the innermost list or mapping."""
         self.stack.pop()
         self.cut = None
 
@@ -201,7 +207,7 @@ def _is_open(text: str) -> bool:
 
 
 def resolve(page: Page, item: Scalar) -> Any:
-    """What a scalar stands for: None, a boolean, an int, a float or a text. *Raises* GraphFileError for a number too large."""
+    """Converts a scalar to None, a boolean, an int, a float or a string. *Raises* GraphFileError for a number too large."""
     text = item.text
     if not item.plain or (text and text[0].isalpha() and text not in _WORDS):
         return text
@@ -211,9 +217,9 @@ def resolve(page: Page, item: Scalar) -> Any:
 
 
 def number(page: Page, text: str, line: int) -> Any:
-    """A number, or the text itself where it is none. *Raises* GraphFileError when it fits no 64 bits."""
+    """Converts text to a number; returns other text unchanged. *Raises* GraphFileError if the number does not fit in 64 bits."""
     if _INTEGER.fullmatch(text):
-        # the length is looked at first: Python refuses to convert thousands of digits
+        # check the length first: Python refuses to convert thousands of digits
         if len(text.lstrip("+-0")) > 19 or not -(2**63) <= int(text) < 2**63:
             page.fail(line, f"the integer {shorten(text)} does not fit in 64 bits", todo="Write it as a float, such as 1e30.")
         return int(text)
@@ -228,7 +234,7 @@ def number(page: Page, text: str, line: int) -> Any:
 
 
 def plain(page: Page, item: Item) -> Any:
-    """A subtree as plain data; its depth is bounded, so recursion is safe."""
+    """Converts a subtree to plain data; its depth is bounded, so recursion is safe."""
     if isinstance(item, Scalar):
         return resolve(page, item)
     if isinstance(item, Sequence):
@@ -237,16 +243,17 @@ def plain(page: Page, item: Item) -> Any:
 
 
 def kind_name(page: Page, item: Item) -> str:
-    """How an error calls what stands there: ``the number 3``, ``a list``."""
+    """Describes an item for an error: ``the number 3``, ``a list``."""
     if not isinstance(item, Scalar):
         return "a list" if isinstance(item, Sequence) else "a mapping"
     value = resolve(page, item)
     if value is None:
         return "null" if item.text else "nothing"
     if isinstance(value, str):
-        return f"the text {shorten(value)!r}"
+        return f"the string {shorten(value)!r}"
     return f"{'the boolean' if isinstance(value, bool) else 'the number'} {item.text}"
 
 
 def shorten(text: str, most: int = 60) -> str:
+    """Truncates text to ``most`` characters."""
     return text if len(text) <= most else text[: most - 3] + "..."

@@ -1,4 +1,4 @@
-"""Checks of a graph that was read from a file: cycles with their lines, the types of bare numbers, shapes."""
+"""Checks a graph read from a file: cycles with their lines, the types of bare numbers, shapes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CYCLE_SHOWN = 20
 
 
 def check_graph(builder: GraphBuilder) -> Function:
-    """The order with shapes inferred. *Raises* CycleError with lines, and what `infer` raises."""
+    """Checks a graph and returns its function with shapes inferred. *Raises* CycleError with lines, and the errors of `infer`."""
     try:
         fn = builder.graph.function()
     except CycleError:
@@ -30,7 +30,7 @@ def check_graph(builder: GraphBuilder) -> Function:
 
 def _cycle(builder: GraphBuilder) -> CycleError:
     names = [str(edge[0]) for edge in nx.find_cycle(builder.dag)]
-    # from the line that comes first in the file, which is where a reader begins
+    # start at the line that comes first in the file
     first = min(range(len(names)), key=lambda k: builder.lines[names[k]])
     names = [*names[first:], *names[:first]]
     facts = [f"{name!r} (line {builder.lines[name]}) is read by" for name in names[:_CYCLE_SHOWN]]
@@ -45,9 +45,9 @@ def _cycle(builder: GraphBuilder) -> CycleError:
 
 
 def settle_numbers(builder: GraphBuilder, fn: Function) -> None:
-    """Gives each number in a call the element type of the operands it meets, as a Python number has in `Graph.apply`.
+    """Gives each number in a call the element type that `Graph.apply` would give it, from the other operands.
 
-    *Raises* GraphFileError for a number that its operand's type cannot hold.
+    *Raises* GraphFileError if that type cannot hold the number.
     """
     sizes = Sizes()
     specs = {leaf.value_id: TensorSpec(sizes.bind(leaf.shape), leaf.dtype) for leaf in fn.leaves}
@@ -60,7 +60,7 @@ def settle_numbers(builder: GraphBuilder, fn: Function) -> None:
         try:
             found = node.op.infer([None if v == ABSENT else specs[v] for v in node.inputs], node.attributes)
         except GraphExecError:
-            return  # infer says it again, with the operands
+            return  # `infer` raises it again, with the operands
         specs.update(zip(node.outputs, found, strict=True))
 
 

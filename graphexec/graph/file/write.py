@@ -161,6 +161,7 @@ def _operands(node: Node, inputs: list[str | None]) -> list[str]:
 
 
 def literal_text(value: Any) -> str:
+    """Writes the value of an attribute as a literal in a call."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(literal_text, value))}]"
     if value is None or isinstance(value, bool):

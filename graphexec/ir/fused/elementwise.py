@@ -24,7 +24,7 @@ class FusedClose(NamedTuple):
     source: ScalarRef
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class FusedOp(ElementwiseOp):
     """Built by passes, never declared. Outputs: the stored results, then the partial results of the closing reductions."""
 

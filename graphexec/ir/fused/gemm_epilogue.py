@@ -17,7 +17,7 @@ from graphexec.ir.op_kinds import ElementwiseOp, KernelOp
 from graphexec.ir.spec import TensorSpec
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class GemmEpilogueOp(Op):
     """Built by the pass `gemm_epilogue`, never declared. Operands: a, b, then those of ``epilogue`` without the product.
 

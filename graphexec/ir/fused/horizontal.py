@@ -18,7 +18,7 @@ from graphexec.ir.spec import TensorSpec
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class HorizontalOp(Op):
     """Built by the pass `horizontal_fusion`, never declared. Operands: the first member's, the second's, ..., then the shared one.
 

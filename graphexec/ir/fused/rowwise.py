@@ -23,7 +23,7 @@ class RowResult(NamedTuple):
     form: str
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RowwiseOp(Op):
     """Built by the pass `fuse_rows`, never declared: elementwise ops over rows, with reductions along each row between them.
 

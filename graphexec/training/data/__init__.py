@@ -1,14 +1,14 @@
-"""Data: arrays from .npy, .npz and .csv files, fitted to a graph's inputs, and the rows held out.
+"""Reads arrays from .npy, .npz and .csv files, fits them to a graph's inputs, and holds out rows.
 
-Files are only ever read as arrays of numbers: pickled objects are refused. `.npy` files and large uncompressed members
-of `.npz` files are mapped into memory rather than read.
+Files are read only as arrays of numbers: pickled objects are refused. `.npy` files and large uncompressed members of `.npz`
+files are mapped into memory rather than read.
 
     arrays = read_inputs(["x=x.npy", "batch.npz"], leaves)      # -i on the command line
     split = training_data(graph, graph.dag.graph["train"])      # the data of a graph file
 
-Rows are counted along the leading dimension that inputs share. A fraction is held out after a shuffle that depends on
-the seed alone, and both parts are copied. Data of more than LARGE bytes is not copied: its last rows are held out as
-they stand, both parts are views into the files, and element types are left to be converted batch by batch.
+Rows are counted along the leading dimension that inputs share. To hold out a fraction, the rows are shuffled by the seed
+alone, and both parts are copied. Data of more than LARGE bytes is not copied: its last rows are held out without a shuffle,
+both parts are views into the files, and element types are converted batch by batch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from graphexec.errors import DataError, did_you_mean
+from graphexec.errors import DataError, with_hint
 from graphexec.graph.graph import Graph
 from graphexec.ir.function import Leaf
 from graphexec.ir.spec import DTYPES, shape_text
@@ -31,9 +31,9 @@ from graphexec.training.data.readers import READERS, open_source
 Array = np.ndarray
 
 LARGE = 256 * 2**20
-"""Bytes of a data set above which it is left where it is."""
+"""Data sets larger than this number of bytes are not copied."""
 HOLD_OUT_STREAM = 0x401D
-"""Sets the shuffle before holding out apart from all other uses of the seed."""
+"""Separates the shuffle before holding out from all other uses of the seed."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Split:
 
 
 def input_leaves(graph: Graph) -> dict[str, Leaf]:
-    """The inputs of a graph by name."""
+    """Returns the inputs of a graph by name."""
     return {leaf.name: leaf for leaf in graph.function().of_role("input")}
 
 
@@ -54,9 +54,9 @@ def input_leaves(graph: Graph) -> dict[str, Leaf]:
 
 
 def read_inputs(specs: Iterable[str], leaves: Mapping[str, Leaf], directory: str | PathLike[str] = ".") -> dict[str, Array]:
-    """Arrays for inputs from ``x=file.npy``, ``x=file.npz:array``, ``x=file.csv:column,column`` or ``file.npz``.
+    """Reads inputs from ``x=file.npy``, ``x=file.npz:array``, ``x=file.csv:column,column`` or ``file.npz``.
 
-    A file without a name gives every input whose name it has. *Raises* DataError naming file, array and input.
+    A file without a name supplies every input that it has an array for. *Raises* DataError naming file, array and input.
     """
     found: dict[str, Array] = {}
     for spec in specs:
@@ -66,9 +66,8 @@ def read_inputs(specs: Iterable[str], leaves: Mapping[str, Leaf], directory: str
                 _give(found, key, array, path)
             continue
         if name not in leaves:
-            hint = did_you_mean(name, leaves)
             raise DataError(
-                f"the graph has no input {name!r}" + (f"; {hint}" if hint else ""),
+                with_hint(f"the graph has no input {name!r}", name, leaves),
                 facts=[f"-i {spec}"],
                 todo=f"Its inputs are: {', '.join(leaves) or 'none'}.",
             )
@@ -92,13 +91,13 @@ def _give(found: dict[str, Array], name: str, array: Array, path: str) -> None:
 
 
 def _all_inputs(source: Source, leaves: Mapping[str, Leaf]) -> dict[str, Array]:
-    """Every input that the file has an array for."""
+    """Reads every input that the file has an array for."""
     names = [n for n in leaves if source.has(n)]
     if not names and source.single and len(leaves) == 1:
         return {n: fitted(source.whole(leaf), leaf, source.where()) for n, leaf in leaves.items()}
     if not names:
         raise DataError(
-            "the file has no array that is named like an input",
+            "the file has no array with the name of an input",
             source=str(source.path),
             facts=[
                 f"arrays: {', '.join(source.names()) or 'one, without a name'}",
@@ -110,7 +109,7 @@ def _all_inputs(source: Source, leaves: Mapping[str, Leaf]) -> dict[str, Array]:
 
 
 def _read_one(text: str, array: str | None, leaf: Leaf, directory: str | PathLike[str], name: str) -> Array:
-    """One input from ``FILE``, ``FILE:array``, or a file and the array's name."""
+    """Reads one input from ``FILE``, ``FILE:array``, or a file and the array's name."""
     path, inside = _split_path(text)
     source = open_source(Path(directory, path))
     array = inside if array is None else array
@@ -122,7 +121,7 @@ def _read_one(text: str, array: str | None, leaf: Leaf, directory: str | PathLik
 
 
 def _split_path(text: str) -> tuple[str, str | None]:
-    """``data.npz:images`` -> file and array; a colon that follows no known extension belongs to the path."""
+    """Splits ``data.npz:images`` into file and array; a colon that follows no known extension belongs to the path."""
     path, colon, array = text.partition(":")
     while colon:
         if Path(path).suffix.lower() in READERS:
@@ -136,9 +135,9 @@ def _split_path(text: str) -> tuple[str, str | None]:
 
 
 def training_data(graph: Graph, train: Mapping[str, Any], *, seed: int | None = None) -> Split:
-    """The arrays that a train section names, with the rows that it holds out.
+    """Reads the arrays that a train section names and holds out rows as it says.
 
-    *Raises* DataError when there is no data, a file or array is missing, arrays do not fit the graph, or too few rows
+    *Raises* DataError if there is no data, a file or array is missing, arrays do not fit the graph, or too few rows
     are left.
     """
     data = train.get("data")
@@ -157,7 +156,7 @@ def training_data(graph: Graph, train: Mapping[str, Any], *, seed: int | None = 
 
 
 def section_arrays(data: Mapping[str, Any], leaves: Mapping[str, Leaf], directory: str | PathLike[str]) -> dict[str, Array]:
-    """Arrays by input from ``{"file":, "inputs": {input: array}}`` or ``{"inputs": {input: FILE}}``."""
+    """Reads arrays by input from ``{"file":, "inputs": {input: array}}`` or ``{"inputs": {input: FILE}}``."""
     if "file" not in data:
         arrays = {n: _read_one(p, None, leaves[n], directory, n) for n, p in data.get("inputs", {}).items()}
     else:
@@ -179,7 +178,7 @@ def section_arrays(data: Mapping[str, Any], leaves: Mapping[str, Leaf], director
 
 
 def count_rows(arrays: Mapping[str, Array], leaves: Mapping[str, Leaf]) -> int:
-    """The number of rows. *Raises* DataError when inputs that share a dimension disagree, or there is no row."""
+    """Counts the rows. *Raises* DataError if inputs that share a dimension disagree, or if there are no rows."""
     sizes: dict[str, tuple[int, str]] = {}
     for name, array in arrays.items():
         for axis, (n, size) in enumerate(zip(leaves[name].shape, array.shape, strict=True)):
@@ -191,7 +190,7 @@ def count_rows(arrays: Mapping[str, Array], leaves: Mapping[str, Leaf]) -> int:
                         f"{i}: {leaves[i].dtype}{shape_text(leaves[i].shape)}, array {shape_text(a.shape)}"
                         for i, a in arrays.items()
                     ],
-                    todo=f"Arrays that share a dimension must agree; look at axis {axis} of {name!r}.",
+                    todo=f"Check axis {axis} of {name!r}: arrays that share a dimension must agree.",
                 )
     batched = [name for name in arrays if is_batched(leaves[name])]
     rows = len(arrays[batched[0]]) if batched else 1
@@ -210,15 +209,13 @@ def is_batched(leaf: Leaf) -> bool:
 
 
 def split_rows(arrays: Mapping[str, Array], leaves: Mapping[str, Leaf], fraction: float, seed: int) -> Split:
-    """Holds out the last ``fraction`` of the rows, shuffled by the seed; see the module for large data."""
+    """Shuffles the rows by the seed and holds out the last ``fraction``; see the module for large data."""
     rows = count_rows(arrays, leaves)
     batched = [name for name in arrays if is_batched(leaves[name])]
     held = max(round(rows * fraction), 1)
     if not batched or rows - held < 1:
         what = "no input has rows: all leading sizes are fixed" if not batched else f"there are {rows} rows"
-        raise DataError(
-            f"cannot hold out {fraction:g} of the data: {what}", todo="Set hold_out: 0, or give data of its own for hold_out."
-        )
+        raise DataError(f"cannot hold out {fraction:g} of the data: {what}", todo="Set hold_out: 0, or give hold_out its own data.")
     large = sum(arrays[n].size * np.dtype(leaves[n].dtype).itemsize for n in batched) > LARGE
     permutation = None if large else np.random.default_rng([seed, HOLD_OUT_STREAM]).permutation(rows)
 
@@ -233,14 +230,14 @@ def split_rows(arrays: Mapping[str, Array], leaves: Mapping[str, Leaf], fraction
 
 
 def fitted(array: Array, leaf: Leaf, where: str) -> Array:
-    """The array with the input's element type. *Raises* DataError when rank, a size or the element type does not fit."""
+    """Converts an array to an input's element type. *Raises* DataError if rank, a size or the element type does not fit."""
     facts = [
         f"input {leaf.name!r} is declared {leaf.dtype}{shape_text(leaf.shape)}",
         f"the array is {array.dtype}{shape_text(array.shape)}",
     ]
     if array.ndim != len(leaf.shape):
         raise DataError(
-            f"input {leaf.name!r} has {len(leaf.shape)} axes and the array {array.ndim}",
+            f"input {leaf.name!r} has {len(leaf.shape)} axes, but the array has {array.ndim}",
             source=where,
             facts=facts,
             todo="Reshape the array.",
@@ -248,7 +245,7 @@ def fitted(array: Array, leaf: Leaf, where: str) -> Array:
     for axis, (n, size) in enumerate(zip(leaf.shape, array.shape, strict=True)):
         if not isinstance(n, str) and n != size:
             raise DataError(
-                f"input {leaf.name!r} has size {n} on axis {axis} and the array {size}",
+                f"input {leaf.name!r} has size {n} on axis {axis}, but the array has {size}",
                 source=where,
                 facts=facts,
                 todo="Check which array belongs to which input.",
@@ -275,7 +272,7 @@ def _converted(array: Array, leaf: Leaf, where: str, facts: list[str]) -> Array:
         what = "overflows"
     else:
         lost = (converted.astype(array.dtype) != array) | _beyond(array, leaf.dtype)
-        what = "is not exact as"
+        what = "cannot be represented exactly as"
     if lost.any():
         at = tuple(int(i) for i in np.argwhere(lost)[0])
         raise DataError(
@@ -288,7 +285,7 @@ def _converted(array: Array, leaf: Leaf, where: str, facts: list[str]) -> Array:
 
 
 def _beyond(array: Array, dtype: str) -> Any:
-    """Where numbers lie beyond an integer type's range, and so may come back as they were by wrapping around twice."""
+    """Marks numbers outside an integer type's range, which may survive a conversion and back by wrapping around twice."""
     if DTYPES[dtype] != "i":
         return False
     info = np.iinfo(dtype)

@@ -1,7 +1,7 @@
-"""Arrays in .csv files: rows of numbers, with or without a first line of names. Errors name the line.
+"""Reads arrays from .csv files: rows of numbers, with or without a header line. Errors name the line.
 
-The delimiter is the comma, semicolon or tab that is most frequent in the first line. A first line without any number
-holds the names of the columns.
+The delimiter is the most frequent of comma, semicolon and tab in the first line. If the first line has no number, it is the
+header with the names of the columns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Array = np.ndarray
 
 
 class Columns(Source):
-    """A CSV file: one array of rows and columns, or columns by the names in its first line, or by number."""
+    """A CSV file: one array of rows and columns, or some columns by the names in the header or by number."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -41,7 +41,7 @@ class Columns(Source):
         return _as_declared(self.table(), leaf)
 
     def array(self, name: str, leaf: Leaf) -> Array:
-        """Columns: ``label``, ``a,b,c``, or by number from 0, ``64`` and ``0:64``."""
+        """Selects columns: ``label``, ``a,b,c``, or by number from 0, ``64`` and ``0:64``."""
         table = self.table()
         if name in self._header:
             return _as_declared(table[:, [self._header.index(name)]], leaf)
@@ -60,11 +60,12 @@ class Columns(Source):
             raise DataError(
                 f"the file has no column {part!r}: its first line has no names",
                 source=str(self.path),
-                todo=f"Columns go by number, 0 to {count - 1}: '0:{count - 1}' or '{count - 1}'.",
+                todo=f"Select columns by number, 0 to {count - 1}: '0:{count - 1}' or '{count - 1}'.",
             )
         raise self.unknown(part, "column")
 
     def table(self) -> Array:
+        """Returns all rows and columns; reads the file at the first call."""
         if self._table is None:
             try:
                 self._table = np.loadtxt(
@@ -96,7 +97,7 @@ class Columns(Source):
         raise AssertionError("the file has a first line")
 
     def _bad_cell(self, error: Exception) -> DataError:
-        """The first cell that is no number, or the first row of another length, with its line."""
+        """Builds the error for the first cell that is not a number or the first row of another length, with its line."""
         width = None
         skip = self._lines_before_data() if self._header else 0
         with _open_text(self.path) as stream:
@@ -112,16 +113,16 @@ class Columns(Source):
                         return DataError(
                             f"column {column}: {what}",
                             source=place,
-                            todo="Every cell must be a number, but for a first line of names.",
+                            todo="Make every cell a number, except in a header line.",
                         )
                 width = len(cells) if width is None else width
                 if len(cells) != width:
                     return DataError(
                         f"the row has {len(cells)} cells, not {width}",
                         source=place,
-                        todo="All rows need as many cells as the first.",
+                        todo="Give every row as many cells as the first.",
                     )
-        return DataError(f"the file cannot be read: {error}", source=str(self.path), todo="Every cell must be a number.")
+        return DataError(f"the file cannot be read: {error}", source=str(self.path), todo="Make every cell a number.")
 
 
 def _open_text(path: Path) -> IO[str]:
@@ -150,7 +151,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _as_declared(table: Array, leaf: Leaf) -> Array:
-    """A table of one column or one row as the axes that the input declares; other tables as they are."""
+    """Reshapes a table to the axes that the input declares where their sizes are clear; returns other tables unchanged."""
     if len(leaf.shape) == 1 and (table.shape[1] == 1 or table.shape == (1, leaf.shape[0])):
         return table.reshape(-1)
     if len(leaf.shape) == 0 and table.size == 1:

@@ -1,6 +1,7 @@
-"""Arrays in .npy and .npz files, read as numbers and nothing else.
+"""Reads arrays of numbers from .npy and .npz files.
 
-A `Source` is an opened file: what arrays it has by name, and each of them. `sources` opens one by its extension.
+A `Source` is an opened file: it lists the names of its arrays and reads each of them. `readers.open_source` opens a file by its
+extension.
 """
 
 from __future__ import annotations
@@ -10,54 +11,57 @@ from pathlib import Path
 
 import numpy as np
 
-from graphexec.errors import DataError, did_you_mean
+from graphexec.errors import DataError, with_hint
 from graphexec.ir.function import Leaf
 
 Array = np.ndarray
 
 MAPPED = 16 * 2**20
-"""Bytes from which an uncompressed member of an .npz file is mapped rather than read."""
+"""An uncompressed member of an .npz file of at least this number of bytes is mapped rather than read."""
 BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, SyntaxError)
-"""What NumPy and zipfile raise for files that are truncated or something else altogether."""
+"""Exceptions that NumPy and zipfile raise for files that are truncated or of another format."""
 
 
 class Source:
     """A file that holds one array, or several by name."""
 
     single = True
-    """Whether the file as a whole is an array."""
+    """Whether the file holds one array, without a name."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def names(self) -> list[str]:
+        """Returns the names of the arrays."""
         return []
 
     def has(self, name: str) -> bool:
+        """Whether the file has an array of that name."""
         return name in self.names()
 
     def where(self, name: str | None = None) -> str:
+        """Returns the place of an array for errors: ``file:name``."""
         return str(self.path) if name is None else f"{self.path}:{name}"
 
     def whole(self, leaf: Leaf) -> Array:
-        """The array of a file that holds one."""
+        """Reads the only array of the file. *Raises* DataError if it has several."""
         raise NotImplementedError
 
     def array(self, name: str, leaf: Leaf) -> Array:
-        """The array of that name. *Raises* DataError, with the nearest name."""
+        """Reads the array of that name. *Raises* DataError with the nearest name."""
         raise NotImplementedError
 
     def unknown(self, name: str, what: str = "array") -> DataError:
-        hint = did_you_mean(name, self.names())
+        """Builds the error for an unknown name, with the nearest known one."""
         return DataError(
-            f"the file has no {what} {name!r}" + (f"; {hint}" if hint else ""),
+            with_hint(f"the file has no {what} {name!r}", name, self.names()),
             source=str(self.path),
             todo=f"Its {what}s are: {', '.join(self.names()) or 'none'}.",
         )
 
 
 class Npy(Source):
-    """One array, mapped into memory."""
+    """A file with one array, mapped into memory."""
 
     def whole(self, leaf: Leaf) -> Array:
         try:
@@ -66,7 +70,7 @@ class Npy(Source):
             raise _broken(self.path, error) from error
         if not isinstance(array, np.ndarray):
             raise DataError(
-                "this is not an .npy file", source=str(self.path), todo="Rename it by what it is, or save it with np.save."
+                "this is not an .npy file", source=str(self.path), todo="Correct its extension, or save it with np.save."
             )
         return array
 
@@ -74,12 +78,12 @@ class Npy(Source):
         if name in ("", self.path.stem, leaf.name):
             return self.whole(leaf)
         raise DataError(
-            f"an .npy file holds one array, without a name, not {name!r}", source=str(self.path), todo="Leave the name out."
+            f"an .npy file holds one array without a name, so it has no {name!r}", source=str(self.path), todo="Leave the name out."
         )
 
 
 class Npz(Source):
-    """Several arrays by name."""
+    """A file with several arrays by name."""
 
     single = False
 
@@ -101,7 +105,7 @@ class Npz(Source):
             f"the file has {len(self._members)} arrays, and none is named {leaf.name!r}",
             source=str(self.path),
             facts=[f"arrays: {', '.join(self._members) or 'none'}"],
-            todo=f"Say which: {self.path.name}:ARRAY.",
+            todo=f"Name one of them: {self.path.name}:ARRAY.",
         )
 
     def array(self, name: str, leaf: Leaf) -> Array:
@@ -123,7 +127,7 @@ class Npz(Source):
 
 
 def _broken(path: Path, error: BaseException, name: str | None = None) -> DataError:
-    """NumPy's and zipfile's complaints in our words."""
+    """Translates an exception of NumPy or zipfile."""
     text, source = str(error), str(path) if name is None else f"{path}:{name}"
     if isinstance(error, PermissionError):
         return DataError("the file cannot be read: permission denied", source=source, todo="Change its permissions.")
@@ -145,7 +149,7 @@ def _broken(path: Path, error: BaseException, name: str | None = None) -> DataEr
 
 
 def _mapped(path: Path, info: zipfile.ZipInfo) -> Array:
-    """An uncompressed member of an .npz file as a map of the file. *Raises* ValueError when it is not as it says."""
+    """Maps an uncompressed member of an .npz file into memory. *Raises* ValueError if its headers are wrong."""
     with open(path, "rb") as stream:
         stream.seek(info.header_offset)
         local = stream.read(30)
