@@ -131,7 +131,7 @@ def horizontal_kernel(
         steps = tuple(op_functions.step_of(c) for c in calls)
         return [horizontal.horizontal_ir(name, Body(loads, steps, stores, words)), *texts(steps)]
 
-    return _kernel("multi_tensor", ("multi_tensor", calls, loads, stores, words), calls, make)
+    return _kernel("horizontal", ("horizontal", calls, loads, stores, words), calls, make)
 
 
 def reduction_kernel(

@@ -1,4 +1,4 @@
-"""lay_out and plan_memory: where values lie, which share memory, and the checker that looks for overlap."""
+"""Layout and buffer assignment: where values are, which share memory, and the checker that looks for overlap."""
 
 import itertools
 from dataclasses import replace

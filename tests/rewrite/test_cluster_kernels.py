@@ -1,4 +1,4 @@
-"""alike: runs of one kind, in an order that is right, within a window; and nothing else."""
+"""cluster_kernels: runs of nodes of one kind, in a valid order, within a window; and nothing else."""
 
 import itertools
 import sys

@@ -1,4 +1,4 @@
-"""fold: constants of constants, and nodes that change nothing; on tiny graphs, written out as they become."""
+"""constant_folding: constants of constants, and nodes that change nothing, on tiny graphs."""
 
 import numpy as np
 import pytest

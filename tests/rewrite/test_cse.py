@@ -1,4 +1,4 @@
-"""merge: what is computed twice is computed once; on tiny graphs, written out as they become."""
+"""cse: what is computed twice is computed once, on tiny graphs."""
 
 import numpy as np
 import pytest

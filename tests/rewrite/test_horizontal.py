@@ -1,4 +1,4 @@
-"""multi_tensor: small parameters are updated together, with the same bits as one by one, and others stay apart."""
+"""horizontal_fusion: small parameters are updated together, with the same bits as one by one, and others stay apart."""
 
 import sys
 

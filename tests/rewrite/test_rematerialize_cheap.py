@@ -1,4 +1,4 @@
-"""recompute_cheap: what is made again before its second product, what is not, and that the numbers stay."""
+"""rematerialize_cheap: what is made again before its second product, what is not, and that the numbers stay."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""rows: reductions along rows fused with what is around them, against the slow path and central differences."""
+"""fuse_rows: reductions along rows fused with what is around them, against the slow path and central differences."""
 
 import itertools
 

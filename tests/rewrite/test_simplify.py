@@ -208,7 +208,7 @@ def test_elementwise_operands_are_converted_as_they_load(prepared, agrees, rng):
     agrees(g, fn, {"a": rng.standard_normal(3).astype("float32"), "b": rng.standard_normal(3)})
 
 
-# -- early_likes
+# -- hoist_shape_operands
 
 
 def test_a_shape_is_lent_by_the_first_value_that_has_it(prepared, agrees, rng):

@@ -1,4 +1,4 @@
-"""pairs: which frequent pairs become one node, what is stored, and that the numbers stay."""
+"""superinstructions: which frequent pairs become one node, what is stored, and that the numbers stay."""
 
 import sys
 from collections import Counter

@@ -24,7 +24,7 @@ class GemmEpilogueOp(Op):
     Outputs: those of ``epilogue``, then the product itself, which may share memory with one of them.
     """
 
-    op_class: ClassVar[str] = "product"
+    op_class: ClassVar[str] = "gemm_epilogue"
 
     product: KernelOp
     """The product, with its factors in the order a, b."""

@@ -25,7 +25,7 @@ class HorizontalOp(Op):
     Outputs: the first member's, the second's, ... Each overwrites an operand.
     """
 
-    op_class: ClassVar[str] = "multi_tensor"
+    op_class: ClassVar[str] = "horizontal"
 
     rule: ElementwiseOp
     members: int = 0

@@ -30,7 +30,7 @@ class RowwiseOp(Op):
     A row runs along the last axis of the shape to which the operands broadcast. A reduction gives one element per row, a column.
     """
 
-    op_class: ClassVar[str] = "rows"
+    op_class: ClassVar[str] = "rowwise"
 
     calls: tuple[BodyCall, ...] = ()
     results: tuple[RowResult, ...] = ()
