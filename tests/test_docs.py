@@ -10,13 +10,14 @@ import pytest
 from docs_generator import BLOCK, DOCS, PACKAGE, ROOT, pages
 
 from graphexec.cli.commands import cli
+from graphexec.errors import GraphExecError
 from graphexec.gradcheck import check_gradient
 from graphexec.graph.file.read import loads
 from graphexec.ir.registry import registry
 
 READMES = [ROOT / "README.md", PACKAGE / "README.md", ROOT / "ops" / "README.md", ROOT / "tests" / "benchmarks" / "README.md"]
 DOCUMENTS = [*READMES, *sorted(DOCS.rglob("*.md"))]
-EXECUTED = [DOCS / "index.md", DOCS / "graph-files.md", DOCS / "contributing.md"]
+EXECUTED = [READMES[0], READMES[2], DOCS / "index.md", DOCS / "graph-files.md", DOCS / "contributing.md"]
 
 ABSENT = {  # files that documents speak of and that the repository does not have
     "my_op.py", "plugin.py", "softsign.py", "FILE.py", "latest.json",
@@ -53,6 +54,7 @@ def test_generated_parts_are_fresh(path, make, elsewhere):
 
 @pytest.mark.parametrize("code", blocks("python", EXECUTED))
 def test_python_runs(code, elsewhere):
+    """A block that declares ops is a plugin file, loaded and checked as one; others run as scripts."""
     if "graphexec.plugin" not in code:
         exec(compile(code, "docs", "exec"), {"__name__": "__main__"})
         return
@@ -62,7 +64,7 @@ def test_python_runs(code, elsewhere):
             assert check_gradient(name).passed
 
 
-@pytest.mark.parametrize("text", blocks("yaml", DOCUMENTS[1:]))
+@pytest.mark.parametrize("text", blocks("yaml", DOCUMENTS))
 def test_graph_files_load(text, elsewhere):
     if text.startswith("graphexec:"):
         loads(text).check()
@@ -168,3 +170,16 @@ def test_pages_are_packaged():
     globs = settings["package-data"]["graphexec"]
     packaged = {path for pattern in globs for path in PACKAGE.glob(pattern)}
     assert set(DOCS.rglob("*.md")) <= packaged
+
+
+def test_the_two_commands_of_the_readme_are_there():
+    """Each is one line that works alone."""
+    shown = [line for parameter in blocks("sh", READMES[:1]) for line in parameter.values[0].splitlines()]
+    start = "python3 -m venv .venv && .venv/bin/pip install --quiet "
+    assert f"{start}. && .venv/bin/graphexec train examples/digits.yaml" in shown
+    assert f"{start}--editable '.[dev]' && .venv/bin/python -m pytest" in shown
+
+
+def test_a_wrong_block_would_be_found():
+    with pytest.raises(GraphExecError):
+        loads("graphexec: 1\nnodes: {y: tahn(x)}\noutputs: [y]\n")
