@@ -85,19 +85,21 @@ class _Backward:
                 self._visit(node)
         gradients = {self.fn.names[v]: self._gradient(v) for v in self.wrt}
         for leaf in self.fn.leaves:
-            self._sum(leaf.value_id, leaf.name, None)
+            self._sum(leaf.value_id, leaf.name)
         deltas = {self.fn.names[v]: d for v, d in self.deltas.items()}
         return self.builder.build(self.fn, gradients=gradients, deltas=deltas)
 
     def _visit(self, node: Node) -> None:
+        self.builder.location = node.location
         for v in node.outputs:
-            self._sum(v, self.fn.names[v], node.location)
+            self._sum(v, self.fn.names[v])
         if not self.active.isdisjoint(node.reads):
-            self.builder.prefix, self.builder.location = f"{node.name}.backward", node.location
+            self.builder.prefix = f"{node.name}.backward"
             self._apply_rule(node)
-            self.builder.prefix, self.builder.location = "", None
+            self.builder.prefix = ""
+        self.builder.location = None
 
-    def _sum(self, value: int, name: str, source: str | None) -> int | None:
+    def _sum(self, value: int, name: str) -> int | None:
         """Returns the delta of a value: its contributions, summed from the last consumer to the first."""
         parts = self.contributions.get(value)
         if parts is None:
@@ -108,12 +110,11 @@ class _Backward:
             else:
                 op = registry.get("add_n")
                 node = self.builder.add(op, tuple(parts), op.check_attributes({}), name=f"d_{name}")
-                node.location = source
                 self.deltas[value] = node.outputs[0]
         return self.deltas[value]
 
     def _gradient(self, value: int) -> int:
-        found = self._sum(value, self.fn.names[value], None)
+        found = self._sum(value, self.fn.names[value])
         if found is None:
             op = registry.get("zeros_like")
             found = self.builder.add(op, (value,), op.check_attributes({}), name=f"d_{self.fn.names[value]}").outputs[0]
