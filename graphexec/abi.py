@@ -20,7 +20,7 @@ BLOCK = 64
 CHUNK = 16_384
 """Elements per partial result of a full reduction; fixed, so that the bits do not depend on the number of threads."""
 
-SHORT_ROW = 32
+MAX_SHORT_ROW = 32
 """Rows of up to this declared size are reduced many at a time, side by side."""
 
 # -- a row of the table

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from graphexec.graph.graph import Graph
     from graphexec.ir.function import Function
 
-SMALL_OUTPUT = 10
-SMALL_DELTA = 8
+MAX_PRINTED_OUTPUT = 10
+MAX_PRINTED_DELTA = 8
 CHECKED_ROWS = 3
 
 
@@ -36,7 +36,7 @@ def run(path: str, settings: Settings, specs: Sequence[str], weights: str | None
     if output:
         write_npz(output, results)
         notes.append(f"wrote {output}: {', '.join(results)}")
-    found = {name: out.summary(array, SMALL_OUTPUT) for name, array in results.items()}
+    found = {name: out.summary(array, MAX_PRINTED_OUTPUT) for name, array in results.items()}
     return Result(_outputs_text(results, found), {"outputs": found}, session.notes + notes)
 
 
@@ -141,7 +141,7 @@ def _node_records(fn: Function, values: Mapping[str, np.ndarray], deltas: Mappin
         }
         if name in deltas:
             record["delta_norm"] = out.norm(deltas[name])
-            if deltas[name].size <= SMALL_DELTA:
+            if deltas[name].size <= MAX_PRINTED_DELTA:
                 record["delta"] = deltas[name].tolist()
         records.append(record)
     return records
@@ -149,7 +149,7 @@ def _node_records(fn: Function, values: Mapping[str, np.ndarray], deltas: Mappin
 
 def _whole(array: np.ndarray) -> dict[str, Any]:
     found = {"dtype": array.dtype.name, "shape": list(array.shape), "norm": out.norm(array)}
-    return found | ({"values": array.tolist()} if array.size <= SMALL_DELTA else {})
+    return found | ({"values": array.tolist()} if array.size <= MAX_PRINTED_DELTA else {})
 
 
 def _grad_text(
@@ -157,13 +157,13 @@ def _grad_text(
 ) -> str:
     rows = [(n["name"], n["op"], out.shape(n["shape"]), n["norm"], n.get("delta_norm")) for n in record["nodes"]]
     lines = [f"{of} = {loss:.17g}", "", out.table(rows, ("node", "op", "shape", "|value|", "|delta|"))]
-    small = [f"delta at {n} = {out.full(d)}" for n, d in deltas.items() if d.size <= SMALL_DELTA and n not in gradients]
+    small = [f"delta at {n} = {out.full(d)}" for n, d in deltas.items() if d.size <= MAX_PRINTED_DELTA and n not in gradients]
     lines += ["", *small] if small else []
     lines.append("")
     for name, gradient in gradients.items():
         shown = (
             out.full(gradient)
-            if gradient.size <= SMALL_DELTA
+            if gradient.size <= MAX_PRINTED_DELTA
             else f"{gradient.dtype} {out.shape(gradient.shape)}, norm {out.norm(gradient):.6g}"
         )
         lines.append(f"d{of}/d{name} = {shown}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
-from graphexec.abi import BLOCK, SHORT_ROW
+from graphexec.abi import BLOCK, MAX_SHORT_ROW
 from graphexec.codegen import kernels
 from graphexec.codegen.operands import Operand
 from graphexec.ir.function import ABSENT, Node
@@ -68,7 +68,7 @@ def _nest(x: View, out: View, axes: Sequence[int], item: int) -> _Nest:
     along = not kept or (bool(reduced) and abs(reduced[-1].x) <= abs(kept[-1].x))
     fixed = 0
     declared = not any(isinstance(x.shape[a], Size) for a in axes)
-    if along and kept and len(reduced) == 1 and reduced[0].size <= SHORT_ROW and declared:
+    if along and kept and len(reduced) == 1 and reduced[0].size <= MAX_SHORT_ROW and declared:
         fixed = reduced[0].size if _fits_in_registers(reduced[0], item) else 0
         along = fixed > 0  # rows too short to fill the lanes: the lanes are rows
     if not along:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from graphexec.abi import BLOCK, SHORT_ROW
+from graphexec.abi import BLOCK, MAX_SHORT_ROW
 from graphexec.codegen import kernels
 from graphexec.codegen.operands import Operand
 from graphexec.codegen.row_loops import Form
@@ -65,7 +65,7 @@ def _is_across(shape: tuple[int, ...], views: list[View]) -> bool:
     """Whether the lanes are rows: they are declared short, or neighbours across rows are nearer in memory than along a row."""
     rows, n = shape[:-1], shape[-1]
     many = any(isinstance(r, Size) for r in rows) or prod(rows) >= MIN_ROWS_ACROSS
-    if many and not isinstance(n, Size) and n <= SHORT_ROW:
+    if many and not isinstance(n, Size) and n <= MAX_SHORT_ROW:
         return True
     moving = [v for v in views if v.strides[-1] != 0 and not is_one(v.shape[-2])]
     return bool(moving) and all(0 < abs(v.strides[-2]) < abs(v.strides[-1]) for v in moving)

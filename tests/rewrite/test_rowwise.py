@@ -7,7 +7,7 @@ import pytest
 from helpers.run import op_names
 
 import graphexec as gx
-from graphexec.abi import SHORT_ROW
+from graphexec.abi import MAX_SHORT_ROW
 from graphexec.interpret import interpret
 from graphexec.ir.fused.row_schedule import schedule_rows
 from graphexec.ir.fused.rowwise import RowwiseOp
@@ -95,7 +95,7 @@ def test_gradients_of_patterns(name):
         _, plain = gx.compile(g, loss="loss", wrt=wrt, threads=1, optimize=False).gradients(**arrays)
         exe = gx.compile(g, loss="loss", wrt=wrt, threads=1)
         _, found = exe.gradients(**arrays)
-        assert rows_of(exe.program.fn) or shape[-1] <= SHORT_ROW
+        assert rows_of(exe.program.fn) or shape[-1] <= MAX_SHORT_ROW
         rng = np.random.default_rng(1)
         direction = {k: rng.standard_normal(arrays[k].shape) for k in wrt}
         ends = [interpret(g, arrays | {k: arrays[k] + s * 1e-6 * direction[k] for k in wrt})["loss"] for s in (1, -1)]

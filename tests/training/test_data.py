@@ -193,7 +193,7 @@ def test_hold_out_is_the_last_part_of_a_seeded_shuffle(graph):
 
 
 def test_large_data_is_not_copied(graph, monkeypatch):
-    monkeypatch.setattr(data_module, "LARGE", 10)
+    monkeypatch.setattr(data_module, "MAX_COPIED_BYTES", 10)
     np.save("x.npy", X.astype("float32"))
     np.save("label.npy", LABEL)
     train = section(graph, hold_out=0.3) | {"data": {"inputs": {"x": "x.npy", "label": "label.npy"}}}

@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from graphexec.abi import SHORT_ROW
+from graphexec.abi import MAX_SHORT_ROW
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import Function, Node
 from graphexec.ir.fused.elementwise import is_expensive, no_function
@@ -104,7 +104,7 @@ def _pays(ops: Sequence[Op], n: int) -> bool:
     """
     if len(ops) < 2:
         return False
-    return isinstance(n, Size) or n > SHORT_ROW or len(ops) > MAX_CHEAP_CALLS or any(is_expensive(op.function) for op in ops)
+    return isinstance(n, Size) or n > MAX_SHORT_ROW or len(ops) > MAX_CHEAP_CALLS or any(is_expensive(op.function) for op in ops)
 
 
 class _Body(NamedTuple):

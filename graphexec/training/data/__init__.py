@@ -7,8 +7,8 @@ files are mapped into memory rather than read.
     split = training_data(graph, graph.dag.graph["train"])      # the data of a graph file
 
 Rows are counted along the leading dimension that inputs share. To hold out a fraction, the rows are shuffled by the seed
-alone, and both parts are copied. Data of more than LARGE bytes is not copied: its last rows are held out without a shuffle,
-both parts are views into the files, and element types are converted batch by batch.
+alone, and both parts are copied. Data of more than MAX_COPIED_BYTES is not copied: its last rows are held out without a
+shuffle, both parts are views into the files, and element types are converted batch by batch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from graphexec.training.data.readers import READERS, open_source
 
 Array = np.ndarray
 
-LARGE = 256 * 2**20
+MAX_COPIED_BYTES = 256 * 2**20
 """Data sets larger than this number of bytes are not copied."""
 HOLD_OUT_STREAM = 0x401D
 """Separates the shuffle before holding out from all other uses of the seed."""
@@ -216,7 +216,7 @@ def split_rows(arrays: Mapping[str, Array], leaves: Mapping[str, Leaf], fraction
     if not batched or rows - held < 1:
         what = "no input has rows: all leading sizes are fixed" if not batched else f"there are {rows} rows"
         raise DataError(f"cannot hold out {fraction:g} of the data: {what}", todo="Set hold_out: 0, or give hold_out its own data.")
-    large = sum(arrays[n].size * np.dtype(leaves[n].dtype).itemsize for n in batched) > LARGE
+    large = sum(arrays[n].size * np.dtype(leaves[n].dtype).itemsize for n in batched) > MAX_COPIED_BYTES
     permutation = None if large else np.random.default_rng([seed, HOLD_OUT_STREAM]).permutation(rows)
 
     def part(begin: int, end: int) -> dict[str, Array]:
@@ -261,7 +261,7 @@ def _converted(array: Array, leaf: Leaf, where: str, facts: list[str]) -> Array:
             f"the array holds {_kind(array)}, not numbers", source=where, facts=facts, todo="Save it as an array of numbers."
         )
     widening = np.can_cast(array.dtype, leaf.dtype, "safe")
-    if array.nbytes > LARGE and np.can_cast(array.dtype, leaf.dtype, "same_kind"):
+    if array.nbytes > MAX_COPIED_BYTES and np.can_cast(array.dtype, leaf.dtype, "same_kind"):
         return array  # converted batch by batch as it is read
     with np.errstate(all="ignore"):
         converted = array.astype(leaf.dtype)
