@@ -197,6 +197,9 @@ def private_names(path):
             own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
             if not own and node.attr not in PRIVATE_ALLOWED:
                 yield node.lineno, node.attr
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "setattr":  # of a monkeypatch
+            names = (str(a.value).rpartition(".")[2] for a in node.args[:2] if isinstance(a, ast.Constant))
+            yield from ((node.lineno, name) for name in names if name.startswith("_"))
 
 
 @pytest.mark.parametrize("path", sorted(p for p in (ROOT / "tests").rglob("*.py") if "broken" not in p.parts), ids=lambda p: p.stem)

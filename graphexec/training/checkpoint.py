@@ -85,7 +85,7 @@ def save_checkpoint(
         "arrays": name,
         "history": history,
     }
-    _write_text(folder / POINTER, json.dumps(strict(record), indent=1) + "\n")
+    write_text(folder / POINTER, json.dumps(strict(record), indent=1) + "\n")
     for old in folder.glob("epoch-*.safetensors"):
         if old.name != name:
             with contextlib.suppress(OSError):
@@ -161,7 +161,7 @@ def strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _write_text(target: Path, text: str) -> None:
+def write_text(target: Path, text: str) -> None:
     try:
         with replacing(target) as temporary:
             temporary.write_text(text, encoding="utf-8")

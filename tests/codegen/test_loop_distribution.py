@@ -25,7 +25,7 @@ def compiling(monkeypatch):
 
     def start(least=None):
         tag = f"made anew {next(fresh)}"
-        monkeypatch.setattr(kernels, "_kernels", {})
+        monkeypatch.setattr(kernels, "loaded", {})
         monkeypatch.setattr(toolchain, "symbol_name", lambda label, *parts: named(label, *parts, *[tag] * (label == "fused")))
         if least is not None:
             monkeypatch.setattr(kernels, "MIN_INSTRUCTIONS", least)

@@ -305,7 +305,7 @@ def test_decomposition_is_for_array_kernels_and_asks_for_what_they_have():
         for i in range(x.size):
             out[i] = x[i]
 
-    with pytest.raises(gx.PluginError, match="decomposition is for array kernels"):
+    with pytest.raises(gx.PluginError, match="decomposition needs an array kernel"):
         one_more.decomposition(lambda x: x)
     with pytest.raises(gx.PluginError, match="decomposition asks for 'y'"):
         same.decomposition(lambda y: y)

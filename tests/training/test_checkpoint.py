@@ -107,7 +107,7 @@ def test_a_write_that_stops_half_way_leaves_the_old_checkpoint(monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "_write_text", stop)
+    monkeypatch.setattr(checkpoint, "write_text", stop)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint("ck", exe.compiled, 2, [{"epoch": 1}, {"epoch": 2}])
     again = executable()
