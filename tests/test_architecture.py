@@ -199,7 +199,7 @@ def private_names(path):
                 yield node.lineno, node.attr
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "setattr":  # of a monkeypatch
             names = (str(a.value).rpartition(".")[2] for a in node.args[:2] if isinstance(a, ast.Constant))
-            yield from ((node.lineno, name) for name in names if name.startswith("_"))
+            yield from ((node.lineno, name) for name in names if name.startswith("_") and not name.startswith("__"))
 
 
 @pytest.mark.parametrize("path", sorted(p for p in (ROOT / "tests").rglob("*.py") if "broken" not in p.parts), ids=lambda p: p.stem)
