@@ -113,7 +113,7 @@ def elementwise(function: Function | None = None, /, **options: Unpack[Elementwi
     - ``neutral`` (``{slot: number}``; default none): with that number as the operand in that slot, the op returns its other
       operand unchanged, for every value of it. For subtraction: ``{1: 0.0}``.
     - ``identity_function`` (bool; default False): the op returns its operand unchanged, provided the dtypes are equal.
-    - ``involution`` (bool; default False): applied twice, the op returns its operand.
+    - ``involution`` (bool; default False): applied twice, the op returns its operand, bit for bit.
     - ``sum_of_many`` (bool; default False): the op adds any number of operands, from first to last.
     - ``shared_operand`` (operand name; default none): for an update rule, the operand that is the same for all parameters,
       such as the step number. Updates of many parameters can then run in one kernel.
