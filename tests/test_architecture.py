@@ -5,6 +5,7 @@ imports of modules go in a circle.
 """
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -66,7 +67,8 @@ def modules():
 NAMES = dict(modules())
 
 
-def imports(path, package="graphexec"):
+@functools.cache
+def imports(path):
     """(package, name inside it, inside a function?) of a file's imports; graphexec itself is ""."""
     found = []
 
