@@ -20,8 +20,8 @@ from graphexec.llvm import toolchain
 _FOREIGN = ("numba", "numpy", "llvmlite", "math", "builtins", "operator")
 
 
-SOURCES = ("errors.py", "abi.py", "math.py", "ir", "llvm", "gemm", "vecmath", "codegen", "runtime")
-"""Files and packages of the engine that can change a kernel's code: everything that `codegen` and `runtime` import."""
+SOURCES = ("errors.py", "abi.py", "math.py", "ir", "llvm", "gemm", "vecmath", "codegen", "runtime", "profile/peak_flops.py")
+"""Files and packages of the engine that can change native code: the modules that hand IR to LLVM, and all that they import."""
 
 
 def sources() -> list[Path]:
