@@ -14,13 +14,17 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from graphexec.cli.session import Result, Settings
 
 Command = Callable[..., Any]
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:  # generic since click 8.4 only
+    ParamType = click.ParamType
 
 
 def optimizing(function: Command) -> Command:
@@ -110,7 +114,7 @@ def to_json(record: Any) -> str:
     return json.dumps(strict(record), allow_nan=False, default=lambda v: v.tolist() if hasattr(v, "tolist") else str(v))
 
 
-class Size(click.ParamType[Any]):
+class Size(ParamType):
     """A named dimension and its size, such as ``batch=32``."""
 
     name = "NAME=N"
@@ -122,7 +126,7 @@ class Size(click.ParamType[Any]):
         return name, int(number)
 
 
-class Segments(click.ParamType[Any]):
+class Segments(ParamType):
     """A number of checkpointing segments, such as ``10``, or ``sqrt``."""
 
     name = "N|sqrt"
@@ -135,7 +139,7 @@ class Segments(click.ParamType[Any]):
         return int(value)
 
 
-class Shape(click.ParamType[Any]):
+class Shape(ParamType):
     """A shape, such as ``2,3``."""
 
     name = "N,N"
