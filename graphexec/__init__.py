@@ -5,6 +5,9 @@
 Build a graph with `gx.Graph` and `gx.ops`, and compile it with `gx.compile`; declare your own ops with `graphexec.plugin`.
 """
 
+from graphexec import process as _process  # noqa: F401 - before imports that take long: Ctrl-C ends the command line with one line
+
+# isort: split
 from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any

@@ -149,9 +149,14 @@ class Compiled:
             if leaf.name not in buffers:
                 spec = fn.specs[leaf.value_id]
                 buffers[leaf.name] = aligned(spec.nbytes).view(spec.dtype).reshape(spec.shape)
-        runner = Runner(self.lower(fn, buffers), fn, {n: buffers[n] for n in self.inputs}, self.threads, sizes)
+        runner = Runner(self.lower(fn, buffers), fn, {n: buffers[n] for n in self.inputs}, self.threads, sizes, self.origin)
         runner.results = [(name, runner.array(v)) for name, v in fn.outputs.items()]
         return runner
+
+    def origin(self, name: str) -> str | None:
+        """The op of a node of the graph as the user wrote it; None for a node that a composite or the compiler added."""
+        op = self.graph.dag.nodes[name]["op"] if name in self.graph.dag else None
+        return None if op is None else str(getattr(op, "name", op))
 
     def lower(self, fn: Function, buffers: Mapping[str, np.ndarray]) -> Program:
         """Lowers a sized function to a program on these arrays and on the state; adds arrays that the state still lacks."""

@@ -116,7 +116,13 @@ class DataError(GraphExecError):
 
 
 class KernelError(GraphExecError):
-    """A kernel reported an error while the program ran."""
+    """A kernel reported an error while the program ran.
+
+    ``operand`` and ``index`` say which value it did not accept, and at which element or row, if that is known.
+    """
+
+    operand: str | None = None
+    index: tuple[int, ...] | None = None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -20,8 +20,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LEVELS = (
-    "errors atomic_file abi math options ir plugin llvm gemm vecmath codegen lower runtime optim rewrite graph autodiff pipeline "
-    "interpret eager compiled training executable gradcheck profile cli __init__ __main__"
+    "process errors system_errors file_lock atomic_file abi math options ir plugin llvm gemm vecmath codegen lower runtime "
+    "optim rewrite graph autodiff pipeline interpret eager compiled training executable gradcheck profile cli __init__ "
+    "__main__"
 ).split()
 
 ONLY = {  # third-party package: the modules that may import it

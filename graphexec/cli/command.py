@@ -1,7 +1,8 @@
 """The parts that all commands share: options, option types and error reporting.
 
 Commands print results to standard output; progress, notes and errors to standard error. Exit codes: 0; 1 for an error (one
-message; --debug adds the traceback); 2 for wrong usage; 130 for Ctrl-C.
+message; --debug adds the traceback); 2 for wrong usage; 128 + the signal's number when a signal ends the command (130 for Ctrl-C,
+143 for SIGTERM), or when nobody reads standard output any more (141).
 """
 
 from __future__ import annotations
@@ -9,16 +10,23 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from graphexec import process
 from graphexec.cli.session import Result, Settings
+from graphexec.errors import DataError, GraphExecError
+from graphexec.system_errors import cause_of
+
+BROKEN_PIPE = 141
+"""Exit code of a program whose output nobody reads any more: 128 + SIGPIPE."""
 
 Command = Callable[..., Any]
 if TYPE_CHECKING:
@@ -54,7 +62,7 @@ def command(function: Callable[..., Result | None]) -> Command:
             if result is not None:
                 for line in result.notes:
                     note(settings, line)
-                click.echo(to_json(result.record) if as_json else result.text)
+                emit(to_json(result.record) if as_json else result.text)
                 if result.error is not None:
                     raise result.error
 
@@ -68,39 +76,64 @@ def reported(settings: Settings) -> Iterator[None]:
         warnings.showwarning = lambda message, *rest, **more: note(settings, f"warning: {message}")
         try:
             yield
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            sys.exit(130)
+        except BrokenPipeError:  # the reader of standard output has enough, as in `| head -1`
+            process.discard_output()
+            sys.exit(BROKEN_PIPE)
+        except KeyboardInterrupt as stop:
+            complain(process.WORDS[signal_of(stop)])
+            sys.exit(128 + signal_of(stop))
         except Exception as error:  # the user gets one message for any error
-            if settings.debug:
-                traceback.print_exc()
-            else:
-                click.echo(message_of(error), err=True)
+            complain(traceback.format_exc().rstrip() if settings.debug else message_of(error))
             sys.exit(1)
+
+
+def signal_of(stop: KeyboardInterrupt) -> int:
+    """The number of the signal that stopped the command."""
+    return stop.number if isinstance(stop, process.Stopped) else signal.SIGINT
+
+
+def emit(text: str) -> None:
+    """Prints to standard output. *Raises* BrokenPipeError if nobody reads it, DataError if it cannot be written."""
+    if sys.stdout is None:
+        raise DataError("the result cannot be printed: standard output is closed", todo="Redirect it: > FILE, or > /dev/null.")
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        process.discard_output()
+        what, todo = cause_of(error, writing=True)
+        raise DataError(f"the result cannot be printed: {what}", source="standard output", todo=todo) from error
+
+
+def complain(text: str) -> None:
+    """Prints an error to standard error; if that is closed, to standard output, as click does."""
+    with suppress(OSError, ValueError):
+        click.echo(text, err=sys.stderr is not None)
 
 
 def message_of(error: Exception) -> str:
     """The message that a user sees for an error."""
-    from graphexec.errors import GraphExecError
-
     if isinstance(error, GraphExecError):
         return f"{type(error).__name__}: {error}"
     place = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or "no details available"
+    text = cause_of(error).what if isinstance(error, OSError) else str(error) or "no details available"
     hint = "" if isinstance(error, (OSError, MemoryError)) else "\n  This error is unexpected: --debug shows the traceback."
     return f"{type(error).__name__}: {place}{text}{hint}"
 
 
 def note(settings: Settings, line: str) -> None:
     """Prints a line to standard error, unless --quiet is given."""
-    if not settings.quiet:
-        click.echo(line, err=True)
+    if not settings.quiet and sys.stderr is not None:
+        complain(line)
 
 
 def has_terminal() -> bool:
-    """Whether standard error is a terminal of known size, which a progress bar needs."""
+    """Whether standard error is a terminal of known size that can return to a line's start, as a progress bar needs."""
+    if sys.stderr is None or os.environ.get("TERM") == "dumb":
+        return False
     try:
         return sys.stderr.isatty() and min(os.get_terminal_size(sys.stderr.fileno())) > 0
     except (OSError, ValueError):

@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from typing import Any
 
 import click
 
-from graphexec.cli.command import Segments, Shape, Size, command, has_terminal, note, optimizing
+from graphexec import process
+from graphexec.atomic_file import abandon
+from graphexec.cli.command import BROKEN_PIPE, Segments, Shape, Size, command, emit, has_terminal, note, optimizing
 from graphexec.cli.session import Result, Settings
+from graphexec.file_lock import locked
 
 Sizes = tuple[tuple[str, int], ...]
 Names = tuple[str, ...]
@@ -20,11 +24,20 @@ Names = tuple[str, ...]
 
 def main() -> None:
     """Runs the command line: the entry point of the console script."""
+    process.handle_signals()
+    process.occupy_closed_streams()
+    process.accept_any_text()
+    process.before_leaving.append(abandon)
+    stdout = sys.stdout
     try:
         cli(prog_name="graphexec")
-    except KeyboardInterrupt:  # before a command began
-        click.echo("interrupted", err=True)
-        sys.exit(130)
+    except SystemExit:
+        if sys.stdout is not stdout:  # click met a broken pipe, while it printed a help page
+            process.discard_output()
+            sys.exit(BROKEN_PIPE)
+        raise
+    finally:
+        process.finish_quietly()
 
 
 file = click.argument("file", metavar="FILE")
@@ -125,7 +138,8 @@ def grad(
 def train(settings: Settings, file: str, **options: Any) -> Result:
     """Trains a graph according to its train section; prints loss and metrics on training and held-out rows.
 
-    Options override the file. Ctrl-C stops training; with --checkpoint, the last complete epoch is kept.
+    Options override the file. Ctrl-C, SIGTERM and SIGHUP stop training; with --checkpoint, the last complete epoch is kept.
+    While a command trains into a checkpoint folder, no other one can.
 
     \b
     graphexec train digits.yaml -o digits.safetensors
@@ -136,10 +150,11 @@ def train(settings: Settings, file: str, **options: Any) -> Result:
 
     if options["resume"] and options["checkpoint"] is None:
         raise click.UsageError("--resume needs --checkpoint DIR")
-    silent = settings.quiet or settings.as_json
-    say = (lambda line: None) if silent else click.echo
+    silent = settings.quiet or settings.as_json or sys.stdout is None
+    say = (lambda line: None) if silent else emit
     bar = has_terminal() and not settings.quiet
-    return cli_train.train(file, settings, cli_train.Options(**options), say, functools.partial(note, settings), bar)
+    with contextlib.nullcontext() if options["checkpoint"] is None else locked(options["checkpoint"]):
+        return cli_train.train(file, settings, cli_train.Options(**options), say, functools.partial(note, settings), bar)
 
 
 @cli.command()

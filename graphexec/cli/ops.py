@@ -16,6 +16,7 @@ from graphexec.ir.op import REQUIRED, Op
 from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp, KernelOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES
+from graphexec.system_errors import unwritable
 
 Row = tuple[str, str, str, str]
 """Op, comparison, finding, result."""
@@ -112,6 +113,8 @@ def new(name: str, settings: Settings, kernel: bool) -> Result:
             stream.write((KERNEL if kernel else ELEMENTWISE).replace("{name}", name))
     except FileExistsError:
         raise PluginError("the file exists already", source=str(path), todo="Choose another name, or move the file away.") from None
+    except OSError as error:
+        raise unwritable(path, error, PluginError) from error
     return Result(f"wrote {path}\nTry it: graphexec ops check {path}", {"file": str(path), "op": name})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,25 +243,32 @@ def load_weights(exe: Executable, path: str) -> list[str]:
 
 def check_target(path: str | None, extensions: Sequence[str]) -> None:
     """Checks before any work that the result can be written. *Raises* DataError."""
+    from graphexec.atomic_file import require_writable
     from graphexec.errors import DataError
+    from graphexec.system_errors import unwritable
 
     if path is None:
         return
-    target = Path(path)
-    if target.suffix.lower() not in extensions:
+    if Path(path).suffix.lower() not in extensions:
         raise DataError(f"the output must be called NAME{' or NAME'.join(extensions)}", source=path, todo="Change the extension.")
-    if target.is_dir() or not target.absolute().parent.is_dir():
-        what = "this is a directory" if target.is_dir() else "its folder does not exist"
-        raise DataError(what, source=path, todo="Choose another path, or create the folder.")
-    if not os.access(target if target.exists() else target.absolute().parent, os.W_OK):
-        raise DataError("it cannot be written: permission denied", source=path, todo="Choose another path.")
+    try:
+        require_writable(path)
+    except (OSError, ValueError) as error:
+        raise unwritable(path, error) from error
 
 
 def write_npz(path: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an .npz file atomically: an interrupted write leaves no partial file."""
+    """Writes an .npz file atomically: an interrupted write leaves no partial file. *Raises* DataError."""
     import numpy as np
+    from numpy.lib import format as npy
 
     from graphexec.atomic_file import replacing
+    from graphexec.system_errors import unwritable
 
-    with replacing(path) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
+    try:
+        with replacing(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for name, array in arrays.items():  # not np.savez, which takes names as keywords: no output could be called "file"
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    npy.write_array(member, np.asanyarray(array), allow_pickle=False)
+    except OSError as error:
+        raise unwritable(path, error, needed=sum(a.nbytes for a in arrays.values())) from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from graphexec.cli import format as out
 from graphexec.cli.session import Result, Session, Settings, check_target, load_weights
 from graphexec.errors import DataError, GraphExecError
+from graphexec.process import stoppable
 from graphexec.training.checkpoint import checkpoint_record, load_checkpoint, save_checkpoint
 from graphexec.training.data import Split, count_rows, section_arrays, split_rows, training_data
 
@@ -173,20 +174,21 @@ def _line(entry: Entry, epochs: int) -> str:
 
 @contextlib.contextmanager
 def _interruptible(report: Reporter, note: Callable[[str], None]) -> Iterator[None]:
-    """Saves the last complete epoch if an error or Ctrl-C stops training."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        report.save()
-        done = len(report.history) if report.checkpoint is None else report.kept  # Ctrl-C may come while an epoch is copied
-        kept = "nothing is saved: use --checkpoint DIR"
-        if report.checkpoint is not None:
-            kept = f"{report.checkpoint} holds epoch {done}: continue with --resume" if done else "no checkpoint is saved yet"
-        note(f"stopped after {done} of {report.epochs} epochs; {kept}")
-        raise
-    except GraphExecError:
-        report.save()
-        raise
+    """Saves the last complete epoch if an error or a signal stops training."""
+    with stoppable():
+        try:
+            yield
+        except KeyboardInterrupt:
+            report.save()
+            done = len(report.history) if report.checkpoint is None else report.kept  # Ctrl-C may come while an epoch is copied
+            kept = "nothing is saved: use --checkpoint DIR"
+            if report.checkpoint is not None:
+                kept = f"{report.checkpoint} holds epoch {done}: continue with --resume" if done else "no checkpoint is saved yet"
+            note(f"stopped after {done} of {report.epochs} epochs; {kept}")
+            raise
+        except (GraphExecError, OSError):  # OSError: nobody reads the progress any more
+            report.save()
+            raise
 
 
 def _summary(found: Mapping[str, Mapping[str, float]], split: Split, epochs: int, seconds: float) -> str:

@@ -22,6 +22,7 @@ from tabulate import tabulate
 
 from graphexec.autodiff.reverse import differentiate_function
 from graphexec.errors import GradientMismatch, GraphExecError
+from graphexec.gradcheck.finite import obstacle
 from graphexec.gradcheck.problem import Problem, draw, draw_operands, higher, pose_graph, pose_op
 from graphexec.graph.graph import Graph
 from graphexec.interpret import forward, reverse
@@ -105,7 +106,8 @@ def check_gradient(
     initial values). ``derivative=2`` checks the gradient of the gradient. If drawn operands seem to have hit a kink, where
     the slope changes abruptly, others are drawn. ``optimize`` and ``skip_passes`` are those of `compile`.
 
-    *Raises* GradientMismatch, unless ``raises=False``; DifferentiationError if there is no gradient to check.
+    *Raises* GradientMismatch, unless ``raises=False``; DataError if NaN or infinity, in the data or in a node's result, keeps gradients
+    from being compared; DifferentiationError if there is no gradient to check.
     """
     skip = skipped(optimize, skip_passes)
     if isinstance(target, Graph):
@@ -139,7 +141,8 @@ def _attempt(problem: Any, seed: int, tolerance: float, raises: bool) -> Gradien
     notes = (f"operands were drawn {attempt + 1} times, because the first ones hit a kink",) if attempt else ()
     report = GradientReport(posed.target, tuple(checks), tolerance, notes)
     if failed and raises:
-        raise _mismatch(posed, max(failed, key=lambda c: c.error), report)
+        unknown = None if all(np.isfinite(c.numeric) for c in failed) else obstacle(posed)
+        raise _mismatch(posed, max(failed, key=lambda c: c.error), report) if unknown is None else unknown
     return report
 
 

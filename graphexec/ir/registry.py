@@ -24,6 +24,7 @@ from graphexec.errors import GraphExecError, OpError, PluginError, with_hint
 from graphexec.ir.declare import Declaration
 from graphexec.ir.op import EAGER_HOOKS, Op
 from graphexec.ir.op_kinds import ElementwiseOp, KernelOp
+from graphexec.system_errors import require_file
 
 ENTRY_POINTS = "graphexec.ops"
 
@@ -134,9 +135,7 @@ class Registry:
         """
         self._load()
         path = Path(path)
-        if not path.is_file():
-            what = "this is a directory" if path.is_dir() else "no such plugin file"
-            raise PluginError(what, source=str(path), todo="Give the path of a Python file that declares ops.")
+        require_file(path, PluginError, "Give the path of a Python file that declares ops.")
         name = f"graphexec_plugin_{path.stem}_{abs(hash(path.resolve())):x}"
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:

@@ -20,7 +20,10 @@ from graphexec.llvm import toolchain
 _FOREIGN = ("numba", "numpy", "llvmlite", "math", "builtins", "operator")
 
 
-SOURCES = ("errors.py", "abi.py", "math.py", "ir", "llvm", "gemm", "vecmath", "codegen", "runtime", "profile/peak_flops.py")
+SOURCES = (
+    "errors.py", "system_errors.py", "file_lock.py", "atomic_file.py", "abi.py", "math.py", "ir", "llvm", "gemm", "vecmath",
+    "codegen", "runtime", "profile/peak_flops.py",
+)  # fmt: skip
 """Files and packages of the engine that can change native code: the modules that hand IR to LLVM, and all that they import."""
 
 

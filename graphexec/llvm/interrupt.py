@@ -1,4 +1,4 @@
-"""interrupt: delays Ctrl-C until native code is compiled.
+"""interrupt: delays Ctrl-C and other signals until native code is compiled.
 
 Numba and LLVM run Python in callbacks and destructors; an exception raised there is printed and lost.
 """
@@ -10,19 +10,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Notes SIGINT and raises it again at the end. Does nothing in threads that get no signals, or if SIGINT is ignored."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+    """Notes signals that have a handler in Python and raises them again at the end. Does nothing in threads that get no signals."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    handled = [number for number, handler in before.items() if callable(handler)]  # the others are ignored, or end the process
+    if threading.current_thread() is not threading.main_thread() or not handled:
         yield
         return
     noted: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
+    for number in handled:
+        signal.signal(number, lambda found, frame: noted.append(found))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        if noted:
-            signal.raise_signal(signal.SIGINT)
+        for number in handled:
+            signal.signal(number, before[number])
+        for number in dict.fromkeys(noted):
+            signal.raise_signal(number)

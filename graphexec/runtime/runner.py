@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from graphexec.abi import ASK
-from graphexec.errors import KernelError
 from graphexec.ir.function import Function
 from graphexec.lower.program import Program
 from graphexec.runtime.call import CompiledCall
+from graphexec.runtime.failure import Origin, kernel_error, no_origin
 from graphexec.runtime.thread_tuner import CALLS_PER_RECORD, ThreadTuner
 
 
@@ -25,6 +25,7 @@ class Runner:
     inputs: dict[str, np.ndarray]
     threads: int = 1
     sizes: tuple[Any, ...] = ()
+    origin: Origin = no_origin
 
     def __post_init__(self) -> None:
         self._call = CompiledCall(self.program.table)
@@ -92,12 +93,7 @@ class Runner:
     def fail(self, status: int) -> None:
         """*Raises* KernelError that names the node of the failed instruction."""
         node = self.program.instructions[int(self.progress[2])].node
-        message = node.op.errors.get(status) or f"the kernel failed with status {status}"
-        facts = [f"{p} = {self.fn.names[v]!r}   {self.fn.specs[v]}" for p, v in zip(node.op.inputs, node.inputs, strict=False)
-                 if 0 <= v < len(self.fn.specs)]  # fmt: skip
-        raise KernelError(
-            message, node=node.name, op=node.op.name, source=node.location, facts=facts, todo="Check the values of its operands."
-        )
+        raise kernel_error(self.program, self.fn, node, status, self.origin)
 
     def array(self, value: int) -> np.ndarray:
         """The memory of a kept value, as an array."""

@@ -22,6 +22,8 @@ import numpy as np
 from graphexec.atomic_file import replacing
 from graphexec.compiled import Compiled
 from graphexec.errors import DataError
+from graphexec.system_errors import require_file, unreadable, unwritable
+from graphexec.training import weights_file
 
 POINTER = "latest.json"
 VERSION = 1
@@ -31,15 +33,13 @@ Path_ = str | PathLike[str]
 
 def save_arrays(path: Path_, arrays: Mapping[str, np.ndarray], *, note: str = "") -> None:
     """Writes arrays as safetensors, atomically. *Raises* DataError if the file cannot be written."""
-    from safetensors.numpy import save_file
-
-    target = Path(path)
-    plain = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+    parts = weights_file.parts(arrays, {"graphexec": note or "parameters"})
     try:
-        with replacing(target) as temporary:
-            save_file(plain, temporary, metadata={"graphexec": note or "parameters"})
-    except Exception as error:  # safetensors raises its own errors for a missing folder or a full disk
-        raise _unwritable(target, error) from error
+        with replacing(path) as stream:
+            for part in parts:
+                stream.write(part)
+    except (OSError, ValueError) as error:
+        raise unwritable(path, error, needed=sum(len(part) for part in parts)) from error
 
 
 def load_arrays(path: Path_) -> dict[str, np.ndarray]:
@@ -48,12 +48,13 @@ def load_arrays(path: Path_) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
     target = Path(path)
-    if not target.is_file():
-        what = "this is a directory" if target.is_dir() else "no such file"
-        raise DataError(what, source=str(target), todo="Give the path of a .safetensors file.")
+    require_file(target, todo="Give the path of a .safetensors file.")
     try:
         arrays: dict[str, np.ndarray] = load_file(target)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise unreadable(target, error) from error
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        weights_file.require_known_types(target)
         raise DataError(
             "the file is truncated or not a safetensors file",
             source=str(target),
@@ -74,7 +75,7 @@ def save_checkpoint(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     name = f"epoch-{epoch:06d}.safetensors"
     save_arrays(folder / name, compiled.state if arrays is None else arrays, note=f"checkpoint of epoch {epoch}")
     record = {
@@ -135,7 +136,9 @@ def checkpoint_record(directory: Path_) -> dict[str, Any] | None:
             and isinstance(record["arrays"], str)
             and Path(record["arrays"]).name == record["arrays"]
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise unreadable(place, error) from error
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             "this is not a checkpoint",
             source=str(place),
@@ -162,12 +165,9 @@ def strict(value: Any) -> Any:
 
 
 def write_text(target: Path, text: str) -> None:
+    data = text.encode("utf-8")
     try:
-        with replacing(target) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        with replacing(target) as stream:
+            stream.write(data)
     except OSError as error:
-        raise _unwritable(target, error) from error
-
-
-def _unwritable(target: Path, error: Exception) -> DataError:
-    return DataError(f"cannot write the file: {error}", source=str(target), todo="Check that its folder exists and is writable.")
+        raise unwritable(target, error, needed=len(data)) from error

@@ -49,7 +49,7 @@ def fit(
     """
     if epochs < 0 or (batch_size is not None and batch_size < 1):
         raise DataError(f"epochs={epochs} must be at least 0 and batch_size={batch_size} at least 1")
-    bar = sys.stderr.isatty() if progress is None else progress
+    bar = (sys.stderr is not None and sys.stderr.isatty()) if progress is None else progress
     passes = Passes(compiled, data, "step", {} if compiled.loss is None else {"loss": compiled.loss}, batch_size, shuffle=shuffle)
     held_out = None if validation is None else Passes(compiled, validation, "evaluate", _wanted(compiled, metrics), batch_size)
     history: list[Entry] = []
@@ -130,7 +130,7 @@ class Passes:
         fixed: dict[str, np.ndarray] = {"epoch.order": self.permutation, "epoch.cursor": self.cursor}
         fixed |= {f"epoch.total.{n}": t for n, t in self.totals.items()}
         program = self.compiled.lower(fn, self.arrays | fixed)
-        return Runner(program, fn, {}, self.compiled.threads)
+        return Runner(program, fn, {}, self.compiled.threads, origin=self.compiled.origin)
 
     def _function(self, mode: str, batch: int) -> Function:
         """Builds the function of a step or an evaluation that takes inputs from the data and adds up the wanted values."""

@@ -18,6 +18,7 @@ from graphexec.graph.file.validate import check_graph
 from graphexec.graph.file.write import format_of
 from graphexec.graph.graph import Graph
 from graphexec.ir.function import LEAVES
+from graphexec.system_errors import require_file, unreadable
 
 VERSION = 1
 KEYS = ("graphexec", "name", "inputs", "parameters", "constants", "nodes", "outputs", "unused", "gradients", "deltas", "train")
@@ -33,19 +34,11 @@ def load(path: str | PathLike[str]) -> Graph:
     file = os.fspath(path)
     kind = format_of(file)
     try:
-        if not os.path.isfile(file):
-            what = (
-                "this is a directory"
-                if os.path.isdir(file)
-                else "no such file"
-                if not os.path.exists(file)
-                else "this is not a regular file"
-            )
-            raise GraphFileError(what, source=file, todo="Give the path of a graph file.")
+        require_file(file, GraphFileError, "Give the path of a graph file.")
         with open(file, "rb") as stream:
             data = stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        raise GraphFileError(f"cannot read the file: {error}", source=file) from error
+    except OSError as error:
+        raise unreadable(file, error, GraphFileError) from error
     return _read(data, kind, file, os.path.dirname(os.path.abspath(file)))
 
 

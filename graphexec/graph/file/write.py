@@ -22,6 +22,7 @@ from graphexec.errors import GraphError, GraphFileError
 from graphexec.graph.file.calls import NAME, WORDS, read_call
 from graphexec.graph.file.tree import Page, Scalar
 from graphexec.ir.function import ABSENT, Function, Leaf, Node
+from graphexec.system_errors import unwritable
 
 MAX_INLINE = 1000
 """Maximum number of elements of an array in a graph file; larger arrays belong in a safetensors file."""
@@ -43,10 +44,10 @@ def save(dag: nx.MultiDiGraph[Any], fn: Function, path: str | PathLike[str]) -> 
     except UnicodeEncodeError as error:
         raise GraphError(f"a string in the graph cannot be encoded as UTF-8: {error}", source=file) from error
     try:
-        with replacing(file) as temporary:
-            temporary.write_bytes(data)
+        with replacing(file) as stream:
+            stream.write(data)
     except (OSError, ValueError) as error:
-        raise GraphFileError(f"cannot write the file: {error}", source=file) from error
+        raise unwritable(file, error, GraphFileError, needed=len(data)) from error
 
 
 def dumps(dag: nx.MultiDiGraph[Any], fn: Function, format: str = "yaml") -> str:  # noqa: A002 - the word users look for

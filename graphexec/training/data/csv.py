@@ -17,6 +17,7 @@ import numpy as np
 
 from graphexec.errors import DataError
 from graphexec.ir.function import Leaf
+from graphexec.system_errors import unreadable
 from graphexec.training.data.npy import Source
 
 Array = np.ndarray
@@ -79,7 +80,9 @@ class Columns(Source):
                 )
             except UnicodeDecodeError as error:
                 raise DataError("the file is not UTF-8 text", source=str(self.path), todo="Save it as UTF-8.") from error
-            except (ValueError, OSError) as error:
+            except OSError as error:
+                raise unreadable(self.path, error) from error
+            except ValueError as error:
                 raise self._bad_cell(error) from error
             if self._table.size == 0:
                 raise DataError("the file has no row of numbers", source=str(self.path), todo="Give at least one row.")
@@ -129,7 +132,7 @@ def _open_text(path: Path) -> IO[str]:
     try:
         return open(path, encoding="utf-8-sig", newline="")
     except OSError as error:
-        raise DataError(f"the file cannot be read: {error.strerror}", source=str(path), todo="Check the path.") from error
+        raise unreadable(path, error) from error
 
 
 def _first_line(stream: IO[str], path: Path) -> str:

@@ -6,6 +6,7 @@ extension.
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from graphexec.errors import DataError, with_hint
 from graphexec.ir.function import Leaf
+from graphexec.system_errors import unreadable
 
 Array = np.ndarray
 
@@ -129,8 +131,8 @@ class Npz(Source):
 def _broken(path: Path, error: BaseException, name: str | None = None) -> DataError:
     """Translates an exception of NumPy or zipfile."""
     text, source = str(error), str(path) if name is None else f"{path}:{name}"
-    if isinstance(error, PermissionError):
-        return DataError("the file cannot be read: permission denied", source=source, todo="Change its permissions.")
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a broken zip file is read at impossible places
+        return unreadable(source, error)
     if "Object arrays" in text or "Python objects" in text:
         return DataError(
             "the array holds Python objects, which are never loaded",

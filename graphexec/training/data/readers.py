@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from graphexec.errors import DataError, with_hint
+from graphexec.system_errors import require_file
 from graphexec.training.data.csv import Columns
 from graphexec.training.data.npy import Npy, Npz, Source
 
@@ -20,8 +22,17 @@ def open_source(path: Path) -> Source:
             source=str(path),
             todo=f"Use {', '.join(READERS)}.",
         )
-    if not path.is_file():
-        beside = [p.name for p in path.parent.glob("*") if p.suffix.lower() in READERS] if path.parent.is_dir() else []
-        what = "this is a directory" if path.is_dir() else "no such file"
-        raise DataError(with_hint(what, path.name, beside), source=str(path), todo="Check the path.")
+    try:
+        require_file(path)
+    except DataError as error:
+        error.what = with_hint(error.what, path.name, _beside(path))
+        raise
     return reader(path)
+
+
+def _beside(path: Path) -> list[str]:
+    """Names of the files of arrays in the same folder."""
+    try:
+        return [name for name in os.listdir(path.parent) if Path(name).suffix.lower() in READERS]
+    except OSError:
+        return []
