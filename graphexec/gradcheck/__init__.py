@@ -106,7 +106,7 @@ def check_gradient(
     initial values). ``derivative=2`` checks the gradient of the gradient. If drawn operands seem to have hit a kink, where
     the slope changes abruptly, others are drawn. ``optimize`` and ``skip_passes`` are those of `compile`.
 
-    *Raises* GradientMismatch, unless ``raises=False``; DataError if NaN or infinity, in the data or in a node's result, keeps gradients
+    *Raises* GradientMismatch, unless ``raises=False``; DataError if NaN or infinity, in the data or in a result, keeps gradients
     from being compared; DifferentiationError if there is no gradient to check.
     """
     skip = skipped(optimize, skip_passes)
