@@ -37,13 +37,14 @@ ONLY = {  # third-party package: the modules that may import it
         "codegen.numba_frontend", "runtime.*",
         "profile.peak_flops",
     ],
-    "numba": ["codegen.numba_frontend", "vecmath.numba_overloads", "gemm.standalone", "gemm.numba_intrinsics"],
+    "numba": [
+        "llvm.numba_internals", "codegen.numba_frontend", "vecmath.numba_overloads", "gemm.standalone", "gemm.numba_intrinsics",
+    ],
 }
 
 ONLY_LATE = {  # the same, inside functions
     "numba": {
         "codegen.op_functions": "numba's errors, when something is compiled",
-        "codegen.linker": "the runtime that kernels which allocate call",
     },
 }
 

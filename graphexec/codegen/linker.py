@@ -79,7 +79,6 @@ def _compile(name: str, unique: str) -> list[str]:
 
 def _numba_runtime() -> None:
     """Starts Numba's runtime, which kernels that allocate call."""
-    from numba.core.registry import cpu_target
-    from numba.core.runtime import rtsys  # type: ignore[attr-defined]
+    from graphexec.llvm import numba_internals
 
-    rtsys.initialize(cpu_target.target_context)
+    numba_internals.start_runtime()

@@ -13,11 +13,9 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 import numba
-from numba.core import compiler, cpu_options, types
-from numba.core.errors import NumbaError
-from numba.core.registry import cpu_target
+from numba import errors, types
 
-from graphexec.llvm import toolchain
+from graphexec.llvm import numba_internals, toolchain
 
 _LOCK = threading.RLock()
 
@@ -73,18 +71,8 @@ def compile_function(function: Callable[..., Any], arguments: Sequence[Any], nam
     with _LOCK:
         vector_math.register()
         product.register()
-        flags: Any = compiler.Flags()  # type: ignore[no-untyped-call]
-        flags.no_cpython_wrapper = True
-        flags.no_cfunc_wrapper = True
-        flags.error_model = "numpy"
-        flags.fastmath = cpu_options.FastMathOptions({"contract"})  # type: ignore[no-untyped-call]
-        flags.nrt = True
-        typing, target = cpu_target.typing_context, cpu_target.target_context
-        typing.refresh()
-        target.refresh()
-        result = compiler.compile_extra(typing, target, function, tuple(arguments), None, flags, {})  # type: ignore[no-untyped-call]
-        ir = result.library.get_llvm_str()
-        return Compiled(toolchain.isolate(ir, result.fndesc.llvm_func_name, name), _results(result.signature.return_type))
+        ir, entry, returned = numba_internals.compile_to_ir(function, arguments)
+        return Compiled(toolchain.isolate(ir, entry, name), _results(returned))
 
 
 def _results(type_: Any) -> tuple[str, ...]:
@@ -96,7 +84,7 @@ def _results(type_: Any) -> tuple[str, ...]:
     for member in members:
         member = getattr(member, "literal_type", member)
         if str(member) not in SCALARS:
-            raise NumbaError(f"the function returns {type_}, which is not a number or a tuple of numbers")
+            raise errors.NumbaError(f"the function returns {type_}, which is not a number or a tuple of numbers")
         names.append(str(member))
     return tuple(names)
 

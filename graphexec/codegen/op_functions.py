@@ -107,7 +107,7 @@ def compiled(
 def _compile(
     op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Mapping[str, Any], dtype: str, scalar: bool
 ) -> Any:
-    from numba.core.errors import NumbaError
+    from numba import errors
 
     from graphexec.codegen import numba_frontend as frontend
 
@@ -116,7 +116,7 @@ def _compile(
         function = specialize(op.function, constants, element, scalar=scalar)
         frontend.compile_helpers(function, lambda helper: specialize(helper, {}, element, scalar=scalar))
         return frontend.compile_function(function, arguments(frontend), symbol)
-    except (NumbaError, ValueError, NotImplementedError) as error:
+    except (errors.NumbaError, ValueError, NotImplementedError) as error:
         if isinstance(error, GraphExecError):
             raise
         raise PluginError(

@@ -11,12 +11,11 @@ from typing import Any
 
 from llvmlite import ir
 from numba import carray, types  # type: ignore[attr-defined]
-from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, overload, type_callable
-from numba.np.arrayobj import make_array
 
 from graphexec.gemm.shared import PREFIX, SHARED
 from graphexec.ir import intrinsics
+from graphexec.llvm import numba_internals as inner
 from graphexec.llvm import toolchain
 
 LINE, BEGINNING = 64, 1024
@@ -29,8 +28,8 @@ def _call(builder: Any, kind: str, dtype: str, values: Sequence[Any]) -> Any:
     signature = ir.FunctionType(i32, [pointer, pointer, *[i64] * SHARED[kind]])
     name = f"{PREFIX}{kind}_{dtype}"
     function = builder.module.globals.get(name) or ir.Function(builder.module, signature, name)
-    result = cgutils.alloca_once(builder, i64)  # type: ignore[no-untyped-call]
-    exception = cgutils.alloca_once(builder, pointer)  # type: ignore[no-untyped-call]
+    result = inner.alloca_once(builder, i64)  # type: ignore[no-untyped-call]
+    exception = inner.alloca_once(builder, pointer)  # type: ignore[no-untyped-call]
     builder.call(function, [result, exception, *values])
     return builder.load(result)
 
@@ -119,10 +118,10 @@ def _register_gemm() -> None:
     def lower_gemm(context, builder, signature, values):  # type: ignore[no-untyped-def]
         i64, dtype = ir.IntType(64), signature.args[2].dtype
         item = context.get_abi_sizeof(context.get_data_type(dtype))
-        a, b, out = (make_array(t)(context, builder, v) for t, v in zip(signature.args[:3], values[:3], strict=True))  # type: ignore[no-untyped-call]
+        a, b, out = (inner.array_struct(t)(context, builder, v) for t, v in zip(signature.args[:3], values[:3], strict=True))  # type: ignore[no-untyped-call]
 
         def steps(array: Any) -> list[Any]:
-            return [builder.sdiv(s, i64(item)) for s in cgutils.unpack_tuple(builder, array.strides, 2)]  # type: ignore[no-untyped-call]
+            return [builder.sdiv(s, i64(item)) for s in inner.unpack_tuple(builder, array.strides, 2)]  # type: ignore[no-untyped-call]
 
         def size(array: Any, axis: int) -> Any:
             return builder.extract_value(array.shape, axis)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from numba.core import types
+from numba import types
 from numba.extending import intrinsic, overload
 
 import graphexec.math as public
