@@ -25,10 +25,11 @@ class Cause(NamedTuple):
     todo: str
 
 
+NO_FILE = "no such file"
 _ELSEWHERE = "Write to another place."
 
 CAUSES: dict[int, Cause] = {
-    errno.ENOENT: Cause("no such file", "Check the path."),
+    errno.ENOENT: Cause(NO_FILE, "Check the path."),
     errno.EACCES: Cause("permission denied", "Change the permissions of the file and its folder, or choose another path."),
     errno.EPERM: Cause("the system does not permit it", "Check the owner and the attributes of the file and its folder."),
     errno.EROFS: Cause("the file system is read-only", _ELSEWHERE),
@@ -90,7 +91,7 @@ def require_file(path: Path_, kind: type[Error] = DataError, todo: str = "Check 
         found = unreadable(path, error, kind)
         if getattr(error, "errno", None) == errno.ENOENT:
             dangling = os.path.islink(path)
-            found.what, found.todo = "this link points to nothing" if dangling else "no such file", todo
+            found.what, found.todo = "this link points to nothing" if dangling else NO_FILE, todo
         raise found from error
     if not stat.S_ISREG(mode):
         what = "this is a directory" if stat.S_ISDIR(mode) else "this is not a regular file"

@@ -1,8 +1,8 @@
 """numba_internals: everything that the engine takes from Numba's inside, which may change with any of its versions.
 
-Elsewhere only what Numba documents is imported: `numba`, `numba.types`, `numba.extending`, `numba.core.errors` as `numba.errors`. Of llvmlite only
-`llvmlite.ir` and `llvmlite.binding` are used, both public. This module imports Numba, so it is itself imported only when something
-must be compiled.
+Elsewhere only what Numba documents is imported: `numba`, `numba.types`, `numba.extending` and `numba.errors`. Of llvmlite only
+`llvmlite.ir` and `llvmlite.binding` are used, both public. This module imports Numba, so it is itself imported only when
+something must be compiled.
 """
 
 from __future__ import annotations

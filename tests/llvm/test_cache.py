@@ -185,3 +185,144 @@ def test_other_threads_make_code_without_touching_signals(tmp_path):
     thread.start()
     thread.join()
     assert found[0] > 0
+
+
+# -- what is trusted
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """An empty cache of this process, with one entry ``a.o``."""
+    monkeypatch.setenv("GRAPHEXEC_CACHE_DIR", str(tmp_path / "own"))
+    cache.directory.cache_clear()
+    cache.write("a.o", b"content")
+    yield tmp_path / "own"
+    monkeypatch.undo()
+    cache.directory.cache_clear()
+
+
+def as_fifo(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def as_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def as_full_folder(path):
+    as_folder(path)
+    (path / "inner").write_text("")
+
+
+def as_link(path):
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def as_dangling_link(path):
+    path.unlink()
+    path.symlink_to(path.parents[1] / "elsewhere")
+
+
+def flipped(position):
+    def flip(path):
+        content = bytearray(path.read_bytes())
+        content[position] ^= 1
+        path.write_bytes(bytes(content))
+
+    flip.__name__ = f"flipped_{position}"
+    return flip
+
+
+def shortened(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def shared(path):
+    path.chmod(0o666)
+
+
+
+
+SPOILT = [as_fifo, as_folder, as_full_folder, as_link, as_dangling_link, flipped(0), flipped(25), flipped(-1), shortened, emptied,
+          shared]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("spoil", SPOILT, ids=lambda f: f.__name__)
+def test_what_is_not_sound_is_compiled_again_without_a_word(own, spoil):
+    assert cache.read("a.o") == b"content"
+    spoil(own / "a.o")
+    assert cache.read("a.o") is None
+    cache.write("a.o", b"new")
+    assert cache.read("a.o") == b"new"
+    assert not (own / "a.o").is_symlink()
+    assert not (own.parent / "elsewhere").exists()
+
+
+def test_a_sound_file_under_another_name_is_not_trusted(own):
+    """Object code without the expected function would end the process."""
+    (own / "a.o").rename(own / "b.o")
+    assert cache.read("b.o") is None
+    assert cache.read("a.o") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives files away")
+def test_a_file_of_another_user_is_not_trusted(own):
+    os.chown(own / "a.o", 12345, -1)
+    assert cache.read("a.o") is None
+    cache.write("a.o", b"new")
+    assert cache.read("a.o") == b"new"
+
+
+def where(tmp_path, **environment):
+    """The cache folder in an environment, and the warnings."""
+    script = (
+        "import os, pwd, sys, warnings\n"
+        "from graphexec.llvm import cache\n"
+        "uid = sys.argv[1]\n"
+        "if uid != '-': os.setuid(int(uid))\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always')\n"
+        "    cache.directory(); cache.write('x', b''); cache.read('x')\n"
+        "    print(cache.directory()); [print(w.message) for w in caught]\n"
+    )
+    kept = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME", "GRAPHEXEC_CACHE_DIR")}
+    uid = environment.pop("uid", "-")
+    command = [sys.executable, "-c", script, uid]
+    done = subprocess.run(command, env=kept | environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_where_the_cache_is(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    assert where(tmp_path, HOME=str(home)) == [str(home / ".cache" / "graphexec")]
+    assert where(tmp_path, HOME=str(home), XDG_CACHE_HOME=str(tmp_path / "xdg")) == [str(tmp_path / "xdg" / "graphexec")]
+    assert where(tmp_path, HOME=str(home), XDG_CACHE_HOME="relative") == [str(home / ".cache" / "graphexec")]
+    assert where(tmp_path, HOME=str(home), GRAPHEXEC_CACHE_DIR="here") == [str(tmp_path / "here")]
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root becomes another user")
+def test_no_home_is_one_warning(tmp_path):
+    """A user id without an entry, as containers have; `Path.home` raises."""
+    found = where(tmp_path, uid="54321")
+    assert len(found) == 2
+    assert found[0] == "None"
+    assert "kernels are not cached" in found[1]
+
+
+@pytest.mark.parametrize("home", ["/proc/none", "relative", "/dev/null"])
+def test_a_home_that_cannot_hold_a_cache_is_one_warning(tmp_path, home):
+    found = where(tmp_path, HOME=home)
+    assert found[0] == "None"
+    assert len(found) == 2
+    assert found[1].startswith("graphexec: kernels are not cached: ")
+    assert found[1].endswith(". Set GRAPHEXEC_CACHE_DIR to a private folder.")

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from graphexec.errors import DataError, with_hint
-from graphexec.system_errors import require_file
+from graphexec.system_errors import NO_FILE, require_file
 from graphexec.training.data.csv import Columns
 from graphexec.training.data.npy import Npy, Npz, Source
 
@@ -25,7 +25,8 @@ def open_source(path: Path) -> Source:
     try:
         require_file(path)
     except DataError as error:
-        error.what = with_hint(error.what, path.name, _beside(path))
+        if error.what == NO_FILE:
+            error.what = with_hint(NO_FILE, path.name, _beside(path))
         raise
     return reader(path)
 
