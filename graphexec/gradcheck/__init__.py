@@ -130,6 +130,7 @@ def check_gradient(
 # -- the comparison
 
 
+@np.errstate(all="ignore")  # what is not finite becomes an error, with its place
 def _attempt(problem: Any, seed: int, tolerance: float, raises: bool) -> GradientReport:
     """Checks, and repeats with other operands while a kink may explain every failure; a wrong rule fails on those too."""
     for attempt in range(ATTEMPTS):

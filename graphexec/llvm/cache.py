@@ -35,9 +35,9 @@ def directory() -> Path | None:
             raise PermissionError("it belongs to another user, or others may write to it")
         if not os.access(base, os.W_OK | os.X_OK):
             raise PermissionError("it is not writable")
-    except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
+    except OSError as error:
         place = "" if base is None else f"{base}: "
-        reason = "it is not a folder" if isinstance(error, FileExistsError) else cause_of(error).what
+        reason = "it is not a folder" if isinstance(error, FileExistsError) else cause_of(error, writing=True).what
         warnings.warn(
             f"graphexec: kernels are not cached: {place}{reason}. Set GRAPHEXEC_CACHE_DIR to a private folder.", stacklevel=2
         )
@@ -46,16 +46,19 @@ def directory() -> Path | None:
 
 
 def _chosen() -> Path:
-    """`GRAPHEXEC_CACHE_DIR`, else the user's cache folder. *Raises* RuntimeError if the user has no home directory."""
+    """`GRAPHEXEC_CACHE_DIR`, else the user's cache folder. *Raises* OSError if the user has no home directory."""
     given = os.environ.get("GRAPHEXEC_CACHE_DIR")
     if given:
         return Path(os.path.abspath(given))  # the program may change its working folder
     shared = Path(os.environ.get("XDG_CACHE_HOME") or "")
     if shared.is_absolute():  # the XDG specification: others are ignored
         return shared / "graphexec"
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError:  # no HOME, and a user id without an entry, as in a container
+        home = Path()
     if not home.is_absolute():
-        raise RuntimeError("the home directory is unknown")
+        raise OSError("the user has no home directory")
     return home / ".cache" / "graphexec"
 
 
