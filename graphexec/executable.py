@@ -65,28 +65,29 @@ class Executable:
 
     # -- running
 
-    def __call__(self, **inputs: Any) -> dict[str, np.ndarray]:
+    def __call__(self, inputs: Mapping[str, Any] | None = None, /, **named: Any) -> dict[str, np.ndarray]:
         """Runs the forward pass and returns the graph's outputs by name.
 
-        Inputs are arrays by name; without any, the last inputs are used again. *Raises* DataError for a missing,
+        Inputs are arrays by name, as keywords or in a mapping, which may hold any name: ``exe({"lambda": array})``. Without any,
+        the last inputs are used again. *Raises* DataError for a missing,
         unknown or ill-fitting input, KernelError when a kernel reports an error.
         """
-        runner = self.compiled.bound("forward", inputs)
+        runner = self.compiled.bound("forward", given(inputs, named))
         runner.run()
         return {name: array.copy() for name, array in runner.results}
 
-    def gradients(self, **inputs: Any) -> tuple[float, dict[str, np.ndarray]]:
+    def gradients(self, inputs: Mapping[str, Any] | None = None, /, **named: Any) -> tuple[float, dict[str, np.ndarray]]:
         """Computes the loss, and its gradient with respect to each of ``wrt`` by name."""
-        runner = self.compiled.bound("gradients", inputs)
+        runner = self.compiled.bound("gradients", given(inputs, named))
         runner.run()
         fn = runner.fn
         assert self.loss is not None
         self.deltas = Deltas(runner) if self._keep_deltas else {}
         return runner.array(fn.outputs[self.loss]).item(), {n: runner.array(v).copy() for n, v in fn.gradients.items()}
 
-    def step(self, **inputs: Any) -> float:
+    def step(self, inputs: Mapping[str, Any] | None = None, /, **named: Any) -> float:
         """Runs one training step in one native call: forward, backward and update. Returns the loss before the update."""
-        runner = self.compiled.bound("step", inputs)
+        runner = self.compiled.bound("step", given(inputs, named))
         runner.run()
         loss: float = runner.results[0][1].item()  # a step has no other output
         return loss
@@ -139,6 +140,20 @@ class Executable:
         from graphexec.training import loop
 
         return loop.evaluate(self.compiled, data, metrics, batch_size=batch_size)
+
+
+def given(inputs: Mapping[str, Any] | None, named: dict[str, Any]) -> Mapping[str, Any]:
+    """The inputs of a call, from a mapping and from keywords. *Raises* DataError for an array without a name, or given twice."""
+    if inputs is None:
+        return named
+    if not isinstance(inputs, Mapping):
+        raise DataError(
+            f"an input is given without its name: {type(inputs).__name__}", todo='Call exe(x=array), or exe({"x": array}).'
+        )
+    twice = sorted(inputs.keys() & named.keys())
+    if twice:
+        raise DataError(f"input {twice[0]!r} is given twice", todo="Give it in the mapping or as a keyword.")
+    return {**inputs, **named} if named else inputs
 
 
 class Deltas(Mapping[str, np.ndarray]):

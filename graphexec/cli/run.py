@@ -30,7 +30,7 @@ def run(path: str, settings: Settings, specs: Sequence[str], weights: str | None
     graph, left_out = reached(session.graph, inputs)
     exe = session.compile(graph)
     notes = load_weights(exe, weights) if weights else []
-    results = exe(**{n: a for n, a in inputs.items() if n in graph.dag})
+    results = exe({n: a for n, a in inputs.items() if n in graph.dag})
     for name, missing in left_out.items():
         notes.append(f"{name} is skipped: it needs {', '.join(missing)}")
     if output:
@@ -95,9 +95,9 @@ def grad(
     exe, fn = with_every_value(session, of, wrt or _default_wrt(session))
     notes = load_weights(exe, weights) if weights else []
     inputs = session.all_inputs(specs)
-    values = {n: np.asarray(inputs[n]) for n in inputs} | exe(**inputs)
+    values = {n: np.asarray(inputs[n]) for n in inputs} | exe(inputs)
     values |= {leaf.name: leaf.value for leaf in fn.of_role("constant") if leaf.value is not None} | dict(exe.parameters)
-    loss_value, gradients = exe.gradients(**inputs)
+    loss_value, gradients = exe.gradients(inputs)
     deltas = {name: exe.deltas[name] for name in exe.deltas if name in values}
     if output:
         write_npz(output, gradients)
