@@ -25,8 +25,6 @@ class AcrossRows(RowLoops):
             low, high = "0", count
         with writer.loops(bounds) as self.outer, writer.loop(low, high, step=BLOCK) as self.block:
             self.width = writer.minimum(writer.let(f"sub i64 {high}, {self.block}"), BLOCK)
-            for lanes in self.lanes.values():
-                lanes.fill(str(BLOCK))
             for sweep in self.plan.sweeps:
                 self.once(sweep.once)
                 self.sweep(sweep, n)
@@ -43,6 +41,7 @@ class AcrossRows(RowLoops):
             k: Lanes(self.writer, self.scalars, s, self.arrays[ScalarRef("call", k)], self.scalars.slots[k])
             for k, s in steps if s.accumulator
         }  # fmt: skip
+        self.cascades = self.cascades_of(BLOCK)
 
     def at(self, ref: ScalarRef, lane: str) -> str:
         return self.writer.element(LLVM_TYPES[self.type_of(ref)], self.arrays[ref], lane)
@@ -87,14 +86,17 @@ class AcrossRows(RowLoops):
 
     def sweep(self, sweep: Sweep, n: str) -> None:
         """Moves down the positions of the rows, all rows of the block at each."""
-        writer = self.writer
-        with writer.loop("0", n) as position:
+        writer, cascade = self.writer, self.cascades[sweep]
+        cascade.start()
+        with cascade.stretches(n, 1) as (begin, size), writer.loop("0", size) as step:
+            position = step if begin == "0" else writer.add(begin, step)
             rows = self.rows(position)
             fixed = self.fixed_loads(rows, [k for k, operand in enumerate(self.body.loads) if operand.inner == SAME])
             first = writer.let(f"mul i64 {position}, {BLOCK}")
             with writer.loop("0", self.width, independent=True) as lane:
                 index, read = self.reader(rows, fixed, lane)
                 self.element(sweep, Place(rows, index, writer.add(first, lane), lane), read)
+        cascade.finish()
 
     def finish(self) -> None:
         """Stores the outputs with one value per row."""

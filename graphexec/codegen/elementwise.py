@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from graphexec.abi import BLOCK, CHUNK
+from graphexec.codegen.cascade import Cascade
 from graphexec.codegen.lanes import BlockLanes
 from graphexec.codegen.operands import SAME, Access, Body, Scalars, Step, declare, words_of
 from graphexec.codegen.writer import VECTORS, IRWriter
@@ -20,6 +21,8 @@ class Closing(NamedTuple):
 
     combine: Step
     value: ScalarRef
+    long: bool = False
+    """Whether a lane may combine so many elements of a chunk that a function that rounds needs a cascade."""
 
 
 def elementwise_ir(
@@ -64,6 +67,7 @@ class ElementwiseNest:
     ) -> None:  # fmt: skip
         self.writer, self.body, self.scalars, self.access = writer, body, scalars, access
         self.closings, self.lanes = closings, lanes
+        self.cascade = Cascade(writer, lanes, BLOCK, any(c.long for c in closings))
 
     def plain(self, bounds: Sequence[tuple[str, str]]) -> None:
         """The nest without closings."""
@@ -76,15 +80,19 @@ class ElementwiseNest:
         writer, flat = self.writer, len(sizes) == 1
         count = writer.divide_up(sizes[0], CHUNK) if flat else sizes[0]
         with writer.loop(*writer.share(count)) as chunk:
-            for lanes in self.lanes:
-                lanes.fill(str(BLOCK))
+            self.cascade.start()
             if flat:
                 start = writer.let(f"mul i64 {chunk}, {CHUNK}")
                 span = writer.minimum(writer.let(f"sub i64 {sizes[0]}, {start}"), CHUNK)
-                self.blocks(*self.rows([]), start, span)
+                with self.cascade.stretches(span, BLOCK) as (first, size):
+                    self.blocks(*self.rows([]), writer.add(start, first), size)
             else:
-                with writer.loops([("0", n) for n in sizes[1:-1]]) as inner:
-                    self.blocks(*self.rows([chunk, *inner]), "0", sizes[-1])
+                with (
+                    writer.loops([("0", n) for n in sizes[1:-1]]) as inner,
+                    self.cascade.stretches(sizes[-1], BLOCK) as (first, size),
+                ):
+                    self.blocks(*self.rows([chunk, *inner]), first, size)
+            self.cascade.finish()
             for lanes, partial in zip(self.lanes, partials, strict=True):
                 total = lanes.total()
                 writer.put(f"store {lanes.type} {total}, ptr {writer.element(lanes.type, partial, chunk)}")

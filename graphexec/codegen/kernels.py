@@ -91,6 +91,8 @@ class Close(NamedTuple):
     op: ReductionOp
     value: ScalarRef
     dtype: str
+    long: bool
+    """Whether a chunk may have so many elements that a sum needs a cascade."""
 
 
 def elementwise_kernel(
@@ -98,12 +100,13 @@ def elementwise_kernel(
     ndim: int, closes: tuple[Close, ...] = (), vectors: int = VECTORS, fixed_size: int = 0,
 ) -> Kernel:  # fmt: skip
     """A loop nest of ``ndim`` axes that applies ``calls`` to every element; see `elementwise.elementwise_ir`."""
-    parts = ("elementwise", calls, loads, stores, words, ndim, closes, tuple(c.op.identity for c in closes), vectors, fixed_size)
+    endings = tuple((c.op.identity, c.op.exact) for c in closes)
+    parts = ("elementwise", calls, loads, stores, words, ndim, closes, endings, vectors, fixed_size)
     combines = [BodyCall(c.op, {}, (), c.dtype) for c in closes]
 
     def make(name: str) -> list[str]:
         steps = tuple(op_functions.step_of(c) for c in calls)
-        closings = [Closing(op_functions.step_of(call), c.value) for call, c in zip(combines, closes, strict=True)]
+        closings = [Closing(op_functions.step_of(call), c.value, c.long) for call, c in zip(combines, closes, strict=True)]
         body = Body(loads, steps, stores, words)
         functions = texts([*steps, *(c.combine for c in closings)])
         distributed = _distributed(body, closings, functions) if ndim == 1 and not fixed_size else None
@@ -137,14 +140,16 @@ def horizontal_kernel(
 def reduction_kernel(
     op: ReductionOp, calls: tuple[BodyCall, ...], loads: tuple[Operand, ...], value: ScalarRef, words: tuple[str, ...],
     out: Operand, dtype: str, kept: int, reduced: int, within_row: bool, fixed_row_size: int = 0,
+    long: bool = True,
 ) -> Kernel:  # fmt: skip
     """Reduces the ``value`` that ``calls`` compute from an element; see `reduction.reduction_ir`."""
     combine = BodyCall(op, {}, (), dtype)
-    parts = ("reduction", calls, loads, value, words, out, dtype, kept, reduced, within_row, op.identity, fixed_row_size)
+    end = op.identity, op.exact, long and op.rounds(dtype)
+    parts = ("reduction", calls, loads, value, words, out, dtype, kept, reduced, within_row, fixed_row_size, end)
 
     def make(name: str) -> list[str]:
         steps = tuple(op_functions.step_of(c) for c in calls)
-        axes = reduction.Reduction(op_functions.step_of(combine), kept, reduced, within_row, fixed_row_size)
+        axes = reduction.Reduction(op_functions.step_of(combine), kept, reduced, within_row, fixed_row_size, long)
         body = Body(loads, steps, ((out, value),), words)
         return [reduction.reduction_ir(name, body, axes, out), *texts((*steps, axes.combine))]
 
@@ -156,8 +161,8 @@ def rowwise_kernel(
     words: tuple[str, ...], plan: RowSchedule, ndim: int, form: Form,
 ) -> Kernel:  # fmt: skip
     """A loop nest over rows that applies ``calls`` in the sweeps of a plan; see `rowwise.rowwise_ir`."""
-    identities = tuple(c.op.identity if isinstance(c.op, ReductionOp) else None for c in calls)
-    parts = ("rows", calls, loads, stores, words, plan, ndim, form, identities)
+    ends = tuple((c.op.identity, c.op.exact) if isinstance(c.op, ReductionOp) else None for c in calls)
+    parts = ("rows", calls, loads, stores, words, plan, ndim, form, ends)
 
     def make(name: str) -> list[str]:
         steps = tuple(op_functions.step_of(c) for c in calls)

@@ -54,7 +54,8 @@ def step_of(call: BodyCall) -> Step:
 
     _, results = compiled(op, symbol, arguments, call.attributes, call.dtype, scalar=True)
     if isinstance(op, ReductionOp):
-        return Step(symbol, call.arguments, types, results, call.dtype, _constant(op.identity_of(call.dtype), call.dtype))
+        identity = _constant(op.identity_of(call.dtype), call.dtype)
+        return Step(symbol, call.arguments, types, results, call.dtype, identity, op.rounds(call.dtype))
     return Step(symbol, call.arguments, types, results)
 
 

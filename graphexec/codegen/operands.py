@@ -33,6 +33,8 @@ class Step(NamedTuple):
     """Of a reduction's ``(accumulated, x) -> accumulated``: the element type in which it accumulates; else empty."""
     identity: str = ""
     """Of a reduction: the neutral element, as IR text."""
+    rounds: bool = False
+    """Of a reduction: whether combining two elements rounds, so that many are combined pairwise."""
 
     def type_of(self, output: int) -> str:
         return self.accumulator or self.results[output]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from graphexec.abi import BLOCK
+from graphexec.codegen.cascade import Cascade
 from graphexec.codegen.lanes import BlockLanes
 from graphexec.codegen.operands import Access, Body, Operand, Scalars, Step, declare, words_of
 from graphexec.codegen.writer import IRWriter
@@ -24,13 +25,16 @@ class Reduction(NamedTuple):
     """Whether the innermost axis is reduced; otherwise it is an axis of the output, inside the ``reduced`` loops."""
     fixed_row_size: int = 0
     """The size of the innermost axis, if that is the only reduced axis and its elements are whole vectors; else 0."""
+    long: bool = False
+    """Whether a lane may combine so many elements that a function that rounds needs a cascade."""
 
 
 def reduction_ir(name: str, body: Body, reduction: Reduction, out: Operand) -> str:
     """Loops over kept axes around loops over reduced axes, combining into BLOCK lanes side by side.
 
-    Element i of a reduced innermost axis goes to lane i % BLOCK, and the lanes are combined pairwise at the end; the order of
-    every sum is therefore fixed by the shape. If the innermost axis is kept, the lanes are elements of the output.
+    Element i of a reduced innermost axis goes to lane i % BLOCK, and the lanes are combined pairwise at the end. If the innermost
+    axis is kept, the lanes are elements of the output. Many elements of one lane are a `cascade`. The order of every sum is
+    therefore fixed by the shape.
 
     The record holds the sizes of the kept axes, of the reduced axes, and of a kept innermost axis; the operands as in
     :func:`elementwise_ir`, the output last; the attributes.
@@ -60,20 +64,22 @@ class _ReductionNest:
     ) -> None:
         self.writer, self.body, self.reduction = writer, body, reduction
         self.access, self.scalars, self.lanes = access, scalars, lanes
-        self.out = len(body.loads)
+        self.out, self.cascade = len(body.loads), Cascade(writer, [lanes], reduction.fixed_row_size or BLOCK, reduction.long)
 
     def vectorize_within_row(self, sizes: Sequence[str]) -> None:
         """The innermost axis is reduced: the lanes are elements of one row."""
         writer, kept, fixed_size = self.writer, self.reduction.kept, self.reduction.fixed_row_size
         bounds = [writer.share(sizes[0]), *(("0", n) for n in sizes[1:kept])] if kept else []
         with writer.loops(bounds) as outer:
-            self.lanes.fill(str(fixed_size or BLOCK))
-            with self.reduced_loops(sizes) as inner:
+            self.cascade.start()
+            with writer.loops([("0", n) for n in sizes[kept:-1]]) as inner:
                 rows = self.rows([*outer, *inner])
                 if fixed_size:
                     self.block(rows, "0", str(fixed_size))
                 else:
-                    self.blocks(rows, sizes[-1])
+                    with self.cascade.stretches(sizes[-1], BLOCK) as (first, size):
+                        self.blocks(rows, first, size)
+            self.cascade.finish()
             self.finish(self.access.row(self.out, outer), "0", self.lanes.total(fixed_size or BLOCK))
 
     def vectorize_across_rows(self, sizes: Sequence[str]) -> None:
@@ -88,27 +94,35 @@ class _ReductionNest:
             whole = writer.add(low, writer.round_down(writer.let(f"sub i64 {high}, {low}"), BLOCK))
             for first, last, count in ((low, whole, str(BLOCK)), (whole, high, writer.let(f"sub i64 {high}, {whole}"))):
                 with writer.loop(first, last, step=BLOCK) as block:
-                    self.lanes.fill(count)
+                    self.cascade.start()
                     with self.reduced_loops(sizes) as inner:
                         self.block(self.rows([*outer, *inner]), block, count)
+                    self.cascade.finish()
                     row = self.access.row(self.out, outer)
                     with writer.loop("0", count, independent=True) as lane:
                         self.finish(row, writer.add(block, lane), self.lanes.load(lane))
 
-    def reduced_loops(self, sizes: Sequence[str]) -> AbstractContextManager[list[str]]:
-        """Loops over the reduced axes outside the innermost axis."""
-        return self.writer.loops([("0", n) for n in sizes[self.reduction.kept : -1]])
+    @contextmanager
+    def reduced_loops(self, sizes: Sequence[str]) -> Iterator[list[str]]:
+        """Loops over the reduced axes outside a kept innermost axis."""
+        writer, (*outer, last) = self.writer, sizes[self.reduction.kept : -1] or ["1"]
+        with (
+            writer.loops([("0", n) for n in outer]) as indices,
+            self.cascade.stretches(last, 1) as (first, size),
+            writer.loop("0", size) as k,
+        ):
+            yield [*indices, k if first == "0" else writer.add(first, k)]
 
     def rows(self, indices: Sequence[str]) -> list[str]:
         return [self.access.row(k, indices) for k in range(self.out)]
 
-    def blocks(self, rows: Sequence[str], n: str) -> None:
-        """Combines a row of ``n`` elements into the lanes, BLOCK at a time."""
+    def blocks(self, rows: Sequence[str], first: str, size: str) -> None:
+        """Combines ``size`` elements of a row into the lanes, BLOCK at a time."""
         writer = self.writer
-        whole = writer.round_down(n, BLOCK)
+        whole = writer.round_down(size, BLOCK)
         with writer.loop("0", whole, step=BLOCK) as block:
-            self.block(rows, block, str(BLOCK))
-        self.block(rows, whole, writer.let(f"sub i64 {n}, {whole}"))
+            self.block(rows, writer.add(first, block), str(BLOCK))
+        self.block(rows, writer.add(first, whole), writer.let(f"sub i64 {size}, {whole}"))
 
     def block(self, rows: Sequence[str], first: str, count: str) -> None:
         """Combines ``count`` elements from ``first`` on into the first lanes."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from graphexec.codegen.cascade import Cascade
+from graphexec.codegen.lanes import Lanes
 from graphexec.codegen.operands import Access, Operand, Scalars, Step
 from graphexec.codegen.writer import LLVM_TYPES, IRWriter
 from graphexec.ir.fused.row_schedule import RowSchedule, Sweep, Value
@@ -32,6 +34,8 @@ class Form(NamedTuple):
     """Within a row: whether there is a loop over the remaining elements."""
     vectors: int = 2
     """Vectors in flight."""
+    long: bool = True
+    """Whether a lane may combine so many elements that a function that rounds needs a cascade."""
 
 
 Read = Callable[[ScalarRef], str]
@@ -54,6 +58,9 @@ class Place(NamedTuple):
 class RowLoops:
     """Emits the sweeps of a row schedule; subclasses emit the loops."""
 
+    lanes: Mapping[int, Lanes]
+    """The lanes of each reduction, by the number of its step."""
+
     def __init__(
         self, writer: IRWriter, body: RowwiseBody, plan: RowSchedule, access: Access, scalars: Scalars,
         room: Mapping[Value, str], form: Form,
@@ -65,6 +72,10 @@ class RowLoops:
 
     def emit(self, sizes: Sequence[str]) -> None:
         raise NotImplementedError
+
+    def cascades_of(self, width: int) -> dict[Sweep, Cascade]:
+        """The cascade of the reductions that end with each sweep, of ``width`` lanes each."""
+        return {p: Cascade(self.writer, [self.lanes[k] for k in p.closes], width, self.form.long) for p in self.plan.sweeps}
 
     def combine(self, k: int, lane: str, value: str) -> None:
         """Combines a value into a lane of reduction ``k``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from graphexec.codegen.lanes import Lanes
 from graphexec.codegen.operands import SAME
@@ -40,9 +40,12 @@ class _RowLanes(Lanes):
 class WithinRow(RowLoops):
     """One row after another; the innermost loop runs along the row."""
 
+    lanes: Mapping[int, _RowLanes]
+
     def emit(self, sizes: Sequence[str]) -> None:
         writer, loads = self.writer, self.body.loads
         self.lanes = {k: _RowLanes(self, k) for k, step in enumerate(self.body.steps) if step.accumulator}
+        self.cascades = self.cascades_of(LANES)
         with writer.loop(*writer.share(sizes[0])) as first, writer.loops([("0", n) for n in sizes[1:-1]]) as inner:
             self.rows = [self.access.row(k, [first, *inner]) for k in range(len(self.access.operands))]
             self.fixed = self.fixed_loads(self.rows, [k for k, operand in enumerate(loads) if operand.inner == SAME])
@@ -55,10 +58,12 @@ class WithinRow(RowLoops):
 
     def sweep(self, sweep: Sweep, n: str) -> None:
         self.once(sweep.once)
-        for k in sweep.closes:
-            self.lanes[k].fill(str(LANES))
         if sweep.closes:
-            self.blocks(sweep, n)
+            cascade = self.cascades[sweep]
+            cascade.start()
+            with cascade.stretches(n, LANES) as (first, size):
+                self.blocks(sweep, first, size)
+            cascade.finish()
         else:
             self.inner(sweep, "0", n, None)
         for k in sweep.closes:
@@ -91,14 +96,19 @@ class WithinRow(RowLoops):
 
             self.element(sweep, Place(self.rows, index, index, lane), read)
 
-    def blocks(self, sweep: Sweep, n: str) -> None:
-        """A sweep that reduces: LANES elements at a time."""
-        writer, done = self.writer, "0"
+    def blocks(self, sweep: Sweep, first: str, size: str) -> None:
+        """A sweep that reduces, on ``size`` elements: LANES of them at a time."""
+        writer, done = self.writer, first
+        end = size if first == "0" else writer.add(first, size)
         if self.form.whole:
-            done = writer.round_down(n, LANES) if self.form.rest else n
-            with writer.loop("0", done, step=LANES) as block:
+            if self.form.rest:
+                whole = writer.round_down(size, LANES)
+                done = whole if first == "0" else writer.add(first, whole)
+            else:
+                done = end
+            with writer.loop(first, done, step=LANES) as block:
                 self.inner(sweep, "0", str(LANES), block)
         if self.form.rest:
-            with writer.loop(done, n, step=LANES) as block:  # at most one iteration if whole blocks have a loop of their own
-                span = writer.minimum(writer.let(f"sub i64 {n}, {block}"), LANES)
+            with writer.loop(done, end, step=LANES) as block:  # at most one iteration if whole blocks have a loop of their own
+                span = writer.minimum(writer.let(f"sub i64 {end}, {block}"), LANES)
                 self.inner(sweep, "0", span, block)

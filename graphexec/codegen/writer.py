@@ -42,9 +42,9 @@ ACCESS_GROUP = "!94"
 NO_UNROLL = "!95"
 """In PARALLEL_LOOP: keeps LLVM from unrolling a short loop before it has vectorised it."""
 
-_SATURATING = "\n".join(
+_INTRINSICS = "\n".join(
     f"declare {t} @llvm.fptosi.sat.{t}.{s}({f})" for t in ("i32", "i64") for s, f in (("f32", "float"), ("f64", "double"))
-)
+) + "\ndeclare i64 @llvm.cttz.i64(i64, i1 immarg)"
 
 
 class IRWriter:
@@ -98,6 +98,16 @@ class IRWriter:
         """Nested loops, outermost first; gives their indices."""
         with ExitStack() as stack:
             yield [stack.enter_context(self.loop(low, high)) for low, high in bounds]
+
+    @contextmanager
+    def when(self, condition: str) -> Iterator[None]:
+        """What is inside runs only if ``condition``, an expression, holds."""
+        yes, done = self.name("yes"), self.name("done")
+        self.put(f"br i1 {self.let(condition)}, label {yes}, label {done}")
+        self.label(yes)
+        yield
+        self.put(f"br label {done}")
+        self.label(done)
 
     # -- arithmetic on sizes and indices
 
@@ -180,7 +190,7 @@ class IRWriter:
 
     def kernel_module(self, name: str, declarations: Sequence[str], vectors: int = VECTORS, unroll: bool = True) -> str:
         """The module of kernel ``name``. Without ``unroll``, LLVM vectorises a loop of few iterations before it may unroll it."""
-        text = "\n".join(dict.fromkeys([*declarations, _SATURATING]))
+        text = "\n".join(dict.fromkeys([*declarations, _INTRINSICS]))
         parameters = "ptr noalias readonly %record, i64 %ith, i64 %nth, i64 %thread_id"
         return (
             f'{text}\ndefine i64 @{name}({parameters}) "prefer-vector-width"="512" nounwind {{\nentry:\n'

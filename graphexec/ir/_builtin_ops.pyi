@@ -388,6 +388,17 @@ class BuiltinOps:
     ) -> Any:
         """Zeros with slices added at indices along an axis: the gradient of gather."""
 
+    def scatter_sums(
+        self,
+        d: Operand,
+        indices: Operand,
+        like: Operand,
+        *,
+        axis: int | Sequence[int] = 0,
+        name: str | None = None,
+    ) -> tuple[Any, Any, Any]:
+        """Zeros with slices added at indices along an axis, in compensated sums: what scatter_add consists of."""
+
     def scatter_windows(
         self,
         d: Operand,

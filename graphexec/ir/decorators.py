@@ -32,6 +32,7 @@ class ReductionOptions(CommonOptions, total=False):
     """Options of :func:`reduction`."""
 
     identity: float
+    exact: bool
     shape_only: bool
     kinds: str
     types: Mapping[str, str]
@@ -134,6 +135,8 @@ def reduction(function: Function | None = None, /, **options: Unpack[ReductionOp
     elements are combined, so results do not depend on the number of threads.
 
     - ``identity`` (float; default 0.0): the identity element of ``combine``; an infinity becomes the end of an integer range.
+    - ``exact`` (bool; default False): combining two elements rounds nothing, as in a maximum. Many elements are combined
+      pairwise unless this is so: the rounding error of n elements grows like log n.
     - ``shape_only`` (bool; default False): True replaces the two attributes by a second operand, ``like``, used only for
       its shape: the first operand is reduced to that shape.
     - ``reference``, ``domain``, ``kinds``, ``types``, ``differentiable``, ``onnx``: as for :func:`elementwise`.

@@ -61,6 +61,8 @@ class ReductionOp(Op):
     op_class: ClassVar[str] = "reduction"
 
     identity: float = 0.0
+    exact: bool = False
+    """Whether combining two elements rounds nothing, as in a maximum."""
 
     def axes(self, specs: Specs, attributes: Attributes) -> tuple[int, ...]:
         """The reduced axes, counted from 0, ascending."""
@@ -97,6 +99,10 @@ class ReductionOp(Op):
             axes = self.axes([array_spec(a) for a in arrays], attributes)
             return (self.reference(arrays[0], axis=axes),)
         return (self.reference(arrays[0], **attributes),)
+
+    def rounds(self, dtype: str) -> bool:
+        """Whether combining two elements of a type rounds."""
+        return not self.exact and DTYPES[dtype] == "f"
 
     def identity_of(self, dtype: str) -> float | int:
         """The identity element in a type; an infinity becomes the end of an integer type's range."""

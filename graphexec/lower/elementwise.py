@@ -6,13 +6,14 @@ from math import prod
 
 from graphexec.abi import BLOCK, CHUNK
 from graphexec.codegen import kernels
+from graphexec.codegen.cascade import STEPS
 from graphexec.codegen.kernels import Close
 from graphexec.codegen.operands import Operand
 from graphexec.ir.function import Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.scalar import ScalarRef
 from graphexec.ir.op_kinds import ElementwiseOp
-from graphexec.ir.spec import itemsize
+from graphexec.ir.spec import Size, itemsize
 from graphexec.ir.view import collapse
 from graphexec.lower.body_calls import typed_body
 from graphexec.lower.kernel_args import ArgumentBlock, KernelSpec, OperandSlot, fixed_size, movement, operand_slots, vectors_for
@@ -32,8 +33,10 @@ def elementwise_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     body = typed_body(op, node.attributes, [layout.specs[v] for v in node.inputs])
     loads, stores = operands[: len(node.inputs)], operands[len(node.inputs) :]
     sources = [op.results[k] if isinstance(op, FusedOp) else ScalarRef("call", 0, k) for k in stored]
+    steps = -(-sizes[-1] // BLOCK) * prod(sizes[1:-1])
+    long = steps > STEPS or any(isinstance(n, Size) for n in shape)
     endings = tuple(
-        Close(c.op, c.source, layout.specs[v].dtype) for c, v in zip(closings, node.outputs[len(results) :], strict=True)
+        Close(c.op, c.source, layout.specs[v].dtype, long) for c, v in zip(closings, node.outputs[len(results) :], strict=True)
     )
     item = max(itemsize(o.dtype) for o in operands)
     fixed = 0 if endings else fixed_size(shape, sizes, item)

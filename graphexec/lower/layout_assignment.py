@@ -15,7 +15,7 @@ from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
 from graphexec.ir.op_kinds import ElementwiseOp, KernelOp, ShapeOp, ViewOp
-from graphexec.ir.spec import TensorSpec
+from graphexec.ir.spec import Size, TensorSpec
 from graphexec.ir.view import NotAView, View, collapse
 from graphexec.lower.concat_placement import Place, concat_places, copy_parts, put_in_place
 from graphexec.lower.layout import Layout, iteration
@@ -154,5 +154,7 @@ def _size_partials(layout: Layout, node: Node, op: FusedOp) -> None:
         views[len(node.inputs) + k] = layout.views[node.inputs[op.inputs.index(op.updates[k])]]
     sizes, _ = collapse(shape, [v.broadcast(shape).strides for v in views])
     count = -(-sizes[0] // CHUNK) if len(sizes) == 1 else sizes[0]
+    if any(isinstance(n, Size) for n in shape):  # not declared: the same kernel for any number of them
+        count = Size(count, "partials")
     for value in node.outputs[results:]:
         layout.specs[value] = TensorSpec((count,), layout.specs[value].dtype)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from graphexec.abi import BLOCK, MAX_SHORT_ROW
 from graphexec.codegen import kernels
+from graphexec.codegen.cascade import STEPS
 from graphexec.codegen.operands import Operand
 from graphexec.ir.function import ABSENT, Node
 from graphexec.ir.fused.scalar import ScalarRef
@@ -40,6 +41,8 @@ class _Nest(NamedTuple):
     """The innermost loop reduces: the lanes are elements of a row. Otherwise the lanes are rows."""
     fixed_row_size: int
     """The declared size of rows that are reduced in registers, or 0."""
+    long: bool
+    """Whether a lane may combine more than STEPS elements: many, or a number that is not declared."""
 
 
 def reduction_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
@@ -52,8 +55,9 @@ def reduction_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     load = Operand(layout.specs[source].dtype, movement(inner.x))
     store = Operand(dtype, movement(inner.out))
     kernel = kernels.reduction_kernel(
-        op, (), (load,), ScalarRef("operand", 0), (), store, dtype, nest.kept, nest.reduced, nest.along, nest.fixed_row_size
-    )
+        op, (), (load,), ScalarRef("operand", 0), (), store, dtype, nest.kept, nest.reduced, nest.along, nest.fixed_row_size,
+        nest.long,
+    )  # fmt: skip
     block = ArgumentBlock(axis.size for axis in nest.axes)
     block.operand(OperandSlot(False, 0), [axis.x * itemsize(load.dtype) for axis in nest.axes], load)
     block.operand(OperandSlot(True, 0), [axis.out * itemsize(dtype) for axis in nest.axes], store)
@@ -71,9 +75,13 @@ def _nest(x: View, out: View, axes: Sequence[int], item: int) -> _Nest:
     if along and kept and len(reduced) == 1 and reduced[0].size <= MAX_SHORT_ROW and declared:
         fixed = reduced[0].size if _fits_in_registers(reduced[0], item) else 0
         along = fixed > 0  # rows too short to fill the lanes: the lanes are rows
+    steps = prod(axis.size for axis in reduced)
     if not along:
-        return _Nest([*kept[:-1], *reduced, kept[-1]], len(kept) - 1, len(reduced), along, fixed)
-    return _Nest([*kept, *(reduced or [_Axis(1, 0, 0)])], len(kept), len(reduced) or 1, along, fixed)
+        long = not declared or steps > STEPS
+        return _Nest([*kept[:-1], *reduced, kept[-1]], len(kept) - 1, len(reduced), along, fixed, long)
+    reduced = reduced or [_Axis(1, 0, 0)]
+    long = not declared or steps // max(reduced[-1].size, 1) * -(-reduced[-1].size // BLOCK) > STEPS
+    return _Nest([*kept, *reduced], len(kept), len(reduced), along, fixed, long)
 
 
 def _fits_in_registers(row: _Axis, item: int) -> bool:

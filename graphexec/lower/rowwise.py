@@ -6,6 +6,7 @@ from math import prod
 
 from graphexec.abi import BLOCK, MAX_SHORT_ROW
 from graphexec.codegen import kernels
+from graphexec.codegen.cascade import STEPS
 from graphexec.codegen.operands import Operand
 from graphexec.codegen.row_loops import Form
 from graphexec.codegen.rowwise import room_of
@@ -40,7 +41,9 @@ def rowwise_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     body = typed_body(op, node.attributes, [layout.specs[v] for v in node.inputs])
     loads, results = operands[: len(node.inputs)], zip(operands[len(node.inputs) :], op.results, strict=True)
     stores = tuple((o, r.source, r.form != "full") for o, r in results)
+    long = isinstance(shape[-1], Size) or n > STEPS * (1 if across else LANES)
     form = Form(across=True) if across else _along(shape, max(itemsize(o.dtype) for o in operands))
+    form = form._replace(long=long)
     kernel = kernels.rowwise_kernel(body.calls, tuple(loads), stores, body.dtypes, schedule, len(sizes), form)
     block = ArgumentBlock(sizes)
     slots = operand_slots(range(len(node.inputs)), range(len(node.outputs)))

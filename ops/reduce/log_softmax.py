@@ -8,6 +8,7 @@ softmax is near 0. A row with NaN or inf, or with nothing but -inf, becomes NaN.
 """
 
 import numpy as np
+from graphexec_ops.reduce._sums import accurate_sum, sum_of
 
 from graphexec.math import exp, log
 from graphexec.plugin import kernel, ops
@@ -16,19 +17,17 @@ from graphexec.plugin import kernel, ops
 @np.errstate(all="ignore")
 def _reference(x, *, axis=-1):
     shifted = x - np.max(x, axis=axis, keepdims=True, initial=-np.inf)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    return shifted - np.log(accurate_sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
 @kernel("(n)->(n)", reference=_reference, domain=(-4.0, 4.0), onnx="LogSoftmax")
 def log_softmax(x, out, *, axis=-1):  # the engine moves the axis to the end
-    top, total = -np.inf, 0.0
+    top = -np.inf
     for i in range(x.size):
         top = x[i] if x[i] > top else top
     for i in range(x.size):
         out[i] = exp(x[i] - top)
-    for i in range(x.size):
-        total += out[i]
-    rest = log(total)
+    rest = log(sum_of(out))
     for i in range(x.size):
         out[i] = x[i] - top - rest
 

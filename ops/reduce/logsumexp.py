@@ -14,7 +14,7 @@ from graphexec.plugin import composite, ops
 
 @np.errstate(all="ignore")
 def _reference(x, *, axis=None, keepdims=False):
-    return np.logaddexp.reduce(x, axis=axis, keepdims=keepdims, initial=-np.inf).astype(x.dtype)
+    return np.logaddexp.reduce(x.astype(np.float64), axis=axis, keepdims=keepdims, initial=-np.inf).astype(x.dtype)
 
 
 @composite(reference=_reference, domain=(-4.0, 4.0), onnx="ReduceLogSumExp")

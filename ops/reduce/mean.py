@@ -3,7 +3,7 @@
     out = Σ x / n
     d_x = d_out / n, repeated along the axes
 
-Shapes: as sum. Dtypes: float32, float64. No elements give NaN.
+Shapes: as sum. Dtypes: float32, float64. No elements give NaN. Error bound: as sum.
 """
 
 from graphexec.plugin import composite, ops

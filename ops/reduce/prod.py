@@ -3,7 +3,8 @@
     out = Π x
     d_x = d_out × the product of the other elements
 
-Shapes: as sum. Dtypes: floating and integer; out is of x's type. No elements give 1. The delta is also correct at elements that
+Shapes: as sum. Dtypes: floating and integer; out is of x's type. No elements give 1. Factors are multiplied
+pairwise in blocks, in an order that the shape alone determines. The delta is also correct at elements that
 are 0; second derivatives there are not, because they treat "is 0" as constant.
 """
 

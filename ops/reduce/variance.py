@@ -4,7 +4,10 @@
     d_x = 2 d_out (x - mean x) / (n - correction), repeated along the axes
 
 Shapes: as sum. Dtypes: float32, float64. correction=0 gives the variance of the elements themselves, correction=1 Bessel's
-estimate from a sample.
+estimate from a sample. It is computed in two passes, and corrected by the rounding error of the mean: equal elements give 0.
+
+Error bound: as sum, relative to the result. Source: Chan, Golub and LeVeque, "Algorithms for computing the sample variance",
+The American Statistician 37(3), 1983, the corrected two-pass algorithm.
 """
 
 from graphexec.plugin import composite, ops
@@ -13,4 +16,8 @@ from graphexec.plugin import composite, ops
 @composite(domain=(-4.0, 4.0))
 def variance(x, *, axis=None, keepdims=False, correction=0.0):
     centred = x - ops.mean(x, axis=axis, keepdims=True)
-    return ops.sum(ops.square(centred), axis=axis, keepdims=keepdims) / (ops.size(x, axis=axis) - correction)
+    n = ops.size(x, axis=axis)
+    squares = ops.sum(ops.square(centred), axis=axis, keepdims=keepdims)
+    drift = ops.sum(centred, axis=axis, keepdims=keepdims)  # 0 but for rounding, as are its derivatives
+    excess = ops.stop_gradient(ops.minimum(drift * (drift / n), squares))
+    return (squares - excess) / (n - correction)

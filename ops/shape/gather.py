@@ -44,4 +44,4 @@ def gather(x, indices, out, *, axis=0):
 
 @gather.gradient
 def _(d_out, x, indices, *, axis):
-    return ops.scatter_add(d_out, indices, x, axis=axis)
+    return ops.scatter_sums(d_out, indices, x, axis=axis)[0]

@@ -328,3 +328,4 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample(lambda r, t: [r.uniform(0, 1, (6, 1)).astype(t), r.integers(0, 2, (6, 1))]),
     ],
 }  # fmt: skip
+SAMPLES["scatter_sums"] = SAMPLES["scatter_add"] = [*SAMPLES["scatter_add"], added_at((3, 4, 2), (90,), 1)]
