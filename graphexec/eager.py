@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphexec.ir.builder import trace_composite
-from graphexec.ir.function import Function, Leaf, Node
+from graphexec.ir.function import RUN_HOOK, Function, Leaf, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.namespace import ops
 from graphexec.ir.op import EAGER_HOOKS, Attributes, Op
@@ -21,6 +21,7 @@ def install() -> None:
     """Installs the hooks through which ops, a lower layer, reach the compiler."""
     ops.connect(registry.get, registry.names)
     EAGER_HOOKS.compute = compute
+    RUN_HOOK.run = run
     EAGER_HOOKS.infer_composite = trace_composite
     EAGER_HOOKS.evaluate_composite = _evaluate_composite
     EAGER_HOOKS.backward_of = _backward_of
@@ -40,34 +41,39 @@ def _backward_of(op: Op) -> Op | None:
 
 def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:
     """Applies an op to arrays with its native kernels; called when an op is called on NumPy arrays."""
-    from graphexec.lower import lower
-    from graphexec.lower.alignment import aligned_array
-    from graphexec.rewrite import optimize
     from graphexec.rewrite.legalize.inline_composites import inline_composites
-    from graphexec.runtime.runner import Runner
 
-    arrays = [None if o is None else np.asarray(o) for o in _converted(op, operands)]
     leaves: list[Leaf] = []
     names: list[str] = []
     inputs: list[int] = []
-    buffers: dict[str, np.ndarray] = {}
-    for slot, array in enumerate(arrays):
+    given: dict[str, np.ndarray] = {}
+    for slot, array in enumerate(_converted(op, operands)):
         inputs.append(-1 if array is None else len(names))
         if array is not None:
             name = op.input_name(slot)
             leaves.append(Leaf(name, "input", len(names), array.shape, array.dtype.name))
-            buffers[name] = aligned_array(array)
+            given[name] = array
             names.append(name)
     first = len(names)
     names += [op.name, *(f"{op.name}:{k}" for k in range(1, len(op.outputs)))]
     results = tuple(range(first, len(names)))
     node = Node(op.name, op, tuple(inputs), results, dict(attributes))
     fn = Function(op.name, leaves, [node], names, {names[v]: v for v in results})
-    fn = optimize(inline_composites(infer(fn, {})))
-    program = lower(fn, buffers, fn.outputs.values())
+    found = run(inline_composites(infer(fn, {})), given)
+    return found if len(found) > 1 else found[0]
+
+
+def run(fn: Function, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    """The outputs of a function without parameters, by a program that runs once."""
+    from graphexec.lower import lower
+    from graphexec.lower.alignment import aligned_array
+    from graphexec.rewrite import optimize
+    from graphexec.runtime.runner import Runner
+
+    fn = optimize(fn)
+    program = lower(fn, {name: aligned_array(array) for name, array in inputs.items()}, fn.outputs.values())
     Runner(program, fn, {}).run()
-    arrays_out = tuple(program.array(v).copy() for v in fn.outputs.values())
-    return arrays_out if len(arrays_out) > 1 else arrays_out[0]
+    return tuple(program.array(v).copy() for v in fn.outputs.values())
 
 
 def _converted(op: Op, operands: Sequence[Any]) -> list[Any]:
@@ -78,4 +84,4 @@ def _converted(op: Op, operands: Sequence[Any]) -> list[Any]:
         if operand is not None and not isinstance(operand, (np.ndarray, np.generic)):
             operand = np.asarray(operand, dtype=op.literal_dtype(slot, operand, dtypes))
         converted.append(operand)
-    return converted
+    return [None if o is None else np.asarray(o) for o in converted]

@@ -71,6 +71,7 @@ class ElementwiseOptions(CompositeOptions, total=False):
     neutral: Mapping[int, float]
     identity_function: bool
     involution: bool
+    exact: bool
     sum_of_many: bool
     shared_operand: str
 
@@ -115,6 +116,8 @@ def elementwise(function: Function | None = None, /, **options: Unpack[Elementwi
       operand unchanged, for every value of it. For subtraction: ``{1: 0.0}``.
     - ``identity_function`` (bool; default False): the op returns its operand unchanged, provided the dtypes are equal.
     - ``involution`` (bool; default False): applied twice, the op returns its operand, bit for bit.
+    - ``exact`` (bool; default False): the reference gives the bits that the kernel gives, for all operands; nodes of constants
+      are then computed with it while the graph is compiled, and otherwise by the kernel.
     - ``sum_of_many`` (bool; default False): the op adds any number of operands, from first to last.
     - ``shared_operand`` (operand name; default none): for an update rule, the operand that is the same for all parameters,
       such as the step number. Updates of many parameters can then run in one kernel.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -137,6 +137,16 @@ class Function:
         """Renumbers ``outputs``, ``gradients`` and ``deltas``; pass the result to `with_nodes` as changes."""
         named = {"outputs": self.outputs, "gradients": self.gradients, "deltas": self.deltas}
         return {kind: {name: numbers.get(v, v) for name, v in values.items()} for kind, values in named.items()}
+
+
+class RunHook:
+    """A function of a higher level that a pass needs; importing the package sets it."""
+
+    run: Callable[[Function, Mapping[str, np.ndarray]], tuple[np.ndarray, ...]]
+    """The outputs of a function for given inputs, computed once by kernels."""
+
+
+RUN_HOOK = RunHook()
 
 
 def value_name(node: str, output: int) -> str:

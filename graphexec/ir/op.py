@@ -89,6 +89,8 @@ class Op:
     """Returns its operand unchanged, provided the dtypes are equal."""
     involution: bool = False
     """Applied twice, returns its operand."""
+    exact: bool = False
+    """The reference gives the bits that the kernel gives, for all operands; only the payload of a NaN may differ."""
     gemm: GemmTrait | None = None
     """The op is a matrix product."""
     concat: bool = False

@@ -13,7 +13,7 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.abs, domain=(-4.0, 4.0), kinds="fi", onnx="Abs")
+@elementwise(reference=np.abs, domain=(-4.0, 4.0), kinds="fi", exact=True, onnx="Abs")
 def abs(x):
     return magnitude(x)
 

@@ -11,7 +11,7 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.add, domain=(-4.0, 4.0), kinds="fi", onnx="Add", commutative=True, neutral={0: -0.0, 1: -0.0})
+@elementwise(reference=np.add, domain=(-4.0, 4.0), kinds="fi", exact=True, onnx="Add", commutative=True, neutral={0: -0.0, 1: -0.0})
 def add(x, y):
     return x + y
 

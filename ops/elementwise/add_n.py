@@ -13,7 +13,10 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=lambda *terms: functools.reduce(np.add, terms), domain=(-4.0, 4.0), kinds="fi", onnx="Sum", sum_of_many=True)
+@elementwise(
+    reference=lambda *terms: functools.reduce(np.add, terms), domain=(-4.0, 4.0), kinds="fi", exact=True, onnx="Sum",
+    sum_of_many=True,
+)  # fmt: skip
 def add_n(*terms):
     out = terms[0]
     for term in terms[1:]:

@@ -13,7 +13,7 @@ from graphexec.plugin import elementwise
 
 
 @elementwise(
-    reference=np.errstate(all="ignore")(np.divide), domain={"x": (-4.0, 4.0), "y": (0.5, 4.0)}, onnx="Div",
+    reference=np.errstate(all="ignore")(np.divide), domain={"x": (-4.0, 4.0), "y": (0.5, 4.0)}, exact=True, onnx="Div",
     neutral={1: 1.0},
 )
 def divide(x, y):

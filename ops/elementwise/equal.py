@@ -10,6 +10,8 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.equal, domain=(-4.0, 4.0), kinds="fib", types={"out": "bool"}, differentiable=False, onnx="Equal")
+@elementwise(
+    reference=np.equal, domain=(-4.0, 4.0), kinds="fib", types={"out": "bool"}, differentiable=False, exact=True, onnx="Equal",
+)  # fmt: skip
 def equal(x, y):
     return x == y

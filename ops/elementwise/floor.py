@@ -11,7 +11,7 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.floor, domain=(-4.0, 4.0), onnx="Floor")
+@elementwise(reference=np.floor, domain=(-4.0, 4.0), exact=True, onnx="Floor")
 def floor(x):
     return np.floor(x)
 

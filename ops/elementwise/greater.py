@@ -11,6 +11,8 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.greater, domain=(-4.0, 4.0), kinds="fi", types={"out": "bool"}, differentiable=False, onnx="Greater")
+@elementwise(
+    reference=np.greater, domain=(-4.0, 4.0), kinds="fi", types={"out": "bool"}, differentiable=False, exact=True, onnx="Greater",
+)  # fmt: skip
 def greater(x, y):
     return x > y

@@ -12,7 +12,8 @@ from graphexec.plugin import elementwise
 
 
 @elementwise(
-    reference=np.greater_equal, domain=(-4.0, 4.0), kinds="fi", types={"out": "bool"}, differentiable=False, onnx="GreaterOrEqual",
+    reference=np.greater_equal, domain=(-4.0, 4.0), kinds="fi", types={"out": "bool"}, differentiable=False, exact=True,
+    onnx="GreaterOrEqual",
 )  # fmt: skip
 def greater_equal(x, y):
     return x >= y

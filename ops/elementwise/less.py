@@ -11,6 +11,8 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.less, domain=(-4.0, 4.0), kinds="fi", types={"out": "bool"}, differentiable=False, onnx="Less")
+@elementwise(
+    reference=np.less, domain=(-4.0, 4.0), kinds="fi", types={"out": "bool"}, differentiable=False, exact=True, onnx="Less",
+)  # fmt: skip
 def less(x, y):
     return x < y

@@ -12,7 +12,8 @@ from graphexec.plugin import elementwise
 
 
 @elementwise(
-    reference=np.less_equal, domain=(-4.0, 4.0), kinds="fi", types={"out": "bool"}, differentiable=False, onnx="LessOrEqual",
+    reference=np.less_equal, domain=(-4.0, 4.0), kinds="fi", types={"out": "bool"}, differentiable=False, exact=True,
+    onnx="LessOrEqual",
 )  # fmt: skip
 def less_equal(x, y):
     return x <= y

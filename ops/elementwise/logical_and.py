@@ -10,6 +10,6 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.logical_and, domain=(0, 1), kinds="b", types={"out": "bool"}, differentiable=False, onnx="And")
+@elementwise(reference=np.logical_and, domain=(0, 1), kinds="b", types={"out": "bool"}, differentiable=False, exact=True, onnx="And")
 def logical_and(x, y):
     return x & y

@@ -10,6 +10,8 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.logical_not, domain=(0, 1), kinds="b", types={"out": "bool"}, differentiable=False, onnx="Not")
+@elementwise(
+    reference=np.logical_not, domain=(0, 1), kinds="b", types={"out": "bool"}, differentiable=False, exact=True, onnx="Not",
+)  # fmt: skip
 def logical_not(x):
     return not x

@@ -10,6 +10,6 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.logical_or, domain=(0, 1), kinds="b", types={"out": "bool"}, differentiable=False, onnx="Or")
+@elementwise(reference=np.logical_or, domain=(0, 1), kinds="b", types={"out": "bool"}, differentiable=False, exact=True, onnx="Or")
 def logical_or(x, y):
     return x | y

@@ -12,7 +12,9 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.maximum, domain=(-4.0, 4.0), kinds="fi", onnx="Max")
+@elementwise(
+    reference=lambda x, y: np.where((x >= y) | (x != x), x, y), domain=(-4.0, 4.0), kinds="fi", exact=True, onnx="Max",
+)  # fmt: skip
 def maximum(x, y):
     return x if x >= y or x != x else y  # x != x: x is NaN
 

@@ -12,7 +12,9 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.multiply, domain=(-4.0, 4.0), kinds="fi", onnx="Mul", commutative=True, neutral={0: 1.0, 1: 1.0})
+@elementwise(
+    reference=np.multiply, domain=(-4.0, 4.0), kinds="fi", exact=True, onnx="Mul", commutative=True, neutral={0: 1.0, 1: 1.0},
+)  # fmt: skip
 def multiply(x, y):
     return x * y
 

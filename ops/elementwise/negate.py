@@ -11,7 +11,7 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.negative, domain=(-4.0, 4.0), kinds="fi", onnx="Neg", involution=True)
+@elementwise(reference=np.negative, domain=(-4.0, 4.0), kinds="fi", exact=True, onnx="Neg", involution=True)
 def negate(x):
     return -x
 

@@ -10,6 +10,6 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.not_equal, domain=(-4.0, 4.0), kinds="fib", types={"out": "bool"}, differentiable=False)
+@elementwise(reference=np.not_equal, domain=(-4.0, 4.0), exact=True, kinds="fib", types={"out": "bool"}, differentiable=False)
 def not_equal(x, y):
     return x != y

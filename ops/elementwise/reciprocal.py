@@ -11,7 +11,7 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.errstate(all="ignore")(np.reciprocal), domain=(0.5, 4.0), onnx="Reciprocal")
+@elementwise(reference=np.errstate(all="ignore")(np.reciprocal), domain=(0.5, 4.0), exact=True, onnx="Reciprocal")
 def reciprocal(x):
     return 1 / x
 

@@ -11,7 +11,9 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.errstate(all="ignore")(np.sign), domain=(-4.0, 4.0), kinds="fi", onnx="Sign")
+@elementwise(
+    reference=lambda x: np.where(x > 0, 1, np.where(x < 0, -1, x)), domain=(-4.0, 4.0), kinds="fi", exact=True, onnx="Sign",
+)  # fmt: skip
 def sign(x):
     return 1 if x > 0 else -1 if x < 0 else x
 

@@ -12,7 +12,7 @@ from graphexec import math
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.errstate(all="ignore")(np.sqrt), domain=(0.1, 4.0), onnx="Sqrt")
+@elementwise(reference=np.errstate(all="ignore")(np.sqrt), domain=(0.1, 4.0), exact=True, onnx="Sqrt")
 def sqrt(x):
     return math.sqrt(x)
 

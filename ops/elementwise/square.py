@@ -11,7 +11,7 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.errstate(all="ignore")(np.square), domain=(-4.0, 4.0), kinds="fi")
+@elementwise(reference=np.errstate(all="ignore")(np.square), domain=(-4.0, 4.0), exact=True, kinds="fi")
 def square(x):
     return x * x
 

@@ -12,7 +12,7 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.subtract, domain=(-4.0, 4.0), kinds="fi", onnx="Sub", neutral={1: 0.0})
+@elementwise(reference=np.subtract, domain=(-4.0, 4.0), kinds="fi", exact=True, onnx="Sub", neutral={1: 0.0})
 def subtract(x, y):
     return x - y
 

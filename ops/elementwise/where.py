@@ -13,7 +13,7 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.where, domain=(-4.0, 4.0), kinds="fib", types={"condition": "bool"}, onnx="Where")
+@elementwise(reference=np.where, domain=(-4.0, 4.0), kinds="fib", types={"condition": "bool"}, exact=True, onnx="Where")
 def where(condition, x, y):
     return x if condition else y
 
