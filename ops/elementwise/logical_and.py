@@ -10,6 +10,8 @@ import numpy as np
 from graphexec.plugin import elementwise
 
 
-@elementwise(reference=np.logical_and, domain=(0, 1), kinds="b", types={"out": "bool"}, differentiable=False, exact=True, onnx="And")
+@elementwise(
+    reference=np.logical_and, domain=(0, 1), kinds="b", types={"out": "bool"}, differentiable=False, exact=True, onnx="And",
+)  # fmt: skip
 def logical_and(x, y):
     return x & y
