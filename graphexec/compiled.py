@@ -10,6 +10,7 @@ import numpy as np
 from graphexec import pipeline
 from graphexec.errors import DataError, GraphExecError, with_hint
 from graphexec.graph.graph import Graph
+from graphexec.ir.convert import as_array, converted
 from graphexec.ir.function import Function, Leaf
 from graphexec.ir.spec import shape_text
 from graphexec.lower.alignment import aligned, aligned_array
@@ -32,9 +33,10 @@ class Parameters(MutableMapping[str, np.ndarray]):
         return self._arrays[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        array, value = self[name], np.asarray(value)
+        array, what = self[name], f"parameter {name!r}"
+        value = as_array(value, what)
         check_assignable(name, array, value)
-        array[...] = value
+        array[...] = converted(value, array.dtype.name, what)
 
     def __delitem__(self, name: str) -> None:
         raise TypeError("parameters cannot be deleted: they belong to the graph")
@@ -110,8 +112,9 @@ class Compiled:
         runner, last = self._recent.get(mode), self.last
         if inputs:
             if runner is None or not runner.take(inputs):
-                runner = self.runner(mode, self.bind(inputs))
-                for name, array in inputs.items():
+                arrays = self.arrays(inputs)
+                runner = self.runner(mode, self.bind(arrays))
+                for name, array in arrays.items():
                     runner.inputs[name][...] = array
         elif runner is not None and runner is last:
             return runner
@@ -119,6 +122,21 @@ class Compiled:
             runner = self.runner(mode, self.bind({}) if last is None else last.sizes)
         self.last = self._recent[mode] = runner
         return runner
+
+    def arrays(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Converts inputs to the element types of the graph, those that have them without a copy. *Raises* DataError."""
+        arrays = {}
+        for name, given in inputs.items():
+            leaf, what = self.inputs.get(name), f"input {name!r}"
+            if leaf is None:
+                raise unknown("input", name, self.inputs)
+            try:
+                array = as_array(given, what)
+                arrays[name] = array if array.dtype == leaf.dtype else converted(array, leaf.dtype, what)
+            except DataError as error:
+                error.facts = [f"declared {leaf.dtype}{shape_text(leaf.shape)}", *error.facts]
+                raise error.at(source=leaf.location) from error.__cause__
+        return arrays
 
     def bind(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
         """Returns the sizes of named dimensions implied by the arrays. *Raises* DataError if they do not fit the graph."""
@@ -178,7 +196,7 @@ class Compiled:
         missing = [n for n in self.parameters if n not in arrays]
         if missing:
             raise DataError(f"the file has no parameter {missing[0]!r}", source=source, todo="Load a file saved from this graph.")
-        leaves, targets = self.state_leaves(), dict(self.state)
+        leaves, targets, given = self.state_leaves(), dict(self.state), {}
         for name, array in arrays.items():
             if name not in targets:
                 if name not in leaves:
@@ -186,10 +204,11 @@ class Compiled:
                 targets[name] = _zeros(leaves[name])
             try:
                 check_assignable(name, targets[name], array)
+                given[name] = converted(array, targets[name].dtype.name, f"parameter {name!r}")
             except DataError as error:
                 raise error.at(source=source) from None
         self.state.update(targets)
-        for name, array in arrays.items():
+        for name, array in given.items():
             targets[name][...] = array
 
 
@@ -227,10 +246,3 @@ def check_fits(leaf: Leaf, array: np.ndarray, sizes: dict[str, tuple[int, str]])
                 todo="Check the array.",
                 source=leaf.location,
             )
-    if not np.can_cast(array.dtype, leaf.dtype, "same_kind"):
-        raise DataError(
-            f"input {leaf.name!r} is {array.dtype}, not {leaf.dtype}",
-            facts=_differing(leaf, array),
-            todo=f"Convert it with .astype({leaf.dtype!r}).",
-            source=leaf.location,
-        )

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from graphexec.ir.builder import trace_composite
+from graphexec.ir.convert import as_array
 from graphexec.ir.function import RUN_HOOK, Function, Leaf, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.namespace import ops
 from graphexec.ir.op import EAGER_HOOKS, Attributes, Op
+from graphexec.ir.operands import with_arrays
 from graphexec.ir.registry import registry
+from graphexec.ir.spec import DTYPES
 
 # The compiler is imported when it is first used, so that `import graphexec` is quick.
 
@@ -47,7 +50,7 @@ def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:
     names: list[str] = []
     inputs: list[int] = []
     given: dict[str, np.ndarray] = {}
-    for slot, array in enumerate(_converted(op, operands)):
+    for slot, array in enumerate(_arrays(op, operands)):
         inputs.append(-1 if array is None else len(names))
         if array is not None:
             name = op.input_name(slot)
@@ -76,12 +79,11 @@ def run(fn: Function, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...
     return tuple(program.array(v).copy() for v in fn.outputs.values())
 
 
-def _converted(op: Op, operands: Sequence[Any]) -> list[Any]:
-    """Converts Python numbers to the element type of the array operands."""
-    dtypes = [np.asarray(o).dtype.name for o in operands if isinstance(o, (np.ndarray, np.generic))]
-    converted = []
-    for slot, operand in enumerate(operands):
-        if operand is not None and not isinstance(operand, (np.ndarray, np.generic)):
-            operand = np.asarray(operand, dtype=op.literal_dtype(slot, operand, dtypes))
-        converted.append(operand)
-    return [None if o is None else np.asarray(o) for o in converted]
+def _arrays(op: Op, operands: Sequence[Any]) -> list[np.ndarray | None]:
+    """The operands as arrays. Numbers take the type of the arrays, or of NumPy's scalars if there are no arrays."""
+    own = np.ndarray if any(isinstance(o, np.ndarray) for o in operands) else np.generic
+
+    def dtype_of(operand: Any) -> str | None:
+        return operand.dtype.name if isinstance(operand, own) and operand.dtype.name in DTYPES else None
+
+    return with_arrays(op, [as_array(o, "an operand") if isinstance(o, np.ndarray) else o for o in operands], dtype_of, np.asarray)

@@ -21,10 +21,12 @@ from graphexec.autodiff.scalar import backward_of
 from graphexec.errors import DataError, DifferentiationError, GraphExecError, ShapeError, with_hint
 from graphexec.graph.graph import Graph
 from graphexec.ir.builder import call_composite
+from graphexec.ir.convert import as_array, converted
 from graphexec.ir.function import ABSENT, Function, Leaf, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.op import Attributes, Op, array_spec
 from graphexec.ir.op_kinds import CompositeOp
+from graphexec.ir.operands import with_arrays
 from graphexec.ir.operators import Arithmetic
 from graphexec.ir.spec import DTYPES, Size, Sizes, TensorSpec, shape_text
 from graphexec.rewrite.legalize.inline_composites import inline_composites
@@ -47,15 +49,8 @@ class Plain(Arithmetic):
 
     @staticmethod
     def apply_op(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any], name: str | None) -> Any:
-        dtypes = [o.dtype for o in operands if isinstance(o, Plain)]
-        arrays: list[Array | None] = []
-        for slot, operand in enumerate(operands):
-            if operand is None or isinstance(operand, Plain):
-                arrays.append(None if operand is None else operand.array)
-            else:
-                dtype = op.literal_dtype(slot, operand, dtypes)
-                arrays.append(np.asarray(operand, dtype=dtype or ("float32" if isinstance(operand, float) else None)))
-        results = tuple(Plain(a) for a in evaluate(op, arrays, attributes))
+        given = with_arrays(op, operands, lambda o: o.dtype if isinstance(o, Plain) else None, Plain)
+        results = tuple(Plain(a) for a in evaluate(op, [None if o is None else o.array for o in given], attributes))
         return results if len(results) > 1 else results[0]
 
 
@@ -136,7 +131,8 @@ def prepare(
 
 def _array(leaf: Leaf, given: Arrays) -> Array:
     if leaf.name in given:
-        return np.array(given[leaf.name], dtype=leaf.dtype)
+        what = f"{leaf.role} {leaf.name!r}"
+        return np.array(converted(as_array(given[leaf.name], what), leaf.dtype, what))
     if leaf.value is not None:
         return np.array(leaf.value, dtype=leaf.dtype)
     if leaf.role != "parameter":

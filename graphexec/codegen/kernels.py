@@ -21,6 +21,7 @@ from graphexec.codegen.operands import Body, Operand
 from graphexec.codegen.row_loops import Form, RowwiseBody
 from graphexec.codegen.straight_line import straighten
 from graphexec.codegen.writer import VECTORS
+from graphexec.errors import OpError
 from graphexec.ir.fused.row_schedule import RowSchedule
 from graphexec.ir.fused.scalar import BodyCall, ScalarRef
 from graphexec.ir.op import REQUIRED, Op
@@ -65,7 +66,7 @@ def split_attributes(op: Op, attributes: Mapping[str, Any], dtype: str) -> Attri
         default = op.attributes.get(key, REQUIRED)
         kind = value if default is REQUIRED else default
         if _is_number(kind) and _is_number(value):
-            numbers.append(value)
+            numbers.append(_whole(op, key, value) if isinstance(kind, int) else value)
             words.append("int64" if isinstance(kind, int) else dtype if DTYPES[dtype] == "f" else "float64")
             lengths.append(0)
         elif isinstance(op, KernelOp) and _are_integers(value):
@@ -75,6 +76,13 @@ def split_attributes(op: Op, attributes: Mapping[str, Any], dtype: str) -> Attri
         else:
             constants.append((key, value))
     return Attributes(tuple(constants), tuple(numbers), tuple(words), tuple(lengths))
+
+
+def _whole(op: Op, key: str, value: float) -> int:
+    """An attribute that the kernel reads as a 64-bit integer. *Raises* OpError if it is not one."""
+    if value != value or abs(value) >= 2**63 or int(value) != value:
+        raise OpError(f"attribute {key!r} is {value}, not an integer of 64 bits", op=op.name, todo=f"Give {key} as an integer.")
+    return int(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -13,7 +13,8 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from graphexec.errors import CycleError, GraphError, GraphExecError
+from graphexec.errors import CycleError, DtypeError, GraphError, GraphExecError
+from graphexec.ir.convert import as_array, converted
 from graphexec.ir.function import ABSENT, LEAVES, Function, Leaf, Node, unknown_name, value_name
 from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
@@ -93,8 +94,8 @@ def _leaf(name: str, data: Mapping[str, Any], value_id: int, dag: nx.MultiDiGrap
     if dag._pred[name]:
         raise GraphError(f"{data['op']} {name!r} has an operand", node=name, source=source, todo="Remove the edge into it.")
     value = data.get("value")
-    if value is not None:
-        value = np.asarray(value, dtype=data.get("dtype"))
+    if value is not None and (type(value) is not np.ndarray or value.dtype != data.get("dtype")):
+        value = _value(name, value, data)
     if value is None and ("shape" not in data or data["op"] == "constant"):
         need = "value" if data["op"] == "constant" else "shape"
         raise GraphError(f"{data['op']} {name!r} has no {need}", node=name, source=source, todo=f"Give the node {need}=...")
@@ -104,6 +105,15 @@ def _leaf(name: str, data: Mapping[str, Any], value_id: int, dag: nx.MultiDiGrap
     except GraphExecError as error:
         raise error.at(node=name, source=source) from None
     return Leaf(name, data["op"], value_id, shape, dtype, value, data.get("init"), data.get("trainable", True), source)
+
+
+def _value(name: str, value: Any, data: Mapping[str, Any]) -> np.ndarray:
+    """The array of a leaf's value, in its declared type if there is one."""
+    try:
+        array = as_array(value, "its value", DtypeError)
+        return array if data.get("dtype") is None else converted(array, check_dtype(data["dtype"]), "its value", DtypeError)
+    except DtypeError as error:
+        raise error.at(node=name, source=data.get("source")) from error.__cause__
 
 
 def _op(name: str, data: Mapping[str, Any]) -> Op:

@@ -15,12 +15,14 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from graphexec.errors import GraphError, GraphExecError
+from graphexec.errors import DtypeError, GraphError, GraphExecError
 from graphexec.graph.dag import to_function
+from graphexec.ir.convert import constant
 from graphexec.ir.function import ABSENT, Function, value_name
 from graphexec.ir.infer import infer
 from graphexec.ir.keys import freeze
-from graphexec.ir.op import Op
+from graphexec.ir.op import Op, array_spec
+from graphexec.ir.operands import with_arrays
 from graphexec.ir.operators import Arithmetic
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import Size, Sizes, TensorSpec, check_dtype, check_shape
@@ -105,7 +107,10 @@ class Graph:
         neither a shape nor a value is given, or if the two disagree.
         """
         if value is not None:
-            value = np.array(value, dtype=check_dtype(dtype or _dtype_of(value)))
+            try:
+                value = np.array(constant(value, None if dtype is None else check_dtype(dtype)))
+            except DtypeError as error:
+                raise error.at(node=name) from error.__cause__
             if shape is not None and check_shape(shape) != value.shape:
                 raise GraphError(
                     f"parameter {name!r}: value and shape disagree", facts=[f"value {value.shape}", f"shape {tuple(shape)}"],
@@ -122,8 +127,15 @@ class Graph:
         return self._leaf(name, "parameter", shape, dtype or "float32", **extra)
 
     def constant(self, value: Any, name: str | None = None, dtype: Any = None) -> Value:
-        """Adds a constant: a number or an array that never changes. Python floats become float32."""
-        array = np.asarray(value, dtype=check_dtype(dtype or _dtype_of(value)))
+        """Adds a constant: a number or an array that never changes.
+
+        Without ``dtype``, arrays and NumPy scalars keep their type, Python floats become float32, and integers int64. *Raises*
+        DtypeError for what ``dtype`` cannot hold: 2.5 as an integer, 2**40 as int32, 1e300 as float32.
+        """
+        try:
+            array = constant(value, None if dtype is None else check_dtype(dtype))
+        except DtypeError as error:
+            raise error.at(node=name) from error.__cause__
         array = array if array.base is None and not array.flags.writeable else array.copy()
         array.flags.writeable = False
         return self._leaf(name or self._fresh("constant"), "constant", array.shape, array.dtype.name, value=array)
@@ -144,9 +156,10 @@ class Graph:
             op = registry.get(op)
             operands, attributes = op.bind(tuple(operands), attributes or {})
         attributes = attributes or {}
-        values = self._values(op, tuple(operands))
+        given = self._values_and_arrays(op, tuple(operands))
         node = self._fresh(op.name) if name is None else self._new_name(name)
-        specs = self.infer_node(op, [None if v is None else v.spec for v in values], attributes, node)
+        specs = self.infer_node(op, [_spec(v) for v in given], attributes, node)
+        values = [self.constant(v) if isinstance(v, np.ndarray) else v for v in given]
         self.add_node(node, op.name, [None if v is None else (v.node, v.output) for v in values], op.non_defaults(attributes))
         results = tuple([Value(self, node, k, s) for k, s in enumerate(specs)])
         return results if len(results) > 1 else results[0]
@@ -181,19 +194,14 @@ class Graph:
                 self._inferred[key] = found
         return found
 
-    def _values(self, op: Op, operands: tuple[Any, ...]) -> list[Value | None]:
-        values: list[Value | None] = []
-        for slot, operand in enumerate(operands):
-            if isinstance(operand, Value) or operand is None:
-                if operand is not None and operand.graph is not self:
-                    raise GraphError(
-                        f"operand {operand.name!r} belongs to another graph", op=op.name, todo="Build both in one Graph."
-                    )
-                values.append(operand)
-            else:
-                dtypes = [o.dtype for o in operands if isinstance(o, Value)]
-                values.append(self.constant(operand, dtype=op.literal_dtype(slot, operand, dtypes)))
-        return values
+    def _values_and_arrays(self, op: Op, operands: tuple[Any, ...]) -> list[Value | np.ndarray | None]:
+        """The operands, with numbers and lists as arrays; they become constants once the node is known to be sound."""
+        for operand in operands:
+            if isinstance(operand, Value) and operand.graph is not self:
+                raise GraphError(
+                    f"operand {operand.name!r} belongs to another graph", op=op.name, todo="Build both in one Graph."
+                )
+        return with_arrays(op, operands, lambda o: o.dtype if isinstance(o, Value) else None, lambda array: array)
 
     def _leaf(self, name: str, kind: str, shape: Any, dtype: Any, **extra: Any) -> Value:
         dims, dtype = check_shape(shape), check_dtype(dtype)
@@ -312,10 +320,5 @@ def _with_slots(dag: nx.DiGraph[Any]) -> nx.MultiDiGraph[Any]:
     return multi
 
 
-def _dtype_of(value: Any) -> str:
-    dtype = np.asarray(value).dtype
-    if isinstance(value, np.ndarray) or dtype.name in ("float32", "int32", "bool"):
-        return dtype.name
-    return {"f": "float32", "i": "int64", "b": "bool"}.get(dtype.kind, dtype.name)
-
-
+def _spec(operand: Value | np.ndarray | None) -> TensorSpec | None:
+    return None if operand is None else array_spec(operand) if isinstance(operand, np.ndarray) else operand.spec

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from graphexec.errors import GraphExecError, OpError
+from graphexec.ir import convert
 from graphexec.ir.function import ABSENT, Function, Leaf, Node, value_name
 from graphexec.ir.keys import Interner, freeze
 from graphexec.ir.op import Op
+from graphexec.ir.operands import with_arrays
 from graphexec.ir.operators import Arithmetic
 from graphexec.ir.spec import TensorSpec
 
@@ -66,16 +68,9 @@ class FunctionBuilder:
 
     def apply(self, op: Op, operands: Sequence[Any], attributes: Mapping[str, Any], name: str | None = None) -> Any:
         """Adds a node from operands as a call gives them; returns its value, or a tuple of its values."""
-        inputs = []
-        for slot, operand in enumerate(operands):
-            if isinstance(operand, Traced):
-                inputs.append(operand.index)
-            elif operand is None:
-                inputs.append(ABSENT)
-            else:
-                dtypes = [o.dtype for o in operands if isinstance(o, Traced)]
-                inputs.append(self.constant(operand, op.literal_dtype(slot, operand, dtypes)))
-        node = self.add(op, tuple(inputs), dict(attributes), name)
+        given = with_arrays(op, operands, _dtype_of, lambda array: Traced(self, self.constant(array)))
+        inputs = tuple([ABSENT if o is None else o.index for o in given])
+        node = self.add(op, inputs, dict(attributes), name)
         results = tuple([Traced(self, v) for v in node.outputs])
         return results if len(results) > 1 else results[0]
 
@@ -105,7 +100,7 @@ class FunctionBuilder:
 
     def constant(self, value: Any, dtype: str | None = None, name: str | None = None) -> int:
         """Returns the number of a constant, and adds it the first time."""
-        array = np.asarray(value, dtype=dtype or ("float32" if isinstance(value, float) else None))
+        array = value if isinstance(value, np.ndarray) and dtype is None else convert.constant(value, dtype)
         key = (array.dtype.name, array.shape, array.tobytes())
         if key not in self._constants or name is not None:
             index = len(self.names)
@@ -139,6 +134,10 @@ class FunctionBuilder:
     def build(self, like: Function, **changes: Any) -> Function:
         """Builds the function; fields that the builder does not hold come from ``like``."""
         return like.with_nodes(self.nodes, leaves=self.leaves, names=self.names, specs=self.specs, **changes)
+
+
+def _dtype_of(operand: Any) -> str | None:
+    return operand.dtype if isinstance(operand, Traced) else None
 
 
 def trace_composite(op: Op, specs: Sequence[TensorSpec | None], attributes: Mapping[str, Any]) -> tuple[TensorSpec, ...]:

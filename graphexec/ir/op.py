@@ -14,7 +14,7 @@ import numpy as np
 
 from graphexec.errors import DtypeError, GraphExecError, KernelError, OpError, ShapeError, with_hint
 from graphexec.ir.keys import exactly
-from graphexec.ir.spec import DTYPES, KIND_NAMES, Size, TensorSpec, check_dtype, promote, shape_text, weak_dtype
+from graphexec.ir.spec import DTYPES, KIND_NAMES, Size, TensorSpec, check_dtype, promote, shape_text
 
 REQUIRED: Any = inspect.Parameter.empty
 """Marks an attribute without a default."""
@@ -186,10 +186,6 @@ class Op:
     def input_name(self, slot: int) -> str:
         """The operand's name, such as ``x``, or ``parts[2]`` for a variadic op."""
         return f"{self.inputs[0]}[{slot}]" if self.variadic else self.inputs[slot]
-
-    def literal_dtype(self, slot: int, value: Any, dtypes: Iterable[str]) -> str | None:
-        """The element type of a Python number or list among operands of types ``dtypes``; None to use the literal's own."""
-        return self.types.get(self.input_name(slot).partition("[")[0]) or weak_dtype(value, dtypes)
 
     def describe_operands(
         self, error: GraphExecError, specs: Iterable[TensorSpec | None], names: Iterable[str | None]

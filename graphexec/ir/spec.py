@@ -106,7 +106,10 @@ def shape_text(shape: Iterable[Any]) -> str:
 
 def check_dtype(dtype: Any) -> str:
     """Returns the name of an element type given as a name, NumPy dtype or NumPy scalar type. *Raises* DtypeError."""
-    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    try:
+        name = dtype if isinstance(dtype, str) else str(dtype) if dtype is None else np.dtype(dtype).name
+    except TypeError:  # what NumPy cannot read as a type either
+        name = str(dtype)
     if name not in DTYPES:
         raise DtypeError(f"{name!r} is not an element type", todo=f"Use one of {', '.join(DTYPES)}.")
     return name
@@ -193,12 +196,3 @@ class Sizes(dict[str, int]):
     def bind(self, shape: Iterable[int | str]) -> tuple[int, ...]:
         """Replaces the names in a shape by sizes."""
         return tuple(Size(self[n], n) if isinstance(n, str) else n for n in shape)
-
-
-def weak_dtype(value: Any, dtypes: Iterable[str]) -> str | None:
-    """The type that a Python number takes among values of these types, as in NumPy; None if none of them fits."""
-    if isinstance(value, (bool, np.ndarray, np.generic)) or not isinstance(value, (int, float)):
-        return None
-    kinds = "f" if isinstance(value, float) else "fi"
-    fitting = [d for d in dtypes if DTYPES[d] in kinds]
-    return max(fitting, key=itemsize, default=None)

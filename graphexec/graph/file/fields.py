@@ -12,10 +12,10 @@ import numpy as np
 from graphexec.errors import GraphExecError
 from graphexec.graph.file.calls import Call, Literal, read_call
 from graphexec.graph.file.tree import Item, Mapping, Page, Scalar, Sequence, kind_name, resolve, shorten
+from graphexec.ir.convert import holds
 from graphexec.ir.spec import DTYPES
 
 _TYPE = re.compile(r"\s*(\w+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
-_FLOAT32_END = 2.0**128 - 2.0**103  # smaller numbers, such as 3.4028235e38, round to a finite float32
 _NONFINITE = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
 
 
@@ -158,11 +158,10 @@ def misfit(value: Any, dtype: str) -> str | None:
         return None if kind == "b" and isinstance(value, bool) else f"is not of type {dtype}"
     if not isinstance(value, int if kind == "i" else (int, float)):
         return f"is not of type {dtype}"
-    if kind == "i":
-        info = np.iinfo(dtype)
-        return None if info.min <= value <= info.max else f"does not fit in {dtype}"
-    fits = value != value or abs(value) == float("inf") or dtype == "float64" or abs(value) < _FLOAT32_END
-    return None if fits else f"does not fit in {dtype}"
+    if holds(value, dtype):
+        return None
+    rounds = kind == "f" and isinstance(value, int) and abs(value) < 2**127
+    return f"is not exactly a {dtype} number; to round it, write it with a decimal point" if rounds else f"does not fit in {dtype}"
 
 
 def read_init(page: Page, item: Item, what: str) -> str:

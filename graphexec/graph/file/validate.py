@@ -11,6 +11,7 @@ from graphexec.graph.file.fields import misfit
 from graphexec.ir.function import ABSENT, Function
 from graphexec.ir.infer import infer
 from graphexec.ir.op import Op
+from graphexec.ir.operands import free_dtypes, literal_dtype
 from graphexec.ir.spec import Sizes, TensorSpec
 
 _CYCLE_SHOWN = 20
@@ -53,7 +54,7 @@ def settle_numbers(builder: GraphBuilder, fn: Function) -> None:
     specs = {leaf.value_id: TensorSpec(sizes.bind(leaf.shape), leaf.dtype) for leaf in fn.leaves}
     numbers = {leaf.value_id: leaf.name for leaf in fn.leaves if leaf.name in builder.numbers}
     for node in fn.nodes:
-        dtypes = [specs[v].dtype for v in node.inputs if v != ABSENT and v not in numbers]
+        dtypes = free_dtypes(node.op, [None if v == ABSENT or v in numbers else specs[v].dtype for v in node.inputs])
         for slot, value in enumerate(node.inputs):
             if value in numbers:
                 specs[value] = _settle(builder, numbers[value], node.op, slot, dtypes, node.name)
@@ -67,7 +68,7 @@ def settle_numbers(builder: GraphBuilder, fn: Function) -> None:
 def _settle(builder: GraphBuilder, name: str, op: Op, slot: int, dtypes: list[str], node: str) -> TensorSpec:
     number, line = builder.numbers[name]
     data = builder.dag.nodes[name]
-    dtype = op.literal_dtype(slot, number, dtypes) or ("float32" if isinstance(number, float) else "int64")
+    dtype = literal_dtype(op, slot, number, dtypes) or ("float32" if isinstance(number, float) else "int64")
     problem = misfit(number, dtype)
     if problem:
         builder.page.fail(line, f"operand {op.input_name(slot)!r}: the number {number} {problem}", node=node)
