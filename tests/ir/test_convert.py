@@ -208,9 +208,10 @@ def test_an_operand_takes_the_type_of_the_others_or_carries_its_own(value, dtype
 @pytest.mark.parametrize(
     ("value", "dtype"),
     [
-        (2**24 + 1, "float32"), (2**31, "int32"), (2**63, "int64"), (10**400, "float64"), (1e39, "float32"),
-        pytest.param(10**5000, "int64", id="5001 digits"), ([2**31], "int32"), ([2**70], "int64"), ([1e300], "float32"), (0.5, "int32"), (1j, "float64"), ("1", "float64"),
-        ([[1], [1, 2]], "float64"), (np.array([1, 2]), "float64"), (np.datetime64("2020"), "int64"), (True, "float32"),
+        (2**24 + 1, "float32"), (2**31, "int32"), (2**63, "int64"), (10**400, "float64"), (1e39, "float32"), ([2**31], "int32"),
+        pytest.param(10**5000, "int64", id="5001 digits"), ([2**70], "int64"), ([1e300], "float32"), (0.5, "int32"),
+        (1j, "float64"), ("1", "float64"), ([[1], [1, 2]], "float64"), (np.array([1, 2]), "float64"),
+        (np.datetime64("2020"), "int64"), (True, "float32"),
     ],
 )  # fmt: skip
 def test_an_operand_that_does_not_convert_is_refused_and_leaves_no_constant(value, dtype):
