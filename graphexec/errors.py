@@ -6,6 +6,8 @@
     ├── ShapeError            incompatible shapes
     ├── DtypeError            incompatible element types
     ├── OpError               unknown op or attribute, wrong number of operands
+    │   ├── NotComputedError  a graph value where Python needs a number: `bool(x)`, `float(x)`, `in`
+    │   └── OutOfRangeError   an index that no element of a graph value has
     ├── DifferentiationError  a value that no gradient reaches, an op without a backward rule
     ├── GradientMismatch      a gradient that differs from central differences
     ├── PluginError           a rejected op declaration or plugin file
@@ -93,6 +95,14 @@ class OpError(GraphExecError):
 
 class UnknownOpError(OpError, AttributeError):
     """No op has that name. Also an AttributeError, so that ``hasattr(gx.ops, name)`` returns False."""
+
+
+class NotComputedError(OpError, TypeError):
+    """Python asks for the elements of a graph value, which has none before it is computed. Also a TypeError, as Python expects."""
+
+
+class OutOfRangeError(OpError, IndexError):
+    """An index is out of range, or there are too many. Also an IndexError, as Python expects."""
 
 
 class DifferentiationError(GraphExecError):

@@ -82,6 +82,18 @@ class BuiltinOps:
     def binary_cross_entropy_with_logits(self, z: Operand, y: Operand, *, reduction: str = 'mean', name: str | None = None) -> Any:
         """Binary cross-entropy of the sigmoid with targets, by default its mean over the rows."""
 
+    def bitwise_and(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Both bits, bit by bit of each element."""
+
+    def bitwise_not(self, x: Operand, *, name: str | None = None) -> Any:
+        """Every bit of each element inverted."""
+
+    def bitwise_or(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Either bit, bit by bit of each element."""
+
+    def bitwise_xor(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """One bit of two, not both, bit by bit of each element."""
+
     def broadcast_like(self, x: Operand, like: Operand, *, name: str | None = None) -> Any:
         """Broadcasts a value to the shape of another: the gradient of sum_to."""
 
@@ -90,6 +102,9 @@ class BuiltinOps:
 
     def cast(self, x: Operand, *, dtype: Attribute, name: str | None = None) -> Any:
         """Conversion to another element type."""
+
+    def ceil(self, x: Operand, *, name: str | None = None) -> Any:
+        """Smallest whole number not below x, element by element."""
 
     def class_labels(self, labels: Operand, classes: Operand, *, name: str | None = None) -> Any:
         """Checks that labels are valid classes."""
@@ -203,6 +218,9 @@ class BuiltinOps:
     def floor(self, x: Operand, *, name: str | None = None) -> Any:
         """Largest whole number not above x, element by element."""
 
+    def floor_divide(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Quotient rounded down, element by element."""
+
     def gather(self, x: Operand, indices: Operand, *, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
         """Takes elements along an axis by their indices, as an embedding lookup does."""
 
@@ -239,6 +257,9 @@ class BuiltinOps:
 
     def leaky_relu(self, x: Operand, *, alpha: float = 0.01, name: str | None = None) -> Any:
         """Leaky rectified linear unit, element by element   (Maas et al., 2013)."""
+
+    def left_shift(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Bits moved to the left, element by element."""
 
     def less(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
         """Whether x is less than y, element by element."""
@@ -371,11 +392,20 @@ class BuiltinOps:
     def relu(self, x: Operand, *, name: str | None = None) -> Any:
         """Rectified linear unit, element by element."""
 
+    def remainder(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Remainder of the quotient rounded down, element by element."""
+
     def reshape(self, x: Operand, *, shape: Attribute, name: str | None = None) -> Any:
         """Reshapes a value to other sizes, in row-major order."""
 
     def reshape_like(self, x: Operand, like: Operand, *, name: str | None = None) -> Any:
         """Reshapes a value to the shape of another, in row-major order: the gradient of a reshape."""
+
+    def right_shift(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """Bits moved to the right, element by element; the sign fills in."""
+
+    def round(self, x: Operand, *, name: str | None = None) -> Any:
+        """The whole number nearest to x, element by element; of two that are equally near, the even one."""
 
     def scatter_add(
         self,
@@ -506,6 +536,9 @@ class BuiltinOps:
 
     def transpose(self, x: Operand, *, axes: Attribute = None, name: str | None = None) -> Any:
         """Permutes the axes of a value."""
+
+    def trunc(self, x: Operand, *, name: str | None = None) -> Any:
+        """The whole number next to x towards 0, element by element."""
 
     def unslice(
         self,
