@@ -138,7 +138,7 @@ class Graph:
             raise error.at(node=name) from error.__cause__
         array = array if array.base is None and not array.flags.writeable else array.copy()
         array.flags.writeable = False
-        return self._leaf(name or self._fresh("constant"), "constant", array.shape, array.dtype.name, value=array)
+        return self._leaf(name or self._fresh("constant"), "constant", array.shape, array.dtype, value=array)
 
     def output(self, *values: Value | str) -> None:
         """Marks values as outputs, which a run returns."""
@@ -201,7 +201,7 @@ class Graph:
                 raise GraphError(
                     f"operand {operand.name!r} belongs to another graph", op=op.name, todo="Build both in one Graph."
                 )
-        return with_arrays(op, operands, lambda o: o.dtype if isinstance(o, Value) else None, lambda array: array)
+        return with_arrays(op, operands, lambda o: o.spec.dtype if isinstance(o, Value) else None, lambda array: array)
 
     def _leaf(self, name: str, kind: str, shape: Any, dtype: Any, **extra: Any) -> Value:
         dims, dtype = check_shape(shape), check_dtype(dtype)

@@ -168,10 +168,11 @@ def weak_kind(value: Any, dtypes: Iterable[str]) -> str | None:
 def weak_dtype(value: Any, dtypes: Iterable[str]) -> str | None:
     """The type that a number or a list takes among operands of these types; None if it keeps its own."""
     dtypes = list(dtypes)
-    kind = weak_kind(value, dtypes)
+    kind = "f" if type(value) is float else weak_kind(value, dtypes)
     if kind is None:
         return None
-    return max((d for d in dtypes if DTYPES[d] in ("f" if kind == "f" else "fi")), key=itemsize, default=None)
+    fitting = [d for d in dtypes if DTYPES[d] == "f" or DTYPES[d] == kind]
+    return fitting[0] if len(fitting) == 1 else max(fitting, key=itemsize, default=None)
 
 
 def holds(number: int | float, dtype: str) -> bool:
@@ -197,6 +198,9 @@ def _is_exact(number: int, dtype: str) -> bool:
 
 def constant(value: Any, dtype: str | None, what: str = "the value") -> np.ndarray:
     """The array of a constant, of type ``dtype`` or its own. *Raises* DtypeError if it does not convert."""
+    if dtype is None and type(value) is np.ndarray and value.dtype.isnative:
+        check_dtype(value.dtype)
+        return value
     dtype = own_dtype(value) if dtype is None else dtype
     if type(value) is float or type(value) is int:  # the usual cases, without the cost of the others
         if holds(value, dtype):

@@ -14,6 +14,8 @@ from graphexec.ir.op import Op
 
 def free_dtypes(op: Op, dtypes: Sequence[str | None]) -> list[str]:
     """The types of those operands that are promoted together, from the types by slot; None for an operand without one yet."""
+    if not op.types and not op.shape_only:
+        return [d for d in dtypes if d is not None]
     fixed = op.types.keys() | op.shape_only
     return [d for slot, d in enumerate(dtypes) if d is not None and op.inputs[0 if op.variadic else slot] not in fixed]
 

@@ -13,6 +13,8 @@ from graphexec.errors import DtypeError, ShapeError
 DTYPES: dict[str, str] = {"float32": "f", "float64": "f", "int32": "i", "int64": "i", "bool": "b"}
 """The element types and their kinds: floating, integer, boolean."""
 
+_NAMES = {np.dtype(name): name for name in DTYPES}
+
 KIND_NAMES = {"f": "floating", "i": "integer", "b": "bool"}
 
 
@@ -106,6 +108,9 @@ def shape_text(shape: Iterable[Any]) -> str:
 
 def check_dtype(dtype: Any) -> str:
     """Returns the name of an element type given as a name, NumPy dtype or NumPy scalar type. *Raises* DtypeError."""
+    known = _NAMES.get(dtype) if isinstance(dtype, np.dtype) else None
+    if known is not None:
+        return known
     try:
         name = dtype if isinstance(dtype, str) else str(dtype) if dtype is None else np.dtype(dtype).name
     except TypeError:  # what NumPy cannot read as a type either

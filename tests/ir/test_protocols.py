@@ -170,7 +170,7 @@ def test_comparison_with_zero_is_no_identity():
         lambda x: np.array([x, x]), lambda x: range(x), lambda x: [1, 2][x], lambda x: math.sin(x), lambda x: x == None,  # noqa: E711
         lambda x: x != None, lambda x: x == "x", lambda x: operator.setitem(x, 0, 1.0), lambda x: operator.delitem(x, 0),  # noqa: E711
         lambda x: sorted([x, x]), lambda x: max(x, x), lambda x: sum([x, None]), lambda x: pow(x, 2, 3), lambda x: memoryview(x),
-        lambda x: format(x, ".2f"), lambda x: lambda x: x(), lambda x: next(x), lambda x: x.unknown, bytes,
+        lambda x: format(x, ".2f"), lambda x: x(), lambda x: next(x), lambda x: x.unknown, bytes,
     ],
 )  # fmt: skip
 def test_what_a_value_does_not_have_raises_at_once(ask):
