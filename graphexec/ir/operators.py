@@ -14,7 +14,7 @@ from graphexec.errors import DtypeError, NotComputedError, OpError
 from graphexec.ir import numpy_functions
 from graphexec.ir.indexing import index
 from graphexec.ir.namespace import ops
-from graphexec.ir.spec import Size, TensorSpec
+from graphexec.ir.spec import Size, TensorSpec, check_dtype
 
 
 class Arithmetic:
@@ -267,15 +267,15 @@ class Arithmetic:
     def reshape(self, *shape: Any) -> Any:
         return ops.reshape(self, shape=shape[0] if len(shape) == 1 and not isinstance(shape[0], (int, str)) else shape)
 
-    def transpose(self, *axes: int) -> Any:
-        return ops.transpose(self, axes=axes or None)
+    def transpose(self, *axes: Any) -> Any:
+        return ops.transpose(self, axes=axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes or None)
 
     @property
     def T(self) -> Any:
         return ops.transpose(self)
 
     def astype(self, dtype: Any) -> Any:
-        return ops.cast(self, dtype=dtype)
+        return ops.cast(self, dtype=check_dtype(dtype))
 
 
 def _refuse_modulus(modulus: object) -> None:

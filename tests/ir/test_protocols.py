@@ -194,6 +194,20 @@ def test_iteration_follows_a_known_first_axis():
                 ask(value)
 
 
+def test_methods_take_what_numpy_takes():
+    checked = Checked("float64")
+    for f in (
+        lambda x: x.transpose((1, 0)), lambda x: x.transpose(1, 0), lambda x: x.transpose(), lambda x: x.T, lambda x: x.astype(int),
+        lambda x: x.astype(bool), lambda x: x.astype(np.float32), lambda x: x.astype("float64"), lambda x: x.astype(np.dtype("i4")),
+        lambda x: x.reshape(np.int64(6)), lambda x: x.reshape((3, 2)), lambda x: x.reshape(3, -1),
+        lambda x: x.sum(axis=np.int64(1)), lambda x: x.mean(axis=(0, 1)), lambda x: x.max(axis=0, keepdims=True), lambda x: x.min(),
+    ):  # fmt: skip
+        checked.compare(f, (checked.x, A["float64"]))
+    assert checked.finish() == 16
+    with pytest.raises(gx.DtypeError, match="'complex128' is not an element type"):
+        checked.x.astype(complex)
+
+
 def test_values_are_hashed_by_identity_and_found_by_it():
     g = gx.Graph("hash")
     x, y = g.input("x", (2,)), g.input("y", (2,))
