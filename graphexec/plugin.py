@@ -22,7 +22,7 @@ from graphexec.errors import DtypeError, OpError, ShapeError
 from graphexec.ir.decorators import composite, elementwise, kernel, reduction, shape_value, view
 from graphexec.ir.intrinsics import GEMM_SCRATCH, array_at, col2im, gemm, im2col, prefetch
 from graphexec.ir.namespace import ops
-from graphexec.ir.op import GemmTrait, normalize_axes, resolve_names
+from graphexec.ir.op import GemmTrait, normalize_axes, reduced_axes, resolve_names
 from graphexec.ir.spec import Size, TensorSpec, broadcast, promote, shape_text
 from graphexec.ir.view import NotAView, View, resolve_reshape
 
@@ -48,6 +48,7 @@ __all__ = [
     "ops",
     "prefetch",
     "promote",
+    "reduced_axes",
     "reduction",
     "resolve_names",
     "resolve_reshape",

@@ -13,7 +13,8 @@ Source: Fornberg, "Generation of finite difference formulas on arbitrarily space
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from graphexec.interpret import forward, reverse
 from graphexec.ir.declare import Declaration
 from graphexec.ir.function import ABSENT, Function
 from graphexec.ir.infer import infer
+from graphexec.ir.keys import freeze
 from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
 from graphexec.lower import lower
@@ -50,6 +52,10 @@ WHOLE_BELOW = 24
 DIRECTIONS = 3
 KINK = 1e-4
 """Suspect a kink if the slopes of neighbouring steps deviate from a straight line by more than this fraction."""
+MAX_EVALUATIONS = 200_000
+"""Nodes computed one by one for the differences of a check, about; beyond, it tries fewer directions, then fewer operands."""
+MAX_NODES_PER_SIGNATURE = 3
+"""Nodes of one op, attributes and operand specs that are tried to find the one whose rule is wrong."""
 ATTEMPTS = 4
 
 
@@ -104,7 +110,8 @@ def check_gradient(
     ``shapes`` of operands to draw from its domain. For a graph, give the scalar ``of`` (default: its only scalar output),
     ``wrt`` (default: its trainable parameters and floating inputs), ``inputs`` (default: drawn) and ``parameters`` (default:
     initial values). ``derivative=2`` checks the gradient of the gradient. If drawn operands seem to have hit a kink, where
-    the slope changes abruptly, others are drawn. ``optimize`` and ``skip_passes`` are those of `compile`.
+    the slope changes abruptly, others are drawn. ``optimize`` and ``skip_passes`` are those of `compile`. In a large graph, each
+    operand is checked along few directions, and if there are many operands, some are drawn; the report says how many.
 
     *Raises* GradientMismatch, unless ``raises=False``; DataError if NaN or infinity, in the data or in a result, keeps gradients
     from being compared; DifferentiationError if there is no gradient to check.
@@ -139,8 +146,11 @@ def _attempt(problem: Any, seed: int, tolerance: float, raises: bool) -> Gradien
         failed = [c for c in checks if not c.error <= tolerance]
         if not posed.drawn or not failed or not all(c.kink for c in failed):
             break
-    notes = (f"operands were drawn {attempt + 1} times, because the first ones hit a kink",) if attempt else ()
-    report = GradientReport(posed.target, tuple(checks), tolerance, notes)
+    notes = [f"operands were drawn {attempt + 1} times, because the first ones hit a kink"] if attempt else []
+    checked = len({c.operand for c in checks})
+    if checked < len(posed.wrt):
+        notes.append(f"{checked} of {len(posed.wrt)} operands were checked, drawn by the seed: the graph is large")
+    report = GradientReport(posed.target, tuple(checks), tolerance, tuple(notes))
     if failed and raises:
         unknown = None if all(np.isfinite(c.numeric) for c in failed) else obstacle(posed)
         raise _mismatch(posed, max(failed, key=lambda c: c.error), report) if unknown is None else unknown
@@ -164,10 +174,15 @@ def _mismatch(problem: Problem, worst: Check, report: GradientReport) -> Gradien
 
 
 def _culprit(problem: Problem, tolerance: float) -> tuple[str | None, str | None]:
-    """Finds the first node whose rule is wrong at the values that its operands have in the graph."""
+    """Finds the first node whose rule is wrong at the values that its operands have in the graph, by a few of each signature."""
     values = forward(problem.fn, problem.leaves)
+    tried: Counter[Any] = Counter()
     for node in problem.fn.nodes:
         arrays = [None if v == ABSENT else values[v] for v in node.inputs]
+        signature = (node.op, freeze(node.attributes), *[None if a is None else (a.shape, a.dtype.name) for a in arrays])
+        tried[signature] += 1
+        if tried[signature] > MAX_NODES_PER_SIGNATURE:
+            continue
         try:
             own = pose_op(node.op, arrays, node.attributes, np.random.default_rng(0))
             if any(not c.error <= tolerance for c in _compare(own, np.random.default_rng(1), tolerance)):
@@ -184,8 +199,7 @@ def _compare(problem: Problem, rng: Generator, tolerance: float) -> list[Check]:
     native = native_gradients(problem.fn, problem.of, list(problem.wrt.values()), problem.leaves, problem.skip)
     rounding = 1e-6 * max(abs(float(values[problem.of])), 1.0)
     checks = []
-    for name, v in problem.wrt.items():
-        found = _directions(values[v], rng)
+    for name, v, found in _plan(problem, values, rng):
         probes = [_numeric(problem, v, values[v], direction) for _, direction in found]
         largest = max((abs(p.slope) for p in probes), default=0.0)
         for rule, gradient in (("native", native[v]), ("un-jitted", plain[v])):
@@ -200,12 +214,29 @@ def _compare(problem: Problem, rng: Generator, tolerance: float) -> list[Check]:
     return checks
 
 
-def _directions(array: Array, rng: Generator) -> list[tuple[str, Array]]:
+def _plan(
+    problem: Problem, values: Mapping[int, Array], rng: Generator
+) -> Iterator[tuple[str, int, list[tuple[str, Array]]]]:
+    """What to check: operands with their directions, as many as `MAX_EVALUATIONS` allows for the number of nodes."""
+    operands = list(problem.wrt.items())
+    allowed = max(MAX_EVALUATIONS // (5 * max(len(problem.fn.nodes), 1)), 1)
+    sizes = [values[v].size for _, v in operands]
+    if sum(size if size < WHOLE_BELOW else DIRECTIONS for size in sizes) <= allowed:
+        whole, count = WHOLE_BELOW, DIRECTIONS
+    else:
+        whole, count = 2, max(min(allowed // len(operands), DIRECTIONS), 1)
+        if len(operands) > allowed:
+            operands = [operands[k] for k in sorted(rng.choice(len(operands), allowed, replace=False))]
+    for name, v in operands:
+        yield name, v, _directions(values[v], rng, whole, count)
+
+
+def _directions(array: Array, rng: Generator, whole_below: int, count: int) -> list[tuple[str, Array]]:
     """Named directions: unit directions for a small array, random ones for a large one."""
-    if array.size < WHOLE_BELOW:
+    if array.size < whole_below:
         units = np.eye(array.size).reshape(array.size, *array.shape)
         return [(f"index {tuple(map(int, index))}", unit) for index, unit in zip(np.ndindex(array.shape), units, strict=True)]
-    return [(f"random direction {k}", rng.uniform(-1.0, 1.0, array.shape)) for k in range(DIRECTIONS)]
+    return [(f"random direction {k}", rng.uniform(-1.0, 1.0, array.shape)) for k in range(count)]
 
 
 class _Probe(NamedTuple):

@@ -11,7 +11,7 @@ from graphexec.ir.backward_rule import backward_op, rule_names
 from graphexec.ir.declaration_checks import Function, check, place, refuse, refuse_unknown_options, refuse_unless
 from graphexec.ir.op import Op
 from graphexec.ir.op_kinds import KernelOp, ReductionOp, ShapeOp, ViewOp
-from graphexec.ir.parameters import Axes, doc_of, engine_parameters, parse_signature, read_parameters
+from graphexec.ir.parameters import Axes, doc_of, engine_parameters, optional_axes, parse_signature, read_parameters
 
 Options = Mapping[str, Any]
 
@@ -132,7 +132,8 @@ def declare_kernel(function: Function, signature: str | None, options: Options, 
         name=function.__name__, function=function, inputs=(*inputs, *shape_only), outputs=outputs,
         shape_only=frozenset(shape_only), attributes=attributes, variadic=variadic,
         strided=frozenset(options.get("strided", ())), updates=tuple(options.get("updates", ())),
-        core=None if core is None else (*core[0], *core[1]), file=place(function), doc=doc_of(function), **fields,
+        core=None if core is None else (*core[0], *core[1]), may_lack=optional_axes(signature or ""), file=place(function),
+        doc=doc_of(function), **fields,
     )  # fmt: skip
     check(op)
     return Declaration(op)

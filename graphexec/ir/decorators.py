@@ -33,6 +33,8 @@ class ReductionOptions(CommonOptions, total=False):
 
     identity: float
     exact: bool
+    widens: bool
+    nonempty: bool
     shape_only: bool
     kinds: str
     types: Mapping[str, str]
@@ -140,6 +142,8 @@ def reduction(function: Function | None = None, /, **options: Unpack[ReductionOp
     - ``identity`` (float; default 0.0): the identity element of ``combine``; an infinity becomes the end of an integer range.
     - ``exact`` (bool; default False): combining two elements rounds nothing, as in a maximum. Many elements are combined
       pairwise unless this is so: the rounding error of n elements grows like log n.
+    - ``widens`` (bool; default False): integers and bools are combined as int64, which the output then is, as in NumPy's sum.
+    - ``nonempty`` (bool; default False): it is an error to combine no elements; otherwise they give the identity element.
     - ``shape_only`` (bool; default False): True replaces the two attributes by a second operand, ``like``, used only for
       its shape: the first operand is reduced to that shape.
     - ``reference``, ``domain``, ``kinds``, ``types``, ``differentiable``, ``onnx``: as for :func:`elementwise`.

@@ -309,6 +309,14 @@ def normalize_axes(axis: Any, ndim: int, op: str) -> tuple[int, ...]:
     return tuple(sorted(axes))
 
 
+def reduced_axes(axis: Any, ndim: int, op: str) -> tuple[int, ...]:
+    """Returns the axes that ``axis`` names for a reduction: as `normalize_axes`, but a scalar may be reduced along axis 0 or -1.
+
+    NumPy and PyTorch take a scalar there as one element.
+    """
+    return () if ndim == 0 and isinstance(axis, int) and axis in (0, -1) else normalize_axes(axis, ndim, op)
+
+
 def resolve_names(shape: Any, known: Sequence[int], op: str) -> tuple[int, ...]:
     """Replaces the names of dimensions in a shape attribute by the sizes of that name in ``known``.
 

@@ -10,14 +10,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from graphexec.errors import OpError, ShapeError
-from graphexec.ir.op import EAGER_HOOKS, Attributes, Op, Specs, array_spec, normalize_axes, raise_status
+from graphexec.ir.op import EAGER_HOOKS, Attributes, Op, Specs, array_spec, normalize_axes, raise_status, reduced_axes
 from graphexec.ir.spec import DTYPES, TensorSpec, broadcast, check_dtype, shape_text
 from graphexec.ir.view import View
 
@@ -63,6 +63,10 @@ class ReductionOp(Op):
     identity: float = 0.0
     exact: bool = False
     """Whether combining two elements rounds nothing, as in a maximum."""
+    widens: bool = False
+    """Integers and bools are combined as int64, as NumPy does, so that a sum of many does not overflow."""
+    nonempty: bool = False
+    """No elements have no result: a largest one, say. Without this, they give the identity element."""
 
     def axes(self, specs: Specs, attributes: Attributes) -> tuple[int, ...]:
         """The reduced axes, counted from 0, ascending."""
@@ -77,13 +81,14 @@ class ReductionOp(Op):
                 raise ShapeError(f"{shape_text(x.shape)} does not sum to {shape_text(target.shape)}", op=self.name,
                                  todo="Make each size equal or 1, counted from the last axis.")  # fmt: skip
             return tuple(a for a in range(x.ndim) if a not in kept)
-        return normalize_axes(attributes["axis"], x.ndim, self.name)
+        return reduced_axes(attributes["axis"], x.ndim, self.name)
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         x = specs[0]
         assert x is not None
-        dtype = self.promoted(specs)
+        dtype = self.combined_as(self.promoted(specs))
         axes = self.axes(specs, attributes)
+        self.check_elements(x.shape, axes)
         if self.shape_only:
             assert specs[1] is not None
             shape = specs[1].shape
@@ -104,6 +109,19 @@ class ReductionOp(Op):
         """Whether combining two elements of a type rounds."""
         return not self.exact and DTYPES[dtype] == "f"
 
+    def combined_as(self, dtype: str) -> str:
+        """The element type in which elements of a type are combined."""
+        return "int64" if self.widens and DTYPES[dtype] != "f" else dtype
+
+    def check_elements(self, shape: Sequence[int], axes: Collection[int]) -> None:
+        """*Raises* ShapeError where an op that needs elements gets none for some result."""
+        empty = self.nonempty and any(int(shape[a]) == 0 for a in axes)
+        if empty and all(int(n) > 0 for a, n in enumerate(shape) if a not in axes):
+            raise ShapeError(
+                f"there is no {self.name} of no elements", op=self.name, facts=[f"shape {shape_text(shape)}, axes {tuple(axes)}"],
+                todo="Give each reduced axis at least one element.",
+            )
+
     def identity_of(self, dtype: str) -> float | int:
         """The identity element in a type; an infinity becomes the end of an integer type's range."""
         if DTYPES[dtype] == "i" and np.isinf(self.identity):
@@ -120,6 +138,8 @@ class KernelOp(Op):
 
     core: tuple[tuple[str, ...], ...] | None = None
     """The gufunc signature: core axes of inputs, then of outputs."""
+    may_lack: frozenset[str] = frozenset()
+    """Core axes that an operand may lack, marked ``?`` in the signature; see `lacks`."""
     shape: Callable[..., Any] | None = None
     strided: frozenset[str] = frozenset()
     """Operands that may have any strides; others are made contiguous first."""
@@ -132,11 +152,56 @@ class KernelOp(Op):
         dtype = self.promoted(specs)
         if self.core is None:
             return self._from_rule(specs, attributes, dtype)
-        sizes, batch = self.bind_core(specs)
+        if self.is_along_axis:
+            shape = broadcast([s.shape for s in specs if s is not None])
+            reduced_axes(attributes["axis"], len(shape), self.name)
+            return tuple(TensorSpec(shape, self.output_type(o, dtype)) for o in self.outputs)
+        lacking = self.lacks(specs)
+        sizes, batch = self.bind_core(self._with_lacking(specs, lacking))
         if "axis" in attributes:  # the engine moves this axis to the end, so it must exist
             normalize_axes(attributes["axis"], len(batch) + len(self.core[0]), self.name)
-        shapes = [batch + tuple(self._size(sizes, n) for n in axes) for axes in self.core[len(self.inputs) :]]
+        shapes = [batch + tuple(self._size(sizes, n) for n in axes if n not in lacking) for axes in self.core[len(self.inputs) :]]
         return tuple(TensorSpec(s, self.output_type(o, dtype)) for s, o in zip(shapes, self.outputs, strict=True))
+
+    @property
+    def is_along_axis(self) -> bool:
+        """Whether the op works along its attribute ``axis`` and keeps all shapes, as a softmax does.
+
+        It then takes any axes that a reduction takes: the pass `move_axis_last` makes one last axis of them.
+        """
+        core = self.core or ()
+        return "axis" in self.attributes and len(core) > 1 and len(core[0]) == 1 and core.count(core[0]) == len(core)
+
+    def lacks(self, specs: Specs) -> frozenset[str]:
+        """The core axes that the operands lack, as a vector lacks the rows of a matrix in a product; the outputs lack them too."""
+        if not self.may_lack:
+            return frozenset()
+        found: set[str] = set()
+        for axes, s in zip(self.core or (), specs, strict=False):
+            if s is not None and self._least(axes) <= s.ndim < len(axes):
+                found.update(self.may_lack.intersection(axes))
+        return frozenset(found)
+
+    def _least(self, axes: Sequence[str]) -> int:
+        """The number of core axes that an operand must have."""
+        return len(axes) - len(self.may_lack.intersection(axes))
+
+    def places_of(self, lacking: Collection[str], slot: int) -> tuple[int, ...]:
+        """The places of axes in the core of an operand, or of an output behind the operands, counted from the end."""
+        axes = (self.core or ())[slot]
+        return tuple(k - len(axes) for k, a in enumerate(axes) if a in lacking)
+
+    def _with_lacking(self, specs: Specs, lacking: Collection[str]) -> Specs:
+        """The specs with axes of size 1 in the place of those that they lack."""
+        if not lacking:
+            return specs
+        found: list[TensorSpec | None] = []
+        for slot, s in enumerate(specs):
+            shape = [] if s is None else list(s.shape)
+            for place in self.places_of(lacking, slot) if s is not None and self.lacks([None] * slot + [s]) else ():
+                shape.insert(len(shape) + 1 + place, 1)
+            found.append(None if s is None else s._replace(shape=tuple(shape)))
+        return found
 
     def _size(self, sizes: Mapping[str, int], name: str) -> int:
         return int(name) if name.isdigit() else sizes[name]
@@ -153,7 +218,7 @@ class KernelOp(Op):
             parameter = self.input_name(slot)
             if spec.ndim < len(axes):
                 raise ShapeError(
-                    f"operand {parameter!r} needs at least {len(axes)} axes ({', '.join(axes)}), not {spec.ndim}",
+                    f"operand {parameter!r} needs at least {self._least(axes)} axes ({', '.join(axes)}), not {spec.ndim}",
                     op=self.name, todo="Reshape it.",
                 )
             cut = spec.ndim - len(axes)

@@ -40,9 +40,15 @@ def engine_parameters(scratch: object, parallel: object) -> tuple[str, ...]:
     return ("scratch",) * bool(scratch) + ("piece", "pieces") * bool(parallel)
 
 
+def optional_axes(signature: str) -> frozenset[str]:
+    """The core axes marked ``?`` in a gufunc signature, which operands may lack."""
+    return frozenset(re.findall(r"(\w+)\s*\?", signature))
+
+
 def parse_signature(op: Op, text: str) -> tuple[tuple[Axes, ...], tuple[Axes, ...]]:
     """Parses the core axes of inputs and outputs. *Raises* PluginError for text that is not a gufunc signature."""
     compact = re.sub(r"\s", "", text) if isinstance(text, str) else ""
+    compact = re.sub(r"(?<=[^\W\d])\?(?=[,)])", "", compact)
     group = r"\((?:\w+(?:,\w+)*)?\)"
     if not re.fullmatch(rf"(?:{group}(?:,{group})*)?->{group}(?:,{group})*", compact):
         refuse(op, f"{text!r} is not a gufunc signature such as '(m,k),(k,n)->(m,n)'")

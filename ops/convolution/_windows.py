@@ -77,13 +77,29 @@ def from_three(ops, out, x):
     return ops.squeeze(out, axis=tuple(range(2, 2 + lead))) if lead else out
 
 
-def check_rank(op, x):
-    """*Raises* ShapeError unless x has one to three spatial axes."""
-    if not 3 <= x.ndim <= 2 + AXES:
+def check_rank(op, x, count=None):
+    """*Raises* ShapeError unless x has one to three spatial axes, or `count`, behind its batch and channel axes."""
+    if not 3 <= x.ndim <= 2 + AXES or count not in (None, x.ndim - 2):
+        spatial = f"1 to {AXES}" if count is None else count
         raise ShapeError(
             f"x has {x.ndim} axes", op=op, facts=[f"x {shape_text(x.shape)}"],
-            todo=f"x is (batch, channels, 1 to {AXES} spatial axes); give one sample a batch axis with expand_dims.",
+            todo=f"x is (batch, channels, {spatial} spatial axes), or one image without the batch axis.",
         )  # fmt: skip
+
+
+def batch_of(ops, x, count):
+    """Returns x with a batch axis, which one image of `count` spatial axes lacks."""
+    return ops.expand_dims(x, axis=0) if x.ndim == count + 1 else x
+
+
+def without_batch(ops, out, x, count):
+    """Drops the batch axis that `batch_of` gave to x."""
+    return ops.squeeze(out, axis=0) if x.ndim == count + 1 else out
+
+
+def pooled_axes(x, kernel):
+    """Returns the number of spatial axes to pool: the length of the kernel; for a number, all axes of x but the first two."""
+    return max(x.ndim - 2, 1) if isinstance(kernel, int) else len(kernel)
 
 
 def out_sizes(op, sizes, kernel, strides, padding, dilations):
@@ -160,7 +176,7 @@ def weights_of(w, count, groups):
 
 def pool_geometry(op, x, kernel, strides, padding, dilations):
     """Returns size, strides, padding and dilations for three axes, from the user's values for pooling the spatial axes of x."""
-    check_rank(op, x)
+    check_rank(op, x, None if isinstance(kernel, int) else len(kernel))
     kernel = per_axis(kernel, x.ndim - 2, "kernel", op, 1)
     where = geometry(op, x, kernel, kernel if strides is None else strides, padding, dilations)
     return {"size": (1,) * (AXES + 2 - x.ndim) + kernel, **where}

@@ -3,28 +3,31 @@
     out[n, c, z] = Σ_a x[n, c, z strides + a dilations - padding] / count
     d_x = Σ_z d_out[n, c, z] / count over the windows that contain the element
 
-Shapes: x (batch, channels, spatial...), out (batch, channels, windows...); kernel, strides, padding and dilations as in max_pool.
-count is the size of the window including padding, as in PyTorch; with count_include_pad=False, ONNX's default, it is the number
-of its elements inside x. Dtypes: float32, float64. Differentiable any number of times.
+Shapes: x (batch, channels, spatial...), out (batch, channels, windows...); x, kernel, strides, padding and dilations as in
+max_pool. count is the size of the window including padding, as in PyTorch; with count_include_pad=False, ONNX's default, it is the
+number of its elements inside x. Dtypes: float32, float64. Differentiable any number of times.
 """
 
 import math
 
-from graphexec_ops.convolution._windows import check_pool, from_three, pool_geometry, to_three
+from graphexec_ops.convolution._windows import batch_of, check_pool, from_three, pool_geometry, pooled_axes, to_three, without_batch
 
 from graphexec.plugin import ShapeError, composite, ops
 
 
 @composite(domain=(-4.0, 4.0), onnx="AveragePool")
 def average_pool(x, *, kernel, strides=None, padding=0, dilations=1, count_include_pad=True):
-    where = pool_geometry("average_pool", x, kernel, strides, padding, dilations)
+    spatial = pooled_axes(x, kernel)
+    images = batch_of(ops, x, spatial)
+    where = pool_geometry("average_pool", images, kernel, strides, padding, dilations)
     size = where.pop("size")
     check_pool("average_pool", size, where["padding"], where["dilations"])
-    groups = x.shape[1]
+    groups = images.shape[1]
     if not isinstance(groups, int):
-        raise ShapeError(f"the number of channels is {groups!r}", op="average_pool", todo="Declare axis 1 as a number.")
-    images = to_three(ops, x, 2)
-    ones = ops.window_ones(images, size=size)
-    total = ops.correlate(images, ones, ops.no_bias(ones), groups=groups, **where)
-    count = float(math.prod(size)) if count_include_pad else ops.window_counts(images, size=size, **where)
-    return from_three(ops, total / count, x)
+        todo = "Declare the axis of the channels as a number."
+        raise ShapeError(f"the number of channels is {groups!r}", op="average_pool", todo=todo)
+    x3 = to_three(ops, images, 2)
+    ones = ops.window_ones(x3, size=size)
+    total = ops.correlate(x3, ones, ops.no_bias(ones), groups=groups, **where)
+    count = float(math.prod(size)) if count_include_pad else ops.window_counts(x3, size=size, **where)
+    return without_batch(ops, from_three(ops, total / count, images), x, spatial)

@@ -2,27 +2,30 @@
 
     out[n, o, z] = b[o] + Σ_{c, a} w[o, c, a] x[n, c, z strides + a dilations - padding]
 
-Shapes: x (batch, channels, spatial...), w (out, channels / groups, kernel...), b (out,) or none; out (batch, out, windows...). An
-axis has (size + padding before and after - dilations (kernel - 1) - 1) // strides + 1 windows. x is 0 outside. strides and
-dilations: an integer, or one for each spatial axis. padding: the same; or twice as many, those before the axes first, as in ONNX;
-or "valid" (none); or "same" (ceil(size / strides) windows; an odd padding adds the extra element at the end). groups: the number of
-channel groups; the output channels of a group see only its input channels. Dtypes: float32, float64. Differentiable any number of
-times.
+Shapes: x (batch, channels, spatial...), w (out, channels / groups, kernel...), b (out,) or none; out (batch, out, windows...). An x
+with one axis less than w is one image, (channels, spatial...), and gives (out, windows...). An axis has (size + padding before and
+after - dilations (kernel - 1) - 1) // strides + 1 windows. x is 0 outside. strides and dilations: an integer, or one for each
+spatial axis. padding: the same; or twice as many, those before the axes first, as in ONNX; or "valid" (none); or "same" (ceil(size
+/ strides) windows; an odd padding adds the extra element at the end). groups: the number of channel groups; the output channels of
+a group see only its input channels. Dtypes: float32, float64. Differentiable any number of times.
 Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
 """
 
-from graphexec_ops.convolution._windows import check_rank, from_three, geometry, to_three
+from graphexec_ops.convolution._windows import batch_of, check_rank, from_three, geometry, to_three, without_batch
 
 from graphexec.plugin import ShapeError, composite, ops
 
 
 @composite(domain=(-2.0, 2.0), onnx="Conv")
 def conv(x, w, b=None, *, strides=1, padding=0, dilations=1, groups=1):
-    check_rank("conv", x)
-    if w.ndim != x.ndim:
-        todo = "x is (batch, channels, spatial...), w (out, channels / groups, kernel...)."
+    spatial = w.ndim - 2
+    images = batch_of(ops, x, spatial)
+    check_rank("conv", images)
+    if w.ndim != images.ndim:
+        todo = "x is (batch, channels, spatial...) or (channels, spatial...), w (out, channels / groups, kernel...)."
         raise ShapeError("x and w differ in rank", op="conv", todo=todo)
-    where = geometry("conv", x, w.shape[2:], strides, padding, dilations)
+    where = geometry("conv", images, w.shape[2:], strides, padding, dilations)
     weights = ops.expand_dims(to_three(ops, w, 2), axis=0)
     bias = ops.no_bias(weights) if b is None else b
-    return from_three(ops, ops.correlate(to_three(ops, x, 2), weights, bias, groups=groups, **where), x)
+    out = from_three(ops, ops.correlate(to_three(ops, images, 2), weights, bias, groups=groups, **where), images)
+    return without_batch(ops, out, x, spatial)

@@ -4,17 +4,21 @@
     d_x gets d_out[n, c, z] at the first of the largest elements of each window
 
 Shapes: x (batch, channels, spatial...), out (batch, channels, windows...); kernel, strides, padding and dilations as in conv;
-strides=None means the size of the kernel, so that windows are adjacent. Dtypes: float32, float64. Padding counts as -inf; NaN in a
-window gives NaN. At a tie the first element gets all of the delta, as in PyTorch and ONNX (the reduction max divides it).
+strides=None means the size of the kernel, so that windows are adjacent. A kernel given as a list names the spatial axes: an x with
+one axis more is one image, (channels, spatial...), and gives (channels, windows...). Dtypes: float32, float64. Padding counts as
+-inf; NaN in a window gives NaN. At a tie the first element gets all of the delta, as in PyTorch and ONNX (the reduction max divides
+it).
 """
 
-from graphexec_ops.convolution._windows import from_three, pool_geometry, to_three
+from graphexec_ops.convolution._windows import batch_of, from_three, pool_geometry, pooled_axes, to_three, without_batch
 
 from graphexec.plugin import composite, ops
 
 
 @composite(domain=(-4.0, 4.0), onnx="MaxPool")
 def max_pool(x, *, kernel, strides=None, padding=0, dilations=1):
-    where = pool_geometry("max_pool", x, kernel, strides, padding, dilations)
-    out, _ = ops.max_windows(to_three(ops, x, 2), **where)
-    return from_three(ops, out, x)
+    spatial = pooled_axes(x, kernel)
+    images = batch_of(ops, x, spatial)
+    where = pool_geometry("max_pool", images, kernel, strides, padding, dilations)
+    out, _ = ops.max_windows(to_three(ops, images, 2), **where)
+    return without_batch(ops, from_three(ops, out, images), x, spatial)

@@ -4,7 +4,7 @@
     d_x = d_out w,  d_w = d_outᵀ x,  d_b = Σ d_out over the rows
 
 Shapes: x (batch, in) or (..., in), w (out, in), b (out,) or none; out (batch, out) or (..., out). An x with one axis is a single
-sample. Dtypes: float32, float64.
+sample. A w with one axis, (in,), gives one number per sample, without an axis; b is then a scalar. Dtypes: float32, float64.
 """
 
 from graphexec.plugin import ShapeError, composite, ops
@@ -22,11 +22,11 @@ def _differ(m, n):
 
 @composite(reference=_reference, domain=(-2.0, 2.0))
 def linear(x, w, b=None):
-    fits = w.ndim == 2 and x.ndim > 0 and not _differ(x.shape[-1], w.shape[1])
-    if not fits or (b is not None and (b.ndim != 1 or _differ(b.shape[0], w.shape[0]))):
+    fits = w.ndim in (1, 2) and x.ndim > 0 and not _differ(x.shape[-1], w.shape[-1])
+    if not fits or (b is not None and (b.ndim != w.ndim - 1 or any(map(_differ, b.shape, w.shape)))):
         raise ShapeError("operands do not fit as a linear layer", todo="x is (..., in), w (out, in), b (out,).")
-    rows = ops.expand_dims(x, axis=0) if x.ndim == 1 else x
+    rows = ops.expand_dims(x, axis=0) if x.ndim == 1 and w.ndim == 2 else x
     z = ops.matmul(rows, ops.transpose(w))
     if b is not None:
         z = ops.add(z, b)
-    return ops.squeeze(z, axis=0) if x.ndim == 1 else z
+    return z if rows is x else ops.squeeze(z, axis=0)

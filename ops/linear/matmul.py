@@ -4,7 +4,8 @@
     d_a = d_out @ bᵀ
     d_b = aᵀ @ d_out
 
-Shapes: (..., m, k) and (..., k, n) give (..., m, n); leading axes broadcast. Dtypes: float32, float64.
+Shapes: (..., m, k) and (..., k, n) give (..., m, n); leading axes broadcast. A factor with one axis is a row, or a column, and its
+axis of size 1 is not in the product: (k,) and (k,) give a scalar, as in NumPy. Dtypes: float32, float64.
 Source: Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008, for the kernel.
 """
 
@@ -14,7 +15,7 @@ from graphexec.plugin import GEMM_SCRATCH, GemmTrait, gemm, kernel, ops
 
 
 @kernel(
-    "(m,k),(k,n)->(m,n)", reference=np.matmul, domain=(-2.0, 2.0), onnx="MatMul", strided=("a", "b"), parallel=True,
+    "(m?,k),(k,n?)->(m?,n?)", reference=np.matmul, domain=(-2.0, 2.0), onnx="MatMul", strided=("a", "b"), parallel=True,
     scratch=GEMM_SCRATCH, gemm=GemmTrait(),
 )  # fmt: skip
 def matmul(a, b, out, scratch, piece, pieces):

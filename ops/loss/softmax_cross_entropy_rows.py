@@ -36,7 +36,7 @@ def softmax_cross_entropy_rows(logits, labels):
         )  # fmt: skip
     classes = ops.positions(logits)
     hit = ops.equal(ops.expand_dims(ops.class_labels(labels, classes), axis=-1), classes)
-    top = ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True))
+    top = ops.stop_gradient(ops.supremum(logits, axis=-1, keepdims=True))
     e = ops.exp(logits - top)
     total = ops.sum(e, axis=-1, keepdims=True)
     below = ops.sum(ops.where(hit, top - logits, 0.0), axis=-1)

@@ -2,37 +2,27 @@
 
     out = the first i with x[i] = max x
 
-Shapes: `axis` is removed, or kept with size 1 if keepdims; it must not be empty. Dtypes: floating and integer; out is int64.
-At a tie the first wins; NaN counts as the largest, as in NumPy. No derivative.
+Shapes: `axis` is removed, or kept with size 1 if keepdims; it must not be empty. axis=None counts all elements, in row-major order.
+A scalar may have axis 0 or -1, as in NumPy. Dtypes: any; out is int64. At a tie the first wins; NaN counts as the largest, as in
+NumPy. No derivative.
 """
 
 import numpy as np
 
-from graphexec.plugin import ShapeError, kernel, normalize_axes
+from graphexec.plugin import ShapeError, composite, ops
 
 
-def _shape(x, *, axis=-1, keepdims=False):
-    (a,) = normalize_axes(axis, x.ndim, "argmax")
-    if x.shape[a] == 0:
-        raise ShapeError(f"axis {a} is empty: it has no largest element", op="argmax", todo="Give it at least one element.")
-    return (*x.shape[:a], *((1,) if keepdims else ()), *x.shape[a + 1 :])
-
-
-@kernel(
-    shape=_shape, reference=lambda x, *, axis=-1, keepdims=False: np.argmax(x, axis=axis, keepdims=keepdims), domain=(-4.0, 4.0),
-    kinds="fi", types={"out": "int64"}, differentiable=False, onnx="ArgMax",
+@composite(
+    reference=lambda x, *, axis=-1, keepdims=False: np.argmax(x, axis=axis, keepdims=keepdims), domain=(-4.0, 4.0), kinds="fib",
+    differentiable=False, onnx="ArgMax",
 )  # fmt: skip
-def argmax(x, out, *, axis=-1, keepdims=False):
-    axis = axis % x.ndim
-    n, inner = x.shape[axis], 1
-    for a in range(axis + 1, x.ndim):
-        inner *= x.shape[a]
-    source, target = x.reshape(-1), out.reshape(-1)
-    for k in range(target.size):
-        first = (k // inner) * n * inner + k % inner
-        best, top = 0, source[first]
-        for i in range(1, n):
-            value = source[first + i * inner]
-            if value > top or (value != value and top == top):
-                best, top = i, value
-        target[k] = best
+def argmax(x, *, axis=-1, keepdims=False):
+    if isinstance(axis, tuple):
+        raise ShapeError(f"axis is {axis}", op="argmax", todo="Give one axis, or None for all elements.")
+    x = ops.cast(x, dtype="int32") if x.dtype == "bool" else x
+    if axis is not None and x.ndim > 0:
+        return ops.argmax_along(x, axis=axis, keepdims=keepdims)
+    if x.ndim == 0:
+        ops.size(x, axis=axis)  # checks it
+    first = ops.argmax_along(ops.reshape(x, shape=(-1,)), axis=0)
+    return ops.reshape(first, shape=(1,) * x.ndim) if keepdims else first

@@ -3,8 +3,8 @@
     out = x - log Σ eˣ
     d_x = d_out - e^out Σ d_out
 
-Shapes: x and out equal; the sum runs along `axis`. Dtypes: float32, float64. Does not overflow, and keeps its precision when the
-softmax is near 0. A row with NaN or inf, or with nothing but -inf, becomes NaN.
+Shapes: x and out equal; the sum runs along `axis`: one axis, a list of them, or None for all. Dtypes: float32, float64. Does not
+overflow, and keeps its precision when the softmax is near 0. A row with NaN or inf, or with nothing but -inf, becomes NaN.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def log_softmax(x, out, *, axis=-1):  # the engine moves the axis to the end
 
 @log_softmax.decomposition
 def _(x, *, axis):
-    shifted = x - ops.max(x, axis=axis, keepdims=True)
+    shifted = x - ops.supremum(x, axis=axis, keepdims=True)
     return shifted - ops.log(ops.sum(ops.exp(shifted), axis=axis, keepdims=True))
 
 

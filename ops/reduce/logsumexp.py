@@ -19,7 +19,7 @@ def _reference(x, *, axis=None, keepdims=False):
 
 @composite(reference=_reference, domain=(-4.0, 4.0), onnx="ReduceLogSumExp")
 def logsumexp(x, *, axis=None, keepdims=False):
-    top = ops.stop_gradient(ops.max(x, axis=axis, keepdims=True))
+    top = ops.stop_gradient(ops.supremum(x, axis=axis, keepdims=True))
     top = ops.where(ops.less(ops.abs(top), float("inf")), top, 0.0)
     total = ops.sum(ops.exp(x - top), axis=axis, keepdims=True)
     nothing = ops.equal(total, 0.0)

@@ -3,12 +3,15 @@
     out = Σ x / n
     d_x = d_out / n, repeated along the axes
 
-Shapes: as sum. Dtypes: float32, float64. No elements give NaN. Error bound: as sum.
+Shapes: as sum. Dtypes: any; out is of x's type if that is floating, else float64, as in NumPy. No elements
+give NaN. Error bound: as sum.
 """
 
 from graphexec.plugin import composite, ops
 
 
-@composite(domain=(-4.0, 4.0), onnx="ReduceMean")
+@composite(domain=(-4.0, 4.0), kinds="fib", onnx="ReduceMean")
 def mean(x, *, axis=None, keepdims=False):
+    if not x.dtype.startswith("float"):
+        x = ops.cast(x, dtype="float64")
     return ops.sum(x, axis=axis, keepdims=keepdims) / ops.size(x, axis=axis)

@@ -3,8 +3,8 @@
     out = min x
     d_x = d_out / k at the k elements that equal out, else 0
 
-Shapes: as sum. Dtypes: floating and integer. NaN anywhere gives NaN; no elements give the highest value of the type, such as inf.
-Ties share the delta evenly, as in JAX; if out is NaN, so is d_x.
+Shapes: as sum. Dtypes: floating and integer. NaN anywhere gives NaN. There is no result of no
+elements: *raises* ShapeError. Ties share the delta evenly, as in JAX; if out is NaN, so is d_x.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ def _reference(x, *, axis=None, keepdims=False):
     return np.min(x, axis=axis, keepdims=keepdims, initial=highest)
 
 
-@reduction(identity=float("inf"), exact=True, reference=_reference, domain=(-4.0, 4.0), kinds="fi", onnx="ReduceMin")
+@reduction(identity=float("inf"), reference=_reference, domain=(-4.0, 4.0), exact=True, nonempty=True, kinds="fi", onnx="ReduceMin")
 def min(accumulated, x):
     smaller = x if x < accumulated else accumulated  # keeps a NaN in accumulated
     return smaller if x == x else x

@@ -3,8 +3,8 @@
     out = Π x
     d_x = d_out × the product of the other elements
 
-Shapes: as sum. Dtypes: floating and integer; out is of x's type. No elements give 1. Factors are multiplied
-pairwise in blocks, in an order that the shape alone determines. The delta is also correct at elements that
+Shapes and dtypes: as sum. No elements give 1. Factors are multiplied pairwise in blocks, in an order that the shape
+alone determines. The delta is also correct at elements that
 are 0; second derivatives there are not, because they treat "is 0" as constant.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from graphexec.plugin import ops, reduction
 
 
-@reduction(identity=1.0, reference=np.prod, domain=(-4.0, 4.0), kinds="fi", onnx="ReduceProd")
+@reduction(identity=1.0, reference=np.prod, domain=(-4.0, 4.0), kinds="fib", widens=True, onnx="ReduceProd")
 def prod(accumulated, x):
     return accumulated * x
 

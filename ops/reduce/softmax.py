@@ -3,8 +3,8 @@
     out = eˣ / Σ eˣ
     d_x = out (d_out - Σ d_out out)
 
-Shapes: x and out equal; the sum runs along `axis`. Dtypes: float32, float64. Does not overflow. A row with NaN or inf, or with
-nothing but -inf, becomes NaN.
+Shapes: x and out equal; the sum runs along `axis`: one axis, a list of them, or None for all. Dtypes: float32, float64. Does not
+overflow. A row with NaN or inf, or with nothing but -inf, becomes NaN.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def softmax(x, out, *, axis=-1):  # the engine moves the axis to the end
 
 @softmax.decomposition
 def _(x, *, axis):
-    e = ops.exp(x - ops.max(x, axis=axis, keepdims=True))
+    e = ops.exp(x - ops.supremum(x, axis=axis, keepdims=True))
     return e / ops.sum(e, axis=axis, keepdims=True)
 
 

@@ -3,8 +3,9 @@
     out = Σ x
     d_x = d_out, repeated along the axes
 
-Shapes: `axis` is one axis, a list of them, or None for all; they are removed, or kept with size 1 if keepdims. Dtypes: floating and
-integer; out is of x's type. No elements give 0. The shape alone determines the order of additions.
+Shapes: `axis` is one axis, a list of them, or None for all; they are removed, or kept with size 1 if keepdims. A scalar may be
+reduced along axis 0 or -1, as in NumPy. Dtypes: any; out is of x's type if that is floating, else int64: integers add up exactly,
+and bools are counted. No elements give 0. The shape alone determines the order of additions.
 
 Error bound: (38 + log2 n) roundings of Σ|x|, because blocks are added pairwise; about 1e-7 Σ|x| for float32 in practice.
 """
@@ -14,7 +15,7 @@ from graphexec_ops.reduce._sums import accurate_sum
 from graphexec.plugin import ops, reduction
 
 
-@reduction(identity=0.0, reference=accurate_sum, domain=(-4.0, 4.0), kinds="fi", onnx="ReduceSum")
+@reduction(identity=0.0, reference=accurate_sum, domain=(-4.0, 4.0), kinds="fib", widens=True, onnx="ReduceSum")
 def sum(accumulated, x):
     return accumulated + x
 

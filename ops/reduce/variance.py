@@ -3,7 +3,7 @@
     out = Σ (x - mean x)² / (n - correction)
     d_x = 2 d_out (x - mean x) / (n - correction), repeated along the axes
 
-Shapes: as sum. Dtypes: float32, float64. correction=0 gives the variance of the elements themselves, correction=1 Bessel's
+Shapes: as sum. Dtypes: as mean. correction=0 gives the variance of the elements themselves, correction=1 Bessel's
 estimate from a sample. It is computed in two passes, and corrected by the rounding error of the mean: equal elements give 0.
 
 Error bound: as sum, relative to the result. Source: Chan, Golub and LeVeque, "Algorithms for computing the sample variance",
@@ -13,8 +13,10 @@ The American Statistician 37(3), 1983, the corrected two-pass algorithm.
 from graphexec.plugin import composite, ops
 
 
-@composite(domain=(-4.0, 4.0))
+@composite(domain=(-4.0, 4.0), kinds="fib")
 def variance(x, *, axis=None, keepdims=False, correction=0.0):
+    if not x.dtype.startswith("float"):
+        x = ops.cast(x, dtype="float64")
     centred = x - ops.mean(x, axis=axis, keepdims=True)
     n = ops.size(x, axis=axis)
     squares = ops.sum(ops.square(centred), axis=axis, keepdims=keepdims)

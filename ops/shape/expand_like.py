@@ -9,19 +9,19 @@ A view: nothing is copied.
 
 import numpy as np
 
-from graphexec.plugin import normalize_axes, ops, view
+from graphexec.plugin import ops, reduced_axes, view
 
 
 def _reference(d, like, *, axis=None, keepdims=False):
     if not keepdims:
-        d = np.expand_dims(d, normalize_axes(axis, np.ndim(like), "expand_like"))
+        d = np.expand_dims(d, reduced_axes(axis, np.ndim(like), "expand_like"))
     return np.broadcast_to(d, np.shape(like))
 
 
 @view(reference=_reference, domain=(-4.0, 4.0), shape_only=("like",))
 def expand_like(d, like, *, axis=None, keepdims=False):
     if not keepdims:
-        for a in normalize_axes(axis, like.ndim, "expand_like"):
+        for a in reduced_axes(axis, like.ndim, "expand_like"):
             d = d.insert(a)
     return d.broadcast(like.shape)
 

@@ -9,14 +9,14 @@ happens to be 1. Dtypes: any. A view: nothing is copied.
 
 import numpy as np
 
-from graphexec.plugin import ShapeError, Size, normalize_axes, ops, view
+from graphexec.plugin import ShapeError, Size, ops, reduced_axes, view
 
 
 def _axes(shape, axis):
     """Returns the axes to remove, counted from 0. Named sizes are strings in a rule and Size in shape inference."""
     if axis is None:
         return [a for a, n in enumerate(shape) if n == 1 and not isinstance(n, Size)]
-    return list(normalize_axes(axis, len(shape), "squeeze"))
+    return list(reduced_axes(axis, len(shape), "squeeze"))
 
 
 @view(reference=lambda x, *, axis=None: np.squeeze(x, axis), domain=(-4.0, 4.0), onnx="Squeeze")

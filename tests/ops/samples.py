@@ -112,6 +112,7 @@ _slid = {"strides": (1, 1, 1), "padding": (0, 0, 1, 1, 0, 1), "dilations": (1, 1
 SAMPLES: dict[str, list[Sample]] = {
     # linear
     "matmul": [
+        drawn((3,), (3,)), drawn((3,), (3, 2)), drawn((2, 3), (3,)), drawn((3,), (4, 3, 2)), drawn((4, 2, 3), (3,)),
         drawn((2, 3), (3, 4)), drawn((1, 5), (5, 1)), drawn((4, 2, 3), (4, 3, 2)), drawn((2, 1, 2, 3), (3, 3, 2)),
         drawn((2, 3), (5, 3, 4)), drawn((0, 3), (3, 2)), drawn((2, 0), (0, 3)), drawn((2, 3), (3, 0)),
         drawn((0, 2, 3), (0, 3, 2)), drawn((17, 9), (9, 33)),
@@ -268,23 +269,28 @@ SAMPLES: dict[str, list[Sample]] = {
     ],
     "mean": _reductions(drawn, empty=False),
     "variance": [*_reductions(drawn, empty=False), drawn((4, 3), axis=0, correction=1)],
-    "max": [*_reductions(spread), integers((3, 4), axis=0), integers((2, 0), axis=1)],
-    "min": [*_reductions(spread), integers((3, 4), axis=0), integers((2, 0), axis=1)],
+    "max": [*_reductions(spread, empty=False), integers((3, 4), axis=0), integers((0, 2), axis=1)],
+    "min": [*_reductions(spread, empty=False), integers((3, 4), axis=0), integers((0, 2), axis=1)],
+    "supremum": [*_reductions(spread), integers((3, 4), axis=0), integers((2, 0), axis=1)],
     "prod": [
         *_reductions(lambda shape, **a: drawn(shape, low=0.6, high=1.4, **a)), integers((2, 3), axis=0),
         with_zeros((2, 3), ((0, 0),)), with_zeros((2, 3), ((0, 0), (1, 1), (1, 2)), axis=1),
         with_zeros((2, 3), ((0, 0), (1, 1), (1, 2)), axis=0, keepdims=True),
     ],
     "logsumexp": _reductions(drawn),
+    "argmax_along": [drawn((2, 3)), drawn((2, 3, 4), axis=0), drawn((2, 3, 4), axis=1, keepdims=True), integers((4, 6), 0, 3)],
     "argmax": [
+        drawn(()), drawn((), axis=0, keepdims=True), drawn((2, 3), axis=None), drawn((2, 3), axis=None, keepdims=True),
         drawn((2, 3)), drawn((2, 3, 4), axis=0), drawn((2, 3, 4), axis=1, keepdims=True), drawn((3, 1)), drawn((4,)),
         drawn((0, 3)), drawn((3, 0), axis=0), integers((4, 6), 0, 3),
     ],
     "softmax": [
+        drawn(()), drawn((), axis=0), drawn((2, 3), axis=None), drawn((2, 3, 4), axis=(0, 2)), drawn((2, 3), axis=()),
         drawn((2, 3)), drawn((4,)), drawn((2, 3, 4)), drawn((2, 3, 4), axis=0), drawn((2, 3, 4), axis=-2), drawn((3, 1)),
         drawn((0, 3)), drawn((2, 0)), drawn((2, 33)),
     ],
     "log_softmax": [
+        drawn(()), drawn((), axis=0), drawn((2, 3), axis=None), drawn((2, 3, 4), axis=(0, 2)), drawn((2, 3), axis=()),
         drawn((2, 3)), drawn((4,)), drawn((2, 3, 4)), drawn((2, 3, 4), axis=0), drawn((2, 3, 4), axis=-2), drawn((3, 1)),
         drawn((0, 3)), drawn((2, 0)), drawn((2, 33)),
     ],

@@ -51,6 +51,9 @@ class FusedOp(ElementwiseOp):
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         known = self.trace(specs)
         results = [self.spec_of(r, specs, known) for r in self.results]
+        for c in self.closings:
+            shape = self.spec_of(c.source, specs, known).shape
+            c.op.check_elements(shape, range(len(shape)))
         # layout assignment decides the number of partial results
         return (*results, *(TensorSpec((1,), self.spec_of(c.source, specs, known).dtype) for c in self.closings))
 

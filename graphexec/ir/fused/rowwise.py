@@ -52,6 +52,7 @@ class RowwiseOp(Op):
         for call in self.calls:
             arguments = [operands[a.index] if a.kind == "operand" else known[a.index][a.output] for a in call.arguments]
             if isinstance(call.op, ReductionOp):
+                call.op.check_elements(arguments[0].shape, (arguments[0].ndim - 1,))
                 known.append((TensorSpec((*arguments[0].shape[:-1], 1), call.op.output_type("out", arguments[0].dtype)),))
             else:
                 known.append(call.op.infer(arguments, call.attributes))

@@ -4,7 +4,8 @@
 that only their own part reads are never stored.
 
 Each distinct part is a kernel to compile, so there is a budget: a graph of thousands of random small nodes keeps its few
-plain kernels, while parts that repeat, or are large, are fused.
+plain kernels, while parts that repeat, or are large, are fused. Where large parts are too many and all different, shorter ones
+are, which repeat: compilation takes a few seconds, however deep the graph is.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from graphexec.ir.spec import TensorSpec
 from graphexec.ir.uses import Uses
 from graphexec.rewrite.fusion.part_fusion import FusedPart, PartFusion
 from graphexec.rewrite.fusion.scheduler import (
+    MAX_COMPILED_CALLS,
     MAX_NODES_OF_SMALL_GRAPH,
     MAX_OPERANDS,
     Part,
@@ -31,6 +33,9 @@ from graphexec.rewrite.fusion.scheduler import (
     within_budget,
 )
 
+SHORTER_PARTS = (8, 3, 2)
+"""Calls of the parts that are tried in turn where longer ones would take too long to compile: short ones repeat in any graph."""
+
 
 def fuse(fn: Function, live_out: Iterable[int] = ()) -> Function:
     """The function with fused nodes in place of connected elementwise ones."""
@@ -38,8 +43,19 @@ def fuse(fn: Function, live_out: Iterable[int] = ()) -> Function:
     scheduler = Scheduler(fn, shapes)
     parts = [part for run in scheduler.run() for part in connected_parts(fn, run, scheduler.followers)]
     fusion = _ElementwiseFusion(fn, Uses(fn, live_out), _closings(fn, parts, shapes))
-    made = [(part, fused) for part in parts if (fused := fusion.build(part)) is not None]
-    return fusion.replace(parts, within_budget(fn, made, MAX_NODES_OF_SMALL_GRAPH))
+    choice = within_budget(fn, fusion.candidates(parts), MAX_NODES_OF_SMALL_GRAPH)
+    chosen = list(choice.chosen)
+    left = MAX_COMPILED_CALLS - choice.calls
+    for max_calls in SHORTER_PARTS:
+        if not choice.beyond:
+            break
+        beyond = {part[0]: connected_parts(fn, part, scheduler.followers, max_calls) for part in choice.beyond}
+        parts = [short for part in parts for short in beyond.get(part[0], [part])]
+        shorter = [short for some in beyond.values() for short in some]
+        choice = within_budget(fn, fusion.candidates(shorter), MAX_NODES_OF_SMALL_GRAPH, left)
+        chosen += choice.chosen
+        left -= choice.calls
+    return fusion.replace(parts, chosen)
 
 
 def _closings(fn: Function, parts: Sequence[Part], shapes: Sequence[Any]) -> dict[int, list[int]]:
@@ -69,6 +85,10 @@ class _ElementwiseFusion(PartFusion[FusedOp]):
     def __init__(self, fn: Function, uses: Uses, closings: Mapping[int, Sequence[int]]) -> None:
         super().__init__(fn, uses)
         self.closings = closings
+
+    def candidates(self, parts: Iterable[Part]) -> list[tuple[Part, FusedPart]]:
+        """The parts that can be fused, each with its fused node."""
+        return [(part, fused) for part in parts if (fused := self.build(part)) is not None]
 
     def build(self, part: Part) -> FusedPart | None:
         """The fused node for a part; None where it must stay as it is."""

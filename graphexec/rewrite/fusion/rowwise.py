@@ -41,7 +41,7 @@ def fuse_rows(fn: Function, live_out: Iterable[int] = ()) -> Function:
     parts = [part for run in scheduler.run() for part in connected_parts(fn, run, scheduler.followers)]
     fusion = _RowFusion(fn, Uses(fn, live_out), facts)
     made = [(part, fused) for part in parts if len(part) > 1 and (fused := fusion.build(part)) is not None]
-    chosen = within_budget(fn, made, max_nodes=len(fn.nodes))
+    chosen = within_budget(fn, made, max_nodes=len(fn.nodes)).chosen
     return fusion.replace(parts, chosen) if chosen else fn
 
 

@@ -7,10 +7,12 @@ chooses the parts that are worth a kernel.
 
 from __future__ import annotations
 
+import bisect
 import heapq
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from graphexec.ir.function import Function
 from graphexec.ir.keys import shape_keys
@@ -24,6 +26,8 @@ MAX_FREE_KERNELS = 24
 """Distinct fused kernels that a small graph may have whatever they save."""
 MAX_NODES_OF_SMALL_GRAPH = 1_000
 """Nodes up to which a graph has that allowance; the plain kernels of a larger one serve many nodes each."""
+MAX_COMPILED_CALLS = 768
+"""Calls in all distinct kernels of a pass. A call takes 4 to 30 ms to compile; a network's layers share theirs and need few."""
 MIN_SAVED_ELEMENTS = 200_000
 """Elements that a further fused kernel must keep out of memory in a run to be worth its compilation."""
 
@@ -158,7 +162,9 @@ def iteration_shapes(fn: Function) -> list[Any]:
 # -- the parts of a run
 
 
-def connected_parts(fn: Function, run: Sequence[int], followers: Sequence[Sequence[int]]) -> list[Part]:
+def connected_parts(
+    fn: Function, run: Sequence[int], followers: Sequence[Sequence[int]], max_calls: int = MAX_CALLS
+) -> list[Part]:
     """The connected parts of a run, each after those that it waits for, cut where they would grow too large.
 
     A reader of a parameter and the update that overwrites it count as connected: as two parts, neither could go first.
@@ -171,7 +177,7 @@ def connected_parts(fn: Function, run: Sequence[int], followers: Sequence[Sequen
         for f in followers[p]:
             if f in at:
                 waits_for[at[f]].append(k)
-    roots = _joined(waits_for, [set(fn.nodes[p].inputs) for p in run])
+    roots = _joined(waits_for, [set(fn.nodes[p].inputs) for p in run], max_calls)
     groups: dict[int, Part] = {}
     for root, p in zip(roots, run, strict=True):
         groups.setdefault(root, []).append(p)
@@ -183,7 +189,7 @@ def connected_parts(fn: Function, run: Sequence[int], followers: Sequence[Sequen
     return _in_order(list(groups.values()), waiting_for) or [[p] for p in run]
 
 
-def _joined(waits_for: Sequence[Sequence[int]], operands: list[set[int]]) -> list[int]:
+def _joined(waits_for: Sequence[Sequence[int]], operands: list[set[int]], max_calls: int) -> list[int]:
     """For each node of a run the representative of its part, by union and find; ``operands`` are merged on the way."""
     parent = list(range(len(waits_for)))
     size = [1] * len(waits_for)
@@ -198,7 +204,7 @@ def _joined(waits_for: Sequence[Sequence[int]], operands: list[set[int]]) -> lis
         for j in before:
             a, b = find(j), find(k)
             calls = size[a] + size[b]
-            if a == b or calls > MAX_CALLS:
+            if a == b or calls > max_calls:
                 continue
             more = operands[b] - operands[a]
             if len(operands[a]) + len(more) <= MAX_OPERANDS + calls:
@@ -239,15 +245,32 @@ class Keyed(Protocol):
 Candidate = TypeVar("Candidate", bound=Keyed)
 
 
-def within_budget(fn: Function, made: Sequence[tuple[Part, Candidate]], max_nodes: int) -> list[tuple[Part, Candidate]]:
+class Choice(NamedTuple, Generic[Candidate]):
+    """What `within_budget` chose, the parts that were worth a kernel but beyond the budget, and the calls that the chosen have."""
+
+    chosen: list[tuple[Part, Candidate]]
+    beyond: list[Part]
+    calls: int
+
+
+def within_budget(
+    fn: Function, made: Sequence[tuple[Part, Candidate]], max_nodes: int, max_calls: int = MAX_COMPILED_CALLS
+) -> Choice[Candidate]:
     """The candidates that are worth a kernel: those that keep most out of memory, and all of them where they are few.
 
-    ``max_nodes`` is the size up to which a graph may have some kernels whatever they save.
+    ``max_nodes`` is the size up to which a graph may have some kernels whatever they save; ``max_calls`` bounds their compilation,
+    which would otherwise take minutes for a large graph in which no two parts are equal.
     """
     saved: Counter[Any] = Counter()
+    calls: dict[Any, int] = {}
     for part, fused in made:
+        calls[fused.key] = len(part)
         saved[fused.key] += sum(min(fn.specs[fn.nodes[p].outputs[0]].size, 1 << 24) for p in part) + 16 * len(part)
     ranked = [key for key, _ in saved.most_common()]
     small = len(fn.nodes) <= max_nodes and len(ranked) <= 2 * MAX_FREE_KERNELS
-    allowed = {key for k, key in enumerate(ranked) if (small and k < MAX_FREE_KERNELS) or saved[key] >= MIN_SAVED_ELEMENTS}
-    return [(part, fused) for part, fused in made if fused.key in allowed]
+    worth = [key for k, key in enumerate(ranked) if (small and k < MAX_FREE_KERNELS) or saved[key] >= MIN_SAVED_ELEMENTS]
+    compiled = list(itertools.accumulate(calls[key] for key in worth))
+    allowed = set(worth[: bisect.bisect_right(compiled, max_calls)])
+    chosen = [(part, fused) for part, fused in made if fused.key in allowed]
+    beyond = set(worth) - allowed
+    return Choice(chosen, [part for part, fused in made if fused.key in beyond], sum(calls[key] for key in allowed))

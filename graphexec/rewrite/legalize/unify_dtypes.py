@@ -1,4 +1,4 @@
-"""unify_dtypes: casts the operands of array kernels to their common element type.
+"""unify_dtypes: casts the operands of array kernels to their common element type, and of reductions to that in which they combine.
 
 Elementwise kernels convert each element as they load it; kernels that get whole arrays cannot.
 """
@@ -42,8 +42,12 @@ def _free(node: Node) -> list[int]:
 
 
 def _mixed(fn: Function, node: Node) -> str | None:
-    """The common type of a kernel's operands; None if they agree already."""
-    if not isinstance(node.op, (KernelOp, ReductionOp)):
+    """The type that the operands must have, the common one or that in which a reduction combines; None if they have it."""
+    op = node.op
+    if not isinstance(op, (KernelOp, ReductionOp)):
         return None
     dtypes = {fn.specs[node.inputs[slot]].dtype for slot in _free(node)}
-    return node.op.promoted([None if v == ABSENT else fn.specs[v] for v in node.inputs]) if len(dtypes) > 1 else None
+    if isinstance(op, ReductionOp) and op.widens and len(dtypes) == 1:
+        (own,) = dtypes
+        return None if op.combined_as(own) == own else op.combined_as(own)
+    return op.promoted([None if v == ABSENT else fn.specs[v] for v in node.inputs]) if len(dtypes) > 1 else None
