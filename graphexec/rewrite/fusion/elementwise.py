@@ -33,8 +33,9 @@ from graphexec.rewrite.fusion.scheduler import (
     within_budget,
 )
 
-SHORTER_PARTS = (8, 3, 2)
-"""Calls of the parts that are tried in turn where longer ones would take too long to compile: short ones repeat in any graph."""
+SHORTER_PARTS = ((8, MAX_COMPILED_CALLS // 8), (3, MAX_COMPILED_CALLS // 8), (2, MAX_COMPILED_CALLS // 4))
+"""Where all parts together would take too long to compile, long ones get half of the budget, and what is left over is cut shorter:
+the calls of a part, and those of all kernels. Short parts repeat in any graph, pairs most of all."""
 
 
 def fuse(fn: Function, live_out: Iterable[int] = ()) -> Function:
@@ -43,18 +44,18 @@ def fuse(fn: Function, live_out: Iterable[int] = ()) -> Function:
     scheduler = Scheduler(fn, shapes)
     parts = [part for run in scheduler.run() for part in connected_parts(fn, run, scheduler.followers)]
     fusion = _ElementwiseFusion(fn, Uses(fn, live_out), _closings(fn, parts, shapes))
-    choice = within_budget(fn, fusion.candidates(parts), MAX_NODES_OF_SMALL_GRAPH)
+    made = fusion.candidates(parts)
+    choice = within_budget(fn, made, MAX_NODES_OF_SMALL_GRAPH)
+    if not choice.beyond:
+        return fusion.replace(parts, choice.chosen)
+    choice = within_budget(fn, made, MAX_NODES_OF_SMALL_GRAPH, MAX_COMPILED_CALLS // 2)
     chosen = list(choice.chosen)
-    left = MAX_COMPILED_CALLS - choice.calls
-    for max_calls in SHORTER_PARTS:
-        if not choice.beyond:
-            break
+    for max_calls, budget in SHORTER_PARTS:
         beyond = {part[0]: connected_parts(fn, part, scheduler.followers, max_calls) for part in choice.beyond}
         parts = [short for part in parts for short in beyond.get(part[0], [part])]
         shorter = [short for some in beyond.values() for short in some]
-        choice = within_budget(fn, fusion.candidates(shorter), MAX_NODES_OF_SMALL_GRAPH, left)
+        choice = within_budget(fn, fusion.candidates(shorter), MAX_NODES_OF_SMALL_GRAPH, budget)
         chosen += choice.chosen
-        left -= choice.calls
     return fusion.replace(parts, chosen)
 
 
