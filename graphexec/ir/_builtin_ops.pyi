@@ -66,6 +66,9 @@ class BuiltinOps:
     def argmax(self, x: Operand, *, axis: int | Sequence[int] = -1, keepdims: bool = False, name: str | None = None) -> Any:
         """Index of the largest element along an axis."""
 
+    def argmax_along(self, x: Operand, *, axis: int | Sequence[int] = -1, keepdims: bool = False, name: str | None = None) -> Any:
+        """Index of the largest element along an axis: implements argmax."""
+
     def average_pool(
         self,
         x: Operand,
@@ -508,6 +511,9 @@ class BuiltinOps:
 
     def sum_to(self, x: Operand, like: Operand, *, name: str | None = None) -> Any:
         """Sum to the shape of another value, which undoes broadcasting."""
+
+    def supremum(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
+        """Least upper bound along axes: the largest element, or the lowest value of the type where there are no elements."""
 
     def swap_axes(
         self,

@@ -23,5 +23,6 @@ def sum_of(x):
 def accurate_sum(x, axis=None, keepdims=False):
     """np.sum with float64 sums of float32 elements: NumPy itself adds rows one after another."""
     x = np.asarray(x)
-    wide = np.float64 if x.dtype == np.float32 else None
-    return np.sum(x, axis=axis, keepdims=keepdims, dtype=wide).astype(x.dtype)
+    if x.dtype != np.float32:
+        return np.sum(x, axis=axis, keepdims=keepdims)
+    return np.sum(x, axis=axis, keepdims=keepdims, dtype=np.float64).astype(np.float32)

@@ -16,7 +16,7 @@ def _reference(x, *, axis=None, keepdims=False):
     return np.max(x, axis=axis, keepdims=keepdims, initial=lowest)
 
 
-@reduction(identity=float("-inf"), reference=_reference, domain=(-4.0, 4.0), kinds="fi", differentiable=False)
+@reduction(identity=float("-inf"), exact=True, reference=_reference, domain=(-4.0, 4.0), kinds="fi", differentiable=False)
 def supremum(accumulated, x):
     larger = x if x > accumulated else accumulated  # keeps a NaN in accumulated
     return larger if x == x else x
