@@ -310,10 +310,7 @@ def normalize_axes(axis: Any, ndim: int, op: str) -> tuple[int, ...]:
 
 
 def reduced_axes(axis: Any, ndim: int, op: str) -> tuple[int, ...]:
-    """Returns the axes that ``axis`` names for a reduction: as `normalize_axes`, but a scalar may be reduced along axis 0 or -1.
-
-    NumPy and PyTorch take a scalar there as one element.
-    """
+    """The axes of a reduction: as `normalize_axes`, but a scalar has axis 0 and -1, as in NumPy and PyTorch."""
     return () if ndim == 0 and isinstance(axis, int) and axis in (0, -1) else normalize_axes(axis, ndim, op)
 
 

@@ -17,7 +17,8 @@ def _reference(x, *, axis=None, keepdims=False):
     return np.max(x, axis=axis, keepdims=keepdims, initial=lowest)
 
 
-@reduction(identity=float("-inf"), reference=_reference, domain=(-4.0, 4.0), exact=True, nonempty=True, kinds="fi", onnx="ReduceMax")
+@reduction(identity=float("-inf"), reference=_reference, domain=(-4.0, 4.0), exact=True, nonempty=True, kinds="fi",
+           onnx="ReduceMax")
 def max(accumulated, x):
     larger = x if x > accumulated else accumulated  # keeps a NaN in accumulated
     return larger if x == x else x

@@ -17,7 +17,8 @@ def _reference(x, *, axis=None, keepdims=False):
     return np.min(x, axis=axis, keepdims=keepdims, initial=highest)
 
 
-@reduction(identity=float("inf"), reference=_reference, domain=(-4.0, 4.0), exact=True, nonempty=True, kinds="fi", onnx="ReduceMin")
+@reduction(identity=float("inf"), reference=_reference, domain=(-4.0, 4.0), exact=True, nonempty=True, kinds="fi",
+           onnx="ReduceMin")
 def min(accumulated, x):
     smaller = x if x < accumulated else accumulated  # keeps a NaN in accumulated
     return smaller if x == x else x
