@@ -27,7 +27,7 @@ def install() -> None:
     RUN_HOOK.run = run
     EAGER_HOOKS.infer_composite = trace_composite
     EAGER_HOOKS.evaluate_composite = _evaluate_composite
-    EAGER_HOOKS.backward_of = _backward_of
+    EAGER_HOOKS.derived = _derived
 
 
 def _evaluate_composite(op: Op, arrays: Sequence[Any], attributes: Attributes) -> Sequence[Any]:
@@ -36,10 +36,10 @@ def _evaluate_composite(op: Op, arrays: Sequence[Any], attributes: Attributes) -
     return evaluate_composite(op, arrays, attributes)
 
 
-def _backward_of(op: Op) -> Op | None:
-    from graphexec.autodiff.scalar import backward_of
+def _derived(op: Op, steps: Sequence[str]) -> Op | None:
+    from graphexec.autodiff.scalar.pullback import derived
 
-    return backward_of(op)
+    return derived(op, steps)
 
 
 def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from graphexec.autodiff.scalar import backward_of
+from graphexec.autodiff.scalar.pullback import Plan, plan
 from graphexec.errors import DataError, DifferentiationError, GraphExecError, ShapeError, with_hint
 from graphexec.graph.graph import Graph
 from graphexec.ir.builder import call_composite
@@ -25,7 +26,7 @@ from graphexec.ir.convert import as_array, converted
 from graphexec.ir.function import ABSENT, Function, Leaf, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.op import Attributes, Op, array_spec
-from graphexec.ir.op_kinds import CompositeOp
+from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp
 from graphexec.ir.operands import with_arrays
 from graphexec.ir.operators import Arithmetic
 from graphexec.ir.spec import DTYPES, Size, Sizes, TensorSpec, shape_text
@@ -190,15 +191,16 @@ def reverse(fn: Function, values: Mapping[int, Array], of: int, wrt: Sequence[in
         if not active.isdisjoint(node.reads):  # a shape has no derivative
             active.update(v for v in node.outputs if values[v].dtype.kind == "f")
     parts: dict[int, list[Array]] = {of: [np.ones_like(values[of])]}
+    makers = {v: node for node in fn.nodes for v in node.outputs}
     deltas: dict[int, Array] = {}
     for node in reversed(fn.nodes):
         _settle(node.outputs, parts, deltas)
         if not active.isdisjoint(node.reads) and any(v in deltas for v in node.outputs):
             try:
-                given = _pull_back(_with_sizes(node, fn), values, deltas)
+                given = _pull_back(_with_sizes(node, fn), values, deltas, active, makers)
             except GraphExecError as error:
                 raise error.at(node=node.name, source=node.location) from error.__cause__
-            for v, delta in zip(_receivers(node), given, strict=True):
+            for v, delta in given:
                 if delta is not None and v in active:
                     parts.setdefault(v, []).append(_sum_to(delta, values[v]))
     _settle((leaf.value_id for leaf in fn.leaves), parts, deltas)
@@ -228,22 +230,44 @@ def _receivers(node: Node) -> list[int]:
     return [given.get(p, ABSENT) for p in op.differentiable_inputs]
 
 
-def _pull_back(node: Node, values: Mapping[int, Array], deltas: Mapping[int, Array]) -> list[Array | None]:
-    """Computes a node's contributions to its receivers by its op's own rule."""
+def _pull_back(
+    node: Node, values: Mapping[int, Array], deltas: Mapping[int, Array], active: Container[int], makers: Mapping[int, Node]
+) -> Iterable[tuple[int, Array | None]]:
+    """Computes a node's contributions, with the operands that receive them, by its op's own rule."""
     op, outputs = node.op, list(zip(node.op.outputs, node.outputs, strict=True))
-    named: dict[str, Array | None] = {f"d_{o}": deltas[v] if v in deltas else np.zeros_like(values[v]) for o, v in outputs}
-    named |= {o: values[v] for o, v in outputs} | dict.fromkeys(op.inputs)
-    named |= {p: values.get(v) for p, v in zip(op.inputs, node.inputs, strict=False)}  # ABSENT has no value
-    lost = [o for o, v in outputs if v in deltas and o not in asked_deltas(op)]
+    planned = isinstance(op, ElementwiseOp) and op.gradient_rule is None and op.differentiable
+    takes_all = planned and op.backward_op is None
+    lost = [] if takes_all else [o for o, v in outputs if v in deltas and o not in asked_deltas(op)]
     if lost:
         raise DifferentiationError(
             f"a delta reaches its output {lost[0]!r}, but its backward rule does not take 'd_{lost[0]}'", op=op.name,
             todo="Do not differentiate through that output, or add the parameter to the rule.",
         )  # fmt: skip
+    if planned:
+        return _planned(node, plan(node, makers.get, deltas, active), values, deltas)
+    named: dict[str, Array | None] = {f"d_{o}": deltas[v] if v in deltas else np.zeros_like(values[v]) for o, v in outputs}
+    named |= {o: values[v] for o, v in outputs} | dict.fromkeys(op.inputs)
+    named |= {p: values.get(v) for p, v in zip(op.inputs, node.inputs, strict=False)}  # ABSENT has no value
     if op.gradient_rule is not None:
-        return _call_gradient(node, op.gradient_rule, named, values)
-    rule = _backward_op(op)
-    return list(evaluate(rule, [named[name] for name in rule.inputs], {k: node.attributes[k] for k in rule.attributes}))
+        given = _call_gradient(node, op.gradient_rule, named, values)
+    else:
+        rule = _backward_op(op)
+        given = list(evaluate(rule, [named[name] for name in rule.inputs], {k: node.attributes[k] for k in rule.attributes}))
+    return zip(_receivers(node), given, strict=True)
+
+
+def _planned(
+    node: Node, planned: Plan, values: Mapping[int, Array], deltas: Mapping[int, Array]
+) -> Iterable[tuple[int, Array]]:
+    """Evaluates the backward nodes of an elementwise node."""
+    own = {f"d_{o}": v for o, v in zip(node.op.outputs, node.outputs, strict=True)}
+    for term in planned.terms:
+        operands = [deltas.get(own[n], np.zeros_like(values[own[n]])) if n in own else values[planned.values[n]]
+                    for n in term.operands]  # fmt: skip
+        if term.factor is not None:
+            operands[0] = operands[0] * values[planned.values[term.factor]]
+        found = evaluate(term.op, operands, {k: planned.attributes[k] for k in term.op.attributes})
+        yield from zip([planned.values[name] for name in term.targets], found, strict=True)
 
 
 def asked_deltas(op: Op) -> tuple[str, ...]:

@@ -64,6 +64,7 @@ class _Backward:
         self.deltas: dict[int, int] = {}
         self.active = _depends_on(fn, wrt)
         self.rules: dict[Op, _Rule] = {}
+        self.makers: dict[int, Node] | None = None
 
     def run(self) -> Function:
         for v in self.wrt:
@@ -124,16 +125,47 @@ class _Backward:
         op = node.op
         rule = self.rules.get(op)
         if rule is None:
-            rule = self.rules[op] = _Rule(op, None if op.gradient_rule is not None else self._backward_op(node))
+            rule = self.rules[op] = self._read_rule(node)
         if not rule.takes_all:
             self._check_asked(node, rule)
+        if rule.planned:
+            self._add_planned(node)
+            return
         given = self._call_gradient(node, rule) if rule.backward is None else self._add_backward(node, rule, rule.backward)
         for value, delta in zip(rule.targets(node), given, strict=True):
-            if delta is None or value not in self.active:
-                continue
+            if delta is not None:
+                self._contribute(node, value, delta)
+
+    def _contribute(self, node: Node, value: int, delta: int) -> None:
+        if value in self.active:
             if self.builder.specs[delta] != self.fn.specs[value]:
                 delta = self._fitted(node, delta, value)
             self.contributions.setdefault(value, []).append(delta)
+
+    def _add_planned(self, node: Node) -> None:
+        """Adds the backward nodes of an elementwise node: those through deltas that exist, for operands that need one."""
+        from graphexec.autodiff.scalar.pullback import plan  # late: most graphs derive nothing
+
+        try:
+            planned = plan(node, self._maker, self.deltas, self.active)
+        except GraphExecError as error:
+            raise error.at(node=node.name, source=node.location) from None
+        deltas = {f"d_{o}": v for o, v in zip(node.op.outputs, node.outputs, strict=True)}
+        for term in planned.terms:
+            operands = [self._delta_of(deltas[n]) if n in deltas else planned.values[n] for n in term.operands]
+            if term.factor is not None:
+                multiply = registry.get("multiply")
+                operands[0] = self.builder.add(multiply, (operands[0], planned.values[term.factor]), {}).outputs[0]
+            attributes = {k: planned.attributes[k] for k in term.op.attributes}
+            made = self.builder.add(term.op, tuple(operands), attributes, f"{node.name}.backward")
+            for name, delta in zip(term.targets, made.outputs, strict=True):
+                self._contribute(node, planned.values[name], delta)
+
+    def _maker(self, value: int) -> Node | None:
+        """The node that computes a value."""
+        if self.makers is None:
+            self.makers = {v: node for node in self.fn.nodes for v in node.outputs}
+        return self.makers.get(value)
 
     def _fitted(self, node: Node, delta: int, value: int) -> int:
         """Sums a contribution to its value's shape and converts it to its type."""
@@ -198,15 +230,14 @@ class _Backward:
             )
         return [None if r is None else r.index for r in results]
 
-    def _backward_op(self, node: Node) -> Op:
+    def _read_rule(self, node: Node) -> _Rule:
         op = node.op
-        found = op.backward_op
-        if found is None and isinstance(op, ElementwiseOp) and op.differentiable:
-            from graphexec.autodiff.scalar import backward_of  # late: most ops have a rule of their own
-
-            found = backward_of(op)
-        if found is not None:
-            return found
+        if op.gradient_rule is not None:
+            return _Rule(op, None)
+        if isinstance(op, ElementwiseOp) and op.differentiable:
+            return _Rule(op, op.backward_op, planned=True)
+        if op.backward_op is not None:
+            return _Rule(op, op.backward_op)
         what = (
             "is not differentiable"
             if not op.differentiable
@@ -228,17 +259,19 @@ class _Backward:
 class _Rule:
     """An op's backward rule, read once for all nodes: ``backward``, the op of a backward node, or ``function``, to be called."""
 
-    def __init__(self, op: Op, backward: Op | None) -> None:
+    def __init__(self, op: Op, backward: Op | None, planned: bool = False) -> None:
         self.op, self.backward, self.function = op, backward, op.gradient_rule
+        self.planned = planned
+        """Whether its backward nodes depend on which deltas exist and which are wanted."""
         self.names: list[str] = []
         """The operands, outputs and deltas that the rule takes."""
         self.attributes: list[str] = []
         self.variadic = False
         if backward is not None:
             self.names, self.attributes = list(backward.inputs), list(backward.attributes)
-        else:
+        elif self.function is not None:
             self._read_signature()
-        derived = backward is not op.backward_op  # a derived rule omits only deltas without effect
+        derived = backward is None and self.function is None  # a derived rule omits only deltas without effect
         self.takes_all = derived or len(op.outputs) == 1 or all(f"d_{output}" in self.names for output in op.outputs)
         self.operands = [self._place(name) for name in self.names]
         wanted = op.differentiable_inputs

@@ -278,7 +278,7 @@ class EagerHooks:
     compute: Callable[[Op, Sequence[Any], Attributes], Any]
     infer_composite: Callable[[Op, Specs, Attributes], tuple[TensorSpec, ...]]
     evaluate_composite: Callable[[Op, Sequence[Any], Attributes], Sequence[Any]]
-    backward_of: Callable[[Op], Op | None]
+    derived: Callable[[Op, Sequence[str]], Op | None]
 
 
 EAGER_HOOKS = EagerHooks()

@@ -55,6 +55,15 @@ class ElementwiseOp(Op):
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class PartialOp(ElementwiseOp):
+    """Its first operand, a delta, times a partial derivative of another op: ``d_out * ∂ⁿout / ∂by[0] ... ∂by[n - 1]``."""
+
+    root: ElementwiseOp
+    output: str
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class ReductionOp(Op):
     """Combines elements along axes with ``function(accumulated, x)``, starting from its identity."""
 

@@ -39,7 +39,7 @@ class Registry:
         self.refused: dict[str, GraphExecError] = {}
 
     def get(self, name: str) -> Op:
-        """Returns the op of that name; ``"swish.backward"`` is the op of swish's backward nodes.
+        """Returns the op of that name; ``"swish.backward"`` and ``"swish.d_out.x.x"`` are ops of swish's backward nodes.
 
         *Raises* OpError with the nearest known name.
         """
@@ -49,8 +49,8 @@ class Registry:
             return op
         base, *steps = name.split(".")
         op = self._ops.get(base)
-        for step in steps:
-            op = EAGER_HOOKS.backward_of(op) if op is not None and step == "backward" else None
+        if op is not None and steps:
+            op = EAGER_HOOKS.derived(op, steps)
         if op is None:
             raise OpError(
                 with_hint(f"unknown op {name!r}", name, self._ops), facts=[str(e) for e in self.refused.values()][:1],
