@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from graphexec.autodiff.reverse import differentiate_function
-from graphexec.errors import DataError, GraphError
+from graphexec.errors import DataError, DifferentiationError, GraphError
 from graphexec.graph.graph import Graph
 from graphexec.ir.function import Function, Leaf
 from graphexec.ir.infer import infer
@@ -94,9 +94,10 @@ class Functions:
                     f"{name!r} is not a parameter, and an optimizer updates only parameters",
                     todo="Remove it from wrt, or leave out the optimizer.",
                 )
-        return with_updates(self._differentiated(self.wrt), self.optimizer)
+        return with_updates(self._differentiated(self.wrt, reached=True), self.optimizer)
 
-    def _differentiated(self, wrt: Sequence[str] | None) -> Function:
+    def _differentiated(self, wrt: Sequence[str] | None, reached: bool = False) -> Function:
+        """Returns the function with gradients; ``reached`` refuses a loss whose gradients are all 0."""
         fn = self.forward
         assert self.loss is not None
         if wrt is None:
@@ -108,6 +109,11 @@ class Functions:
             if name not in index:
                 fn.value_id(name)
         result = differentiate_function(fn, index[self.loss], [index[n] for n in wrt])
+        if reached and result.deltas.keys().isdisjoint(wrt):
+            raise DifferentiationError(
+                f"{self.loss!r} does not depend on any parameter, so training would change nothing", node=self.loss,
+                facts=[f"parameters: {', '.join(map(repr, wrt))}"], todo="Make the loss of values that are computed from parameters.",
+            )
         deltas = result.deltas if self._keep_deltas else {}
         result = result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]}, deltas=deltas)
         return result if self._recompute is None else rematerialize(result, fn.nodes, self._recompute, result.live_out)

@@ -33,6 +33,8 @@ def differentiate(graph: Graph, of: str, wrt: Iterable[str] | None = None) -> Gr
     the value and then each gradient; ``dag.graph["gradients"]`` and ``["deltas"]`` map names to the values that
     hold them.
 
+    A gradient that is 0 everywhere, because ``of`` does not depend on the value or only through steps, is zeros.
+
     *Raises* GraphError for an unknown name; DifferentiationError if ``of`` is not a scalar or an op between
     ``of`` and ``wrt`` has no backward rule.
     """
@@ -73,12 +75,6 @@ class _Backward:
                     f"{self.fn.names[v]!r} is {self.fn.specs[v].dtype}: only floating values have gradients",
                     node=self.fn.names[v], todo="Leave it out of wrt.",
                 )
-        if self.of not in self.active:
-            names = ", ".join(repr(self.fn.names[v]) for v in self.wrt)
-            raise DifferentiationError(
-                f"{self.fn.names[self.of]!r} does not depend on {names or 'any parameter'}", node=self.fn.names[self.of],
-                todo="Name values that it is computed from.",
-            )
         spec = self.fn.specs[self.of]
         self.contributions[self.of] = [self.builder.constant(1.0, spec.dtype, name=f"d_{self.fn.names[self.of]}")]
         for node in reversed(self.fn.nodes):

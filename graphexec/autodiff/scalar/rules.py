@@ -134,6 +134,21 @@ def real(node: ast.expr) -> ast.expr:
     return number(float(node.value)) if isinstance(node, ast.Constant) and type(node.value) is int else node
 
 
+def quotient(node: ast.expr) -> tuple[ast.expr, ast.Name, int] | None:
+    """Reads ``a / v`` and ``a / v**n``, where v is a variable, as (a, v, n); None for anything else."""
+    match node:
+        case ast.BinOp(left=top, op=ast.Div(), right=ast.Name() as v):
+            return top, v, 1
+        case ast.BinOp(left=top, op=ast.Div(), right=ast.BinOp(left=ast.Name() as v, op=ast.Pow(), right=ast.Constant(value=int(n)))):
+            return (top, v, n) if n > 0 else None
+    return None
+
+
+def over_power(top: ast.expr, v: ast.expr, n: int) -> ast.expr:
+    """top / v**n."""
+    return divide(top, v if n == 1 else ast.BinOp(v, ast.Pow(), ast.Constant(n)))
+
+
 def multiply(a: ast.expr, b: ast.expr) -> ast.expr:
     """a * b, simplified; the choice between constants comes first, so that 0 is never multiplied by inf."""
     a, b = real(a), real(b)
@@ -141,7 +156,16 @@ def multiply(a: ast.expr, b: ast.expr) -> ast.expr:
         return b
     if is_number(b, 1.0) or is_number(a, 0.0):
         return a
+    one, other = quotient(a), quotient(b)
+    if one is not None and other is not None and ast.dump(one[1]) == ast.dump(other[1]):
+        return over_power(multiply(one[0], other[0]), one[1], one[2] + other[2])
     match a, b:
+        case ast.Constant(value=float(p)), ast.Constant(value=float(q)):
+            return number(p * q)
+        case ast.Constant(value=float(p)), ast.BinOp(left=ast.Constant(value=float(q)), op=ast.Mult(), right=rest):
+            return multiply(number(p * q), rest)
+        case ast.BinOp(left=ast.Constant(value=float(p)), op=ast.Mult(), right=rest), ast.Constant(value=float(q)):
+            return multiply(number(p * q), rest)
         case ast.UnaryOp(op=ast.USub(), operand=inner), _:
             return negative(multiply(inner, b))
         case _, ast.UnaryOp(op=ast.USub(), operand=inner):

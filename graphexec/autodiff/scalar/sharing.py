@@ -167,6 +167,8 @@ class _Sharer:
     @staticmethod
     def _is_atom(node: ast.expr) -> bool:
         inner = node.operand if isinstance(node, ast.UnaryOp) else node
+        if isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Pow) and isinstance(inner.right, ast.Constant):
+            return isinstance(inner.left, ast.Name)  # left in place, where the next derivation recognizes it
         return isinstance(inner, (ast.Constant, ast.Attribute, ast.Name))
 
     def _number(self, key: Any) -> int:

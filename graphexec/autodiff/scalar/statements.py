@@ -119,8 +119,19 @@ class DualWriter(DualExpressions):
             pairs = [(n, d.tangents.get(x, number(0.0))) for n, d in zip(names, duals, strict=True) if x in self.active[n]]
             if pairs:
                 self.block.append(assign([self._tangent(n, x) for n, _ in pairs], [t for _, t in pairs]))
-            self.known.update({(n, x): t for n, t in pairs if n in self.once and rules.is_number(t)})
+            self.known.update({(n, x): t for n, t in pairs if n in self.once and self._is_cheap(t)})
+        for name, dual in zip(names, duals, strict=True):
+            if isinstance(dual.value, ast.Name) and dual.value.id in self.temporary and name in self.once and not self.has_loops:
+                self.alias[name] = dual.value
         self.block.append(assign(list(names), [d.value for d in duals]))
+
+    def _is_cheap(self, tangent: ast.expr) -> bool:
+        """Whether it is written out wherever it is used: a number, also over a power of a variable, so that powers meet."""
+        read = rules.quotient(tangent)
+        if read is None:
+            return rules.is_number(tangent)
+        variable = read[1].id in self.once or read[1].id in self.temporary
+        return rules.is_number(read[0]) and variable and not self.has_loops  # a loop may have changed the variable by then
 
     def _for(self, node: ast.For) -> None:
         flat = isinstance(node.iter, ast.Call) and self._rule(node.iter) == "flat"

@@ -63,6 +63,10 @@ class DualNames:
         self.block: list[ast.stmt] = []
         self.known: dict[tuple[str, str], ast.expr] = {}
         self.count = 0
+        self.temporary: set[str] = set()
+        self.alias: dict[str, ast.expr] = {}
+        """A variable assigned once, and the temporary variable that it is."""
+        self.has_loops = any(isinstance(n, (ast.For, ast.While)) for n in ast.walk(function))
 
     def _refuse(self, what: str, node: ast.AST) -> NoReturn:
         raise NotDifferentiable(what, getattr(node, "lineno", self.line))
@@ -85,7 +89,9 @@ class DualNames:
 
     def _new(self) -> str:
         self.count += 1
-        return self._named(self.count, f"t{self.count}")
+        name = self._named(self.count, f"t{self.count}")
+        self.temporary.add(name)
+        return name
 
     def _tangents(self, name: str) -> Tangents:
         found: Tangents = {}
