@@ -27,10 +27,26 @@ class Size(int):
     """
 
     expression: str
+    terms: dict[str, int]
+    """The expression as a sum: how often each term occurs in it. The term "1" counts what has no name."""
 
     def __new__(cls, value: int, expression: str) -> Size:
         size = super().__new__(cls, value)
-        size.expression = expression
+        size.expression, size.terms = expression, {expression: 1}
+        return size
+
+    def _plus(self, other: int, sign: int, swapped: bool = False) -> Size:
+        """The sum or difference; terms are counted, so that the text of a long sum stays short."""
+        terms, more = self.terms, _terms(other)
+        if swapped:
+            terms, more = more, terms
+        terms = dict(terms)
+        for term, count in more.items():
+            terms[term] = terms.get(term, 0) + sign * count
+        terms = {term: count for term, count in terms.items() if count}
+        value = int(other) + sign * int(self) if swapped else int(self) + sign * int(other)
+        size = Size(value, _sum_text(terms))
+        size.terms = terms
         return size
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -43,13 +59,13 @@ class Size(int):
         return Size(value, f"{left}{sign}{right}")
 
     def __add__(self, other: int) -> int:
-        return self if other == 0 else self._combine(int(self) + int(other), "+", other)
+        return self if _is_zero(other) else self._plus(other, 1)
 
     def __radd__(self, other: int) -> int:
-        return self if other == 0 else self._combine(int(other) + int(self), "+", other, swapped=True)
+        return self if _is_zero(other) else self._plus(other, 1, swapped=True)
 
     def __sub__(self, other: int) -> int:
-        return self if other == 0 else self._combine(int(self) - int(other), "-", other)
+        return self if _is_zero(other) else self._plus(other, -1)
 
     def __mul__(self, other: int) -> int:
         return self if other == 1 else self._combine(int(self) * int(other), "*", other)
@@ -59,6 +75,24 @@ class Size(int):
 
     def __floordiv__(self, other: int) -> int:
         return self if other == 1 else self._combine(int(self) // int(other), "//", other)
+
+
+def _is_zero(size: int) -> bool:
+    """Whether a size is the number 0; a named axis that happens to be empty is not."""
+    return size == 0 and not isinstance(size, Size)
+
+
+def _terms(size: int) -> dict[str, int]:
+    return size.terms if isinstance(size, Size) else {"1": int(size)}
+
+
+def _sum_text(terms: dict[str, int]) -> str:
+    text = ""
+    for term, count in terms.items():
+        plain = f"({term})" if abs(count) != 1 and ("+" in term or "-" in term) else term
+        part = str(abs(count)) if term == "1" else plain if abs(count) == 1 else f"{abs(count)}*{plain}"
+        text += ("-" if count < 0 else "+" if text else "") + part
+    return text or "0"
 
 
 def _text(size: int) -> str:

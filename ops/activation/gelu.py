@@ -6,7 +6,8 @@
                          d_x = d_out * ((1 + t) / 2 + x * (1 - t**2) / 2 * sqrt(2 / pi) * (1 + 0.134145 * x**2))
 
 Shapes: any. Dtypes: float32, float64. The absolute error is a few units in the last place of x; for x below -5, Φ loses
-relative precision to cancellation, as in PyTorch. inf at inf, NaN at -inf (-inf * 0).
+relative precision to cancellation, as in PyTorch. inf at inf, NaN at -inf (-inf * 0); the
+derivative is 1 and 0 there.
 """
 
 import numpy as np
@@ -33,7 +34,10 @@ def gelu(x, *, approximate="none"):
 def _(d_out, x, *, approximate):
     if approximate == "tanh":
         t = math.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))
-        slope = 0.5 * x * (1 - t * t)  # 0 before x * x overflows
-        return d_out * (0.5 * (1 + t) + 0.7978845608028654 * slope + 0.1070322244089897 * slope * x * x)
+        rest = 1 - t * t  # 0 before x * x overflows
+        slope = 0.5 * x * rest
+        bend = 0.7978845608028654 * slope + 0.1070322244089897 * slope * x * x
+        return d_out * (0.5 * (1 + t) + (rest if rest == 0 else bend))  # where x is infinite, 0 * x is NaN
     density = 0.3989422804014327 * math.exp(-0.5 * x * x)  # 1 / sqrt(2 pi)
-    return d_out * (0.5 * (1 + math.erf(0.7071067811865476 * x)) + x * density)
+    bend = density if density == 0 else x * density  # where x is infinite, 0 * x is NaN
+    return d_out * (0.5 * (1 + math.erf(0.7071067811865476 * x)) + bend)

@@ -3,7 +3,8 @@
     out = x * s,  s = 1 / (1 + e**(-beta * x))
     d_x = d_out * (s + beta * out * (1 - s))
 
-Shapes: any. Dtypes: float32, float64. Tends to 0 on the left without overflow; inf at inf, NaN at -inf (-inf * 0).
+Shapes: any. Dtypes: float32, float64. Tends to 0 on the left without overflow; inf at inf, NaN at -inf (-inf * 0); the
+derivative is 1 and 0 there.
 """
 
 import numpy as np
@@ -25,4 +26,6 @@ def swish(x, *, beta=1.0):
 @swish.backward
 def _(d_out, x, out, *, beta):
     s = sigmoid(beta * x)
-    return d_out * (s + beta * out * (1 - s))
+    rest = 1 - s
+    bend = beta * out * rest
+    return d_out * (s + (0.0 if rest == 0 or s == 0 else bend))  # where x is infinite, out * rest is NaN

@@ -3,7 +3,8 @@
     out = min(max(x, low), high)
     d_x = d_out where low <= x <= high, else 0
 
-Shapes: any. Dtypes: float32, float64. NaN stays NaN and passes its delta on. If low > high, out is high, as in NumPy.
+Shapes: any. Dtypes: float32, float64. NaN stays NaN and passes its delta on; a bound of NaN makes out NaN
+and stops the delta, as in PyTorch. If low > high, out is high, as in NumPy.
 """
 
 import numpy as np
@@ -13,10 +14,10 @@ from graphexec.plugin import elementwise
 
 @elementwise(reference=lambda x, *, low, high: np.clip(x, low, high), domain=(-4.0, 4.0), onnx="Clip")
 def clip(x, *, low=-np.inf, high=np.inf):
-    raised = low if x < low else x
-    return high if raised > high else raised
+    raised = x if x >= low or x != x else low  # x != x: x is NaN
+    return raised if raised <= high or raised != raised else high
 
 
 @clip.backward
 def _(d_out, x, *, low, high):  # takes x, not out, because the delta passes at x = low
-    return 0.0 if x < low else 0.0 if x > high else d_out
+    return d_out if (x >= low and x <= high) or x != x else 0.0

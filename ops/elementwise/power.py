@@ -6,7 +6,7 @@
 
 Shapes: broadcast, as in NumPy. Dtypes: float32, float64. Error: that of `graphexec.math.pow`, whose special values are C99's:
 x**0 = 1 and 1**y = 1 even for NaN; x < 0 needs an integer y, otherwise out is NaN. Both deltas are finite at x = 0 for y >= 1;
-d_x = 0 for y = 0, and d_y = 0 for x = 0 and y >= 0. For x < 0, d_y is NaN, because out is not a smooth function of y.
+d_x = 0 for y = 0, and d_y = 0 for x = 0 and y >= 0. At infinite operands both are the limits, where out tends to 0. For x < 0, d_y is NaN, because out is not a smooth function of y.
 """
 
 import numpy as np
@@ -24,6 +24,9 @@ def power(x, y):
 
 @power.backward
 def _(d_out, x, y, out):
-    d_x = d_out * y * math.pow(x, y - 1)
+    slope = math.pow(x, y - 1)
+    d_x = d_out * y * slope
     d_y = d_out * out * math.log(x)
-    return 0.0 if y == 0 else d_x, (0.0 if y >= 0 else d_y) if x == 0 else d_y
+    flat = y == 0 or (slope == 0 and y - y != 0)  # y - y != 0: y is infinite
+    level = (x == 0 and y >= 0) or (x - x != 0 and out == 0)
+    return 0.0 if flat else d_x, 0.0 if level else d_y

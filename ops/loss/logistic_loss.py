@@ -8,8 +8,8 @@ Shapes: broadcast. Dtypes: float32, float64. Does not overflow, and keeps its pr
 
 import numpy as np
 
-from graphexec.math import exp, log1p
-from graphexec.plugin import elementwise, ops
+from graphexec.math import exp, log1p, sigmoid
+from graphexec.plugin import elementwise
 
 
 def _reference(z, y):
@@ -21,6 +21,7 @@ def logistic_loss(z, y):
     return (0.0 if z < 0 else z) - z * y + log1p(exp(-abs(z)))
 
 
-@logistic_loss.gradient
-def _(d_out, z, y):
-    return d_out * (ops.sigmoid(z) - y), -(d_out * z)
+@logistic_loss.backward
+def _(d_out, z, y):  # where σ(z) is near 1, the difference from 1 keeps the digits that σ(z) - y would lose
+    slope = (1 - y) - sigmoid(-z) if z > 0 else sigmoid(z) - y
+    return d_out * slope, -(d_out * z)

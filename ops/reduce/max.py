@@ -26,6 +26,8 @@ def max(accumulated, x):
 
 @max.gradient
 def _(d_out, x, out, *, axis, keepdims):
-    hit = ops.cast(ops.equal(x, ops.expand_like(out, x, axis=axis, keepdims=keepdims)), dtype=x.dtype)
-    share = ops.expand_like(d_out, x, axis=axis, keepdims=keepdims) / ops.sum(hit, axis=axis, keepdims=True)
-    return hit * share
+    top = ops.expand_like(out, x, axis=axis, keepdims=keepdims)
+    hit = ops.equal(x, top)
+    count = ops.sum(ops.cast(hit, dtype=x.dtype), axis=axis, keepdims=True)
+    share = ops.expand_like(d_out, x, axis=axis, keepdims=keepdims) / count
+    return ops.where(hit, share, ops.where(ops.equal(top, top), 0.0, top))  # 0 * share is NaN where the share is infinite

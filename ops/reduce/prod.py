@@ -4,13 +4,13 @@
     d_x = d_out × the product of the other elements
 
 Shapes and dtypes: as sum. No elements give 1. Factors are multiplied pairwise in blocks, in an order that the shape
-alone determines. The delta is also correct at elements that
-are 0; second derivatives there are not, because they treat "is 0" as constant.
+alone determines. Deltas of every order are products of elements, without a division, and so are correct at elements
+that are 0; the first ones also at infinite elements.
 """
 
 import numpy as np
 
-from graphexec.plugin import ops, reduction
+from graphexec.plugin import normalize_axes, ops, reduction
 
 
 @reduction(identity=1.0, reference=np.prod, domain=(-4.0, 4.0), kinds="fib", widens=True, onnx="ReduceProd")
@@ -18,12 +18,19 @@ def prod(accumulated, x):
     return accumulated * x
 
 
+def _others(x, axis):
+    """The product of the other elements along an axis: of those before, and of those after each one."""
+    nothing = ops.zeros_like(x)
+    before = ops.exclusive_scan(x, nothing, axis=axis, initial=1.0)
+    return before * ops.exclusive_scan(x, nothing, axis=axis, initial=1.0, reverse=True)
+
+
 @prod.gradient
-def _(d_out, x, *, axis, keepdims):
-    zero = ops.equal(x, 0.0)
-    filled = ops.where(zero, 1.0, x)
-    product = ops.prod(filled, axis=axis, keepdims=True)  # of the elements that are not 0
-    zeros = ops.sum(ops.cast(zero, dtype=x.dtype), axis=axis, keepdims=True)
-    alone = ops.logical_and(zero, ops.equal(zeros, 1.0))
-    others = ops.where(ops.equal(zeros, 0.0), product / filled, ops.where(alone, product, 0.0))
-    return ops.expand_like(d_out, x, axis=axis, keepdims=keepdims) * others
+def _(d_out, x, *, axis, keepdims):  # one axis after the other, and without a division, so that it is right at 0 and inf
+    axes = normalize_axes(axis, x.ndim, "prod")
+    d, partial = d_out if keepdims or not axes else ops.expand_dims(d_out, axis=axes), [x]
+    for a in axes[:-1]:
+        partial.append(ops.prod(partial[-1], axis=a, keepdims=True))
+    for a, values in zip(reversed(axes), reversed(partial[: len(axes)]), strict=True):
+        d = d * _others(values, a)
+    return d

@@ -21,7 +21,7 @@ import graphexec.math as gx
 RULES: dict[str, tuple[str, ...]] = {
     "exp": ("d * out",),
     "exp2": ("d * (0.6931471805599453 * out)",),  # log 2
-    "expm1": ("d * (out + 1)",),
+    "expm1": ("d * exp(x)",),
     "log": ("d / x",),
     "log2": ("d / (0.6931471805599453 * x)",),
     "log10": ("d / (2.302585092994046 * x)",),  # log 10
@@ -45,7 +45,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "sinh": ("d * cosh(x)",),
     "cosh": ("d * sinh(x)",),
     "asinh": ("d / sqrt(1 + x * x)",),
-    "acosh": ("d / sqrt((x - 1) * (x + 1))",),
+    "acosh": ("d / (sqrt(x - 1) * sqrt(x + 1))",),
     "atanh": ("d / ((1 - x) * (1 + x))",),
     "atan2": ("d * y / (x * x + y * y)", "-d * x / (x * x + y * y)"),
     "hypot": ("d * x / out", "d * y / out"),
