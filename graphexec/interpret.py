@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from graphexec.autodiff.absent import NOTHING, result_without
 from graphexec.autodiff.scalar import backward_of
 from graphexec.autodiff.scalar.pullback import Plan, plan
 from graphexec.errors import DataError, DifferentiationError, GraphExecError, ShapeError, with_hint
@@ -39,10 +40,10 @@ Arrays = Mapping[str, Any]
 class Plain(Arithmetic):
     """An array on which ops are evaluated immediately by the slow path; rules written in ops run on these."""
 
-    __slots__ = ("array",)
+    __slots__ = ("absent", "array")
 
-    def __init__(self, array: Any) -> None:
-        self.array = np.asarray(array)
+    def __init__(self, array: Any, absent: bool = False) -> None:
+        self.array, self.absent = np.asarray(array), absent
 
     @property
     def spec(self) -> TensorSpec:
@@ -52,6 +53,11 @@ class Plain(Arithmetic):
     def apply_op(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any], name: str | None) -> Any:
         given = with_arrays(op, operands, lambda o: o.dtype if isinstance(o, Plain) else None, Plain)
         results = tuple(Plain(a) for a in evaluate(op, [None if o is None else o.array for o in given], attributes))
+        left = result_without(op, [slot for slot, o in enumerate(operands) if isinstance(o, Plain) and o.absent])
+        if left == NOTHING:
+            return Plain(np.zeros_like(results[0].array), absent=True)
+        if left is not None and given[left].shape == results[0].array.shape:
+            return given[left]
         return results if len(results) > 1 else results[0]
 
 
@@ -249,7 +255,8 @@ def _pull_back(
     named |= {o: values[v] for o, v in outputs} | dict.fromkeys(op.inputs)
     named |= {p: values.get(v) for p, v in zip(op.inputs, node.inputs, strict=False)}  # ABSENT has no value
     if op.gradient_rule is not None:
-        given = _call_gradient(node, op.gradient_rule, named, values)
+        absent = {f"d_{o}" for o, v in outputs if v not in deltas}
+        given = _call_gradient(node, op.gradient_rule, named, values, absent)
     else:
         rule = _backward_op(op)
         given = list(evaluate(rule, [named[name] for name in rule.inputs], {k: node.attributes[k] for k in rule.attributes}))
@@ -286,20 +293,23 @@ def _backward_op(op: Op) -> Op:
     return found
 
 
-def _call_gradient(node: Node, rule: Any, named: Mapping[str, Array | None], values: Mapping[int, Array]) -> list[Array | None]:
-    positional: list[Array | None] = []
+def _call_gradient(
+    node: Node, rule: Any, named: Mapping[str, Array | None], values: Mapping[int, Array], absent: Container[str]
+) -> list[Array | None]:
+    positional: list[Plain | None] = []
     keywords: dict[str, Any] = {}
     for p in inspect.signature(rule).parameters.values():
         if p.kind is p.KEYWORD_ONLY:
             keywords[p.name] = node.attributes[p.name]
         elif p.kind is p.VAR_POSITIONAL:
-            positional += [values[v] for v in node.inputs]
+            positional += [Plain(values[v]) for v in node.inputs]
         else:
-            positional.append(named[p.name])
-    result = rule(*(None if a is None else Plain(a) for a in positional), **keywords)
+            array = named[p.name]
+            positional.append(None if array is None else Plain(array, p.name in absent))
+    result = rule(*positional, **keywords)
     results = result if isinstance(result, (tuple, list)) else (result,)
     receivers = _receivers(node)
     if len(results) < len(receivers):  # a rule may omit the deltas of absent optional operands
         rest = iter(results)
         results = [None if v == ABSENT else next(rest, None) for v in receivers]
-    return [None if r is None else r.array for r in results]
+    return [None if r is None or r.absent else r.array for r in results]

@@ -112,7 +112,7 @@ class Functions:
         if reached and result.deltas.keys().isdisjoint(wrt):
             raise DifferentiationError(
                 f"{self.loss!r} does not depend on any parameter, so training would change nothing", node=self.loss,
-                facts=[f"parameters: {', '.join(map(repr, wrt))}"], todo="Make the loss of values that are computed from parameters.",
+                facts=[f"parameters: {', '.join(map(repr, wrt))}"], todo="Compute the loss from parameters.",
             )
         deltas = result.deltas if self._keep_deltas else {}
         result = result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]}, deltas=deltas)

@@ -1,7 +1,7 @@
 """Writes what `graphexec/docs/` takes from the code: `python tests/docs_generator.py` brings every page up to date.
 
 Two pages are generated whole, `cli.md` from click and `api.md` from signatures and docstrings. In other pages a *region*
-between ``<!-- name: argument -->`` and ``<!-- end -->`` is: tables of modules and of passes. Outputs of the tutorial and of
+between ``<!-- name: argument -->`` and ``<!-- end -->`` is: tables of modules, of passes and of conventions. Outputs of the tutorial and of
 `graph-files.md`, the ``text`` blocks after Python blocks, are what the code prints. `tests/test_docs.py` fails while any of
 these is stale.
 """
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "graphexec"
 DOCS = PACKAGE / "docs"
 NOTE = "<!-- Written by tests/docs_generator.py; edits here are lost. -->"
-REGION = re.compile(r"(<!-- (modules|passes):? ?([\w/. ]*?) ?-->\n).*?(<!-- end -->)", re.S)
+REGION = re.compile(r"(<!-- (modules|passes|conventions):? ?([\w/. ]*?) ?-->\n).*?(<!-- end -->)", re.S)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 
 
@@ -80,7 +80,17 @@ def _functions() -> Iterator[tuple[str, tuple[str, str]]]:
             yield function.name, (str(path.relative_to(PACKAGE)), summary(ast.get_docstring(function if own else tree)))
 
 
-REGIONS: dict[str, Callable[[str], str]] = {"modules": modules_table, "passes": passes_table}
+def conventions_table(_: str) -> str:
+    """The table that the tests check: values and slopes at kinks, ties, poles, infinities and NaN."""
+    sys.path.insert(0, str(ROOT / "tests" / "ops"))
+    try:
+        from conventions import page
+    finally:
+        sys.path.pop(0)
+    return page() + "\n"
+
+
+REGIONS: dict[str, Callable[[str], str]] = {"modules": modules_table, "passes": passes_table, "conventions": conventions_table}
 
 
 def with_regions(text: str) -> str:

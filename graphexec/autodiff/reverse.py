@@ -203,14 +203,38 @@ class _Backward:
 
     def _call_gradient(self, node: Node, rule: _Rule) -> list[int | None]:
         assert rule.function is not None
+        absent = {f"d_{o}": v for o, v in zip(node.op.outputs, node.outputs, strict=True) if v not in self.deltas}
         values = self.builder.values(self._ask(node, rule))
+        nothing = {self.deltas[v] for name, v in absent.items() if name in rule.names}
+        first = len(self.builder.nodes)
         if rule.variadic:
             values += self.builder.values(node.inputs)
         try:
             result = rule.function(*values, **{k: node.attributes[k] for k in rule.attributes})
         except GraphExecError as error:
             raise error.at(node=node.name, op=node.op.name, source=node.location) from None
-        return self._checked(node, rule, result)
+        given = self._checked(node, rule, result)
+        return self._without(nothing, first, given) if nothing else given
+
+    def _without(self, nothing: set[int], first: int, given: list[int | None]) -> list[int | None]:
+        """Takes absent deltas out of the nodes that a rule has added, and returns what is left of its result."""
+        from graphexec.autodiff.absent import NOTHING, result_without  # late: few rules have several outputs
+
+        same: dict[int, int] = {}
+        added, self.builder.nodes[first:] = self.builder.nodes[first:], []
+        for node in added:
+            node = node.renumbered(same)
+            left = result_without(node.op, [slot for slot, v in enumerate(node.inputs) if v in nothing])
+            out = node.outputs[0]
+            if left is not None and left != NOTHING and self.builder.specs[node.inputs[left]] == self.builder.specs[out]:
+                same[out] = node.inputs[left]
+                continue
+            if left == NOTHING:  # zeros, should something read it after all
+                op = registry.get("zeros_like")
+                node = Node(node.name, op, (node.inputs[0],), node.outputs, {}, node.location)
+                nothing.add(out)
+            self.builder.nodes.append(node)
+        return [None if v is None or v in nothing else same.get(v, v) for v in given]
 
     def _checked(self, node: Node, rule: _Rule, result: Any) -> list[int | None]:
         op, results = node.op, list(result) if isinstance(result, (tuple, list)) else [result]

@@ -6,7 +6,8 @@
 
 Shapes: broadcast, as in NumPy. Dtypes: float32, float64. Error: that of `graphexec.math.pow`, whose special values are C99's:
 x**0 = 1 and 1**y = 1 even for NaN; x < 0 needs an integer y, otherwise out is NaN. Both deltas are finite at x = 0 for y >= 1;
-d_x = 0 for y = 0, and d_y = 0 for x = 0 and y >= 0. At infinite operands both are the limits, where out tends to 0. For x < 0, d_y is NaN, because out is not a smooth function of y.
+d_x = 0 for y = 0, and d_y = 0 for x = 0 and y >= 0. At infinite operands both are 0 where out tends to 0. For x < 0, d_y is NaN,
+because out is not a smooth function of y.
 """
 
 import numpy as np

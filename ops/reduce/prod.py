@@ -10,7 +10,7 @@ that are 0; the first ones also at infinite elements.
 
 import numpy as np
 
-from graphexec.plugin import normalize_axes, ops, reduction
+from graphexec.plugin import ops, reduced_axes, reduction
 
 
 @reduction(identity=1.0, reference=np.prod, domain=(-4.0, 4.0), kinds="fib", widens=True, onnx="ReduceProd")
@@ -27,7 +27,7 @@ def _others(x, axis):
 
 @prod.gradient
 def _(d_out, x, *, axis, keepdims):  # one axis after the other, and without a division, so that it is right at 0 and inf
-    axes = normalize_axes(axis, x.ndim, "prod")
+    axes = reduced_axes(axis, x.ndim, "prod")
     d, partial = d_out if keepdims or not axes else ops.expand_dims(d_out, axis=axes), [x]
     for a in axes[:-1]:
         partial.append(ops.prod(partial[-1], axis=a, keepdims=True))

@@ -81,7 +81,9 @@ class Derivation:
         )  # fmt: skip
 
 
-def compile_function(name: str, arguments: ast.arguments, body: list[ast.stmt], namespace: Namespace, title: str) -> Callable[..., Any]:
+def compile_function(
+    name: str, arguments: ast.arguments, body: list[ast.stmt], namespace: Namespace, title: str
+) -> Callable[..., Any]:
     """Compiles a function from its tree, with source text that `inspect` and tracebacks find."""
     tree = ast.FunctionDef(name=name, args=arguments, body=body or [ast.Pass()], decorator_list=[], lineno=1)
     text = ast.unparse(ast.fix_missing_locations(ast.Module([tree], []))) + "\n"

@@ -12,19 +12,12 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from graphexec.autodiff.scalar import rules
 from graphexec.autodiff.scalar.dead_code import names_read
-from graphexec.autodiff.scalar.derivation import (
-    Derivation,
-    Namespace,
-    compile_function,
-    identifier,
-    is_floating,
-    make_arguments,
-    rename,
-)
+from graphexec.autodiff.scalar.derivation import Derivation, Namespace, compile_function, identifier, make_arguments, rename
 from graphexec.autodiff.scalar.inlining import inlined
 from graphexec.autodiff.scalar.sharing import share
 from graphexec.autodiff.scalar.statements import DualWriter
@@ -75,7 +68,7 @@ class _Partial(Derivation):
         if len(self.by) > 1:
             return self._next()
         rule = self.op.backward_op
-        return self._of_function() if rule is None else self._of_rule(rule)
+        return self._of_rule(rule) if isinstance(rule, ElementwiseOp) else self._of_function()
 
     def _of_function(self) -> PartialOp | None:
         """From the op's own function: the tangent of the output, times the delta."""
@@ -151,7 +144,7 @@ class _Partial(Derivation):
         function = compile_function(identifier(self.name), arguments, body, namespace, f"derived {self.name}")
         return self._op(function, inputs, attributes)
 
-    def _op(self, function: object, inputs: tuple[str, ...], attributes: list[str]) -> PartialOp:
+    def _op(self, function: Callable[..., Any], inputs: tuple[str, ...], attributes: list[str]) -> PartialOp:
         op, x = self.op, self.by[-1]
         types = {n: t for n, t in op.types.items() if n in inputs}
         types |= {self.delta: op.types[self.output]} if self.output in op.types else {}

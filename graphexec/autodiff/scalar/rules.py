@@ -139,8 +139,8 @@ def quotient(node: ast.expr) -> tuple[ast.expr, ast.Name, int] | None:
     match node:
         case ast.BinOp(left=top, op=ast.Div(), right=ast.Name() as v):
             return top, v, 1
-        case ast.BinOp(left=top, op=ast.Div(), right=ast.BinOp(left=ast.Name() as v, op=ast.Pow(), right=ast.Constant(value=int(n)))):
-            return (top, v, n) if n > 0 else None
+        case ast.BinOp(left=top, op=ast.Div(), right=ast.BinOp(ast.Name() as v, ast.Pow(), ast.Constant(int(n)))) if n > 0:
+            return top, v, n
     return None
 
 

@@ -139,8 +139,8 @@ class _Sharer:
                 return node, ("attribute", ast.dump(node))
             case ast.BinOp(left=left, op=op, right=right):
                 (a, m), (b, n) = self.expression(left), self.expression(right)
-                key = (min(m, n), max(m, n)) if isinstance(op, _COMMUTATIVE) else (m, n)
-                return ast.BinOp(a, op, b), (type(op).__name__, *key)
+                low, high = (min(m, n), max(m, n)) if isinstance(op, _COMMUTATIVE) else (m, n)
+                return ast.BinOp(a, op, b), (type(op).__name__, low, high)
             case ast.UnaryOp(op=op, operand=operand):
                 a, m = self.expression(operand)
                 return ast.UnaryOp(op, a), (type(op).__name__, m)
