@@ -111,7 +111,7 @@ class Functions:
         result = differentiate_function(fn, index[self.loss], [index[n] for n in wrt])
         if reached and result.deltas.keys().isdisjoint(wrt):
             raise DifferentiationError(
-                f"{self.loss!r} does not depend on any parameter, so training would change nothing", node=self.loss,
+                f"{self.loss!r} does not depend on any parameter: there is nothing to train", node=self.loss,
                 facts=[f"parameters: {', '.join(map(repr, wrt))}"], todo="Compute the loss from parameters.",
             )
         deltas = result.deltas if self._keep_deltas else {}

@@ -1,9 +1,9 @@
 """Writes what `graphexec/docs/` takes from the code: `python tests/docs_generator.py` brings every page up to date.
 
 Two pages are generated whole, `cli.md` from click and `api.md` from signatures and docstrings. In other pages a *region*
-between ``<!-- name: argument -->`` and ``<!-- end -->`` is: tables of modules, of passes and of conventions. Outputs of the tutorial and of
-`graph-files.md`, the ``text`` blocks after Python blocks, are what the code prints. `tests/test_docs.py` fails while any of
-these is stale.
+between ``<!-- name: argument -->`` and ``<!-- end -->`` is: tables of modules, of passes and of conventions. Outputs of the
+tutorial and of `graph-files.md`, the ``text`` blocks after Python blocks, are what the code prints. `tests/test_docs.py`
+fails while any of these is stale.
 """
 
 from __future__ import annotations

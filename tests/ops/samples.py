@@ -277,6 +277,11 @@ SAMPLES: dict[str, list[Sample]] = {
         with_zeros((2, 3), ((0, 0),)), with_zeros((2, 3), ((0, 0), (1, 1), (1, 2)), axis=1),
         with_zeros((2, 3), ((0, 0), (1, 1), (1, 2)), axis=0, keepdims=True),
     ],
+    "exclusive_scan": [
+        drawn((2, 3), (2, 3)), drawn((4,), (4,), initial=1.0), drawn((2, 3, 4), (2, 3, 4), axis=0, reverse=True),
+        drawn((2, 3, 4), (2, 3, 4), axis=1), drawn((3, 1), (3, 1)), drawn((0, 3), (0, 3)), drawn((2, 0), (2, 0)),
+        drawn((3, 4), (4,), initial=0.5, reverse=True),
+    ],
     "logsumexp": _reductions(drawn),
     "argmax_along": [drawn((2, 3)), drawn((2, 3, 4), axis=0), drawn((2, 3, 4), axis=1, keepdims=True), integers((4, 6), 0, 3)],
     "argmax": [
