@@ -195,6 +195,18 @@ class BuiltinOps:
     def erf(self, x: Operand, *, name: str | None = None) -> Any:
         """Error function, element by element."""
 
+    def exclusive_scan(
+        self,
+        a: Operand,
+        b: Operand,
+        *,
+        axis: int | Sequence[int] = -1,
+        initial: float = 0.0,
+        reverse: bool = False,
+        name: str | None = None,
+    ) -> Any:
+        """Linear recurrence along an axis, in which each element of out precedes the operands with its index."""
+
     def exp(self, x: Operand, *, name: str | None = None) -> Any:
         """Exponential, element by element."""
 

@@ -35,9 +35,9 @@ def _(d_out, x, *, approximate):
     if approximate == "tanh":
         t = math.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))
         rest = 1 - t * t  # 0 before x * x overflows
-        slope = 0.5 * x * rest
-        bend = 0.7978845608028654 * slope + 0.1070322244089897 * slope * x * x
-        return d_out * (0.5 * (1 + t) + (rest if rest == 0 else bend))  # where x is infinite, 0 * x is NaN
+        inner = 0.0 if rest == 0 else x  # where x is infinite, 0 * x is NaN
+        slope = 0.5 * inner * rest
+        return d_out * (0.5 * (1 + t) + 0.7978845608028654 * slope + 0.1070322244089897 * slope * inner * inner)
     density = 0.3989422804014327 * math.exp(-0.5 * x * x)  # 1 / sqrt(2 pi)
-    bend = density if density == 0 else x * density  # where x is infinite, 0 * x is NaN
-    return d_out * (0.5 * (1 + math.erf(0.7071067811865476 * x)) + bend)
+    inner = 0.0 if density == 0 else x  # where x is infinite, 0 * x is NaN
+    return d_out * (0.5 * (1 + math.erf(0.7071067811865476 * x)) + inner * density)

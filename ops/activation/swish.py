@@ -27,5 +27,5 @@ def swish(x, *, beta=1.0):
 def _(d_out, x, out, *, beta):
     s = sigmoid(beta * x)
     rest = 1 - s
-    bend = beta * out * rest
-    return d_out * (s + (0.0 if rest == 0 or s == 0 else bend))  # where x is infinite, out * rest is NaN
+    inner = 0.0 if rest == 0 or s == 0 else out  # where x is infinite, out * rest is NaN
+    return d_out * (s + beta * inner * rest)
