@@ -115,7 +115,7 @@ class PoolWord(IntEnum):
     ARRIVED = 8
     """Arrivals at barriers."""
     VERDICT = 16
-    """Whether to go on after even and odd runs, then the status of even and odd runs."""
+    """Whether to go on after even and odd runs; the failed instruction of even and odd runs, counted from 1; its status."""
     SLEEPERS = 24
     """Sleeping threads."""
     LOCK = 32

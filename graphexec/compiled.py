@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphexec import pipeline
-from graphexec.errors import DataError, GraphExecError, with_hint
+from graphexec.errors import DataError, GraphExecError
 from graphexec.graph.graph import Graph
 from graphexec.ir.convert import as_array, converted
 from graphexec.ir.function import Function, Leaf
@@ -18,55 +18,41 @@ from graphexec.lower.program import Program
 from graphexec.optim.initializers import initial_value
 from graphexec.optim.optimizers import Optimizer
 from graphexec.runtime.runner import Runner
+from graphexec.runtime.state import Parameters, checked_file, unknown
 from graphexec.runtime.thread_pool import default_threads
+from graphexec.runtime.turns import Turns, Visitor
 
 
-class Parameters(MutableMapping[str, np.ndarray]):
-    """Parameters by name: the arrays that programs read and write. Assignment copies into them."""
+class Caller(Visitor):
+    """A thread that calls: the runner of its last call, and the inputs of that call once another thread's have replaced them."""
 
-    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
-        self._arrays = arrays
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: Runner | None = None
+        self.inputs: dict[str, np.ndarray] | None = None
+        self.deltas: Mapping[str, np.ndarray] | None = None
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._arrays:
-            raise unknown("parameter", name, self._arrays)
-        return self._arrays[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        array, what = self[name], f"parameter {name!r}"
-        value = as_array(value, what)
-        check_assignable(name, array, value)
-        array[...] = converted(value, array.dtype.name, what)
-
-    def __delitem__(self, name: str) -> None:
-        raise TypeError("parameters cannot be deleted: they belong to the graph")
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._arrays
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
-
-    def __repr__(self) -> str:
-        return f"<parameters {', '.join(f'{n} {a.shape} {a.dtype}' for n, a in self._arrays.items())}>"
+    def keep_inputs(self) -> None:
+        """Copies the inputs, before another thread's replace them."""
+        if self.last is not None:
+            self.inputs = {name: array.copy() for name, array in self.last.inputs.items()}
 
 
-def check_assignable(name: str, array: np.ndarray, value: np.ndarray) -> None:
-    """Checks that a value fits a parameter. *Raises* DataError."""
-    if value.shape != array.shape or not np.can_cast(value.dtype, array.dtype, "same_kind"):
-        raise DataError(
-            f"this array does not fit parameter {name!r}", facts=[f"parameter {shape_text(array.shape)} {array.dtype}",
-            f"given {shape_text(value.shape)} {value.dtype}"], todo="Give an array of this shape and element type.",
-        )  # fmt: skip
+class Sized:
+    """The input arrays and the runners for one set of sizes."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[str, np.ndarray] = {}
+        self.runners: dict[str, Runner] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that would be free without them."""
+        return sum(a.nbytes for a in self.buffers.values()) + sum(r.program.nbytes for r in self.runners.values())
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> DataError:
-    """Builds the error for an unknown name, with the nearest known one."""
-    known = list(known)
-    return DataError(with_hint(f"there is no {what} {name!r}", name, known), todo=f"The {what}s are: {', '.join(known) or 'none'}.")
+MIN_SIZES, MAX_SIZES, MAX_BYTES = 4, 32, 1 << 28
+"""Sets of sizes whose programs are kept: the latest few whatever they take, and up to so many within that memory."""
 
 
 class Compiled:
@@ -87,12 +73,14 @@ class Compiled:
         parameters = self.functions.forward.of_role("parameter")
         self.state: dict[str, np.ndarray] = {leaf.name: aligned_array(self._first_value(leaf)) for leaf in parameters}
         """Every array that programs read and write from run to run, by name."""
-        self.parameters = Parameters({leaf.name: self.state[leaf.name] for leaf in parameters})
-        self.last: Runner | None = None
-        """The runner that ran last."""
-        self._buffers: dict[tuple[Any, ...], dict[str, np.ndarray]] = {}
-        self._runners: dict[tuple[Any, ...], Runner] = {}
-        self._recent: dict[str, Runner] = {}
+        self.turns = Turns(Caller)
+        """Whose call it is. Whatever reads or writes the arrays, or makes a program, does so in its thread's turn."""
+        self.parameters = Parameters({leaf.name: self.state[leaf.name] for leaf in parameters}, self.turns)
+        self.caller: Caller | None = None
+        """The thread that called last: the inputs are its own."""
+        self._sized: dict[tuple[Any, ...], Sized] = {}
+        self.recent: dict[str, Runner | None] = dict.fromkeys(("forward", "gradients", "step"))
+        """The runner of each mode that ran last."""
 
     def _first_value(self, leaf: Leaf) -> np.ndarray:
         if leaf.value is not None:
@@ -107,21 +95,41 @@ class Compiled:
         """The most comprehensive mode available."""
         return "step" if self.optimizer else "gradients" if self.loss else "forward"
 
-    def bound(self, mode: str, inputs: Mapping[str, Any]) -> Runner:
-        """Returns the runner for inputs of these sizes and copies them in; without inputs, the runner for the last sizes."""
-        runner, last = self._recent.get(mode), self.last
-        if inputs:
-            if runner is None or not runner.take(inputs):
-                arrays = self.arrays(inputs)
-                runner = self.runner(mode, self.bind(arrays))
-                for name, array in arrays.items():
-                    runner.inputs[name][...] = array
-        elif runner is not None and runner is last:
-            return runner
-        else:
-            runner = self.runner(mode, self.bind({}) if last is None else last.sizes)
-        self.last = self._recent[mode] = runner
+    @property
+    def last(self) -> Runner | None:
+        """The runner that ran last."""
+        return self.caller.last if self.caller is not None else None
+
+    def bound(self, mode: str, inputs: Mapping[str, Any], me: Caller | None = None) -> Runner:
+        """Returns the runner for inputs of these sizes and copies them in; without inputs, the runner for the last sizes.
+
+        ``me`` is the calling thread at ``turns``; the last inputs are those of its own last call.
+        """
+        me = me or self.turns.visitors.visitor
+        recent = self.recent[mode]
+        if self.caller is me and not inputs and me.last is recent and recent is not None:
+            return recent
+        sizes, arrays = self._given(inputs) if inputs else self.last_inputs(me)
+        runner = self.runner(mode, sizes)
+        if self.caller is not None and self.caller is not me:
+            self.caller.keep_inputs()
+        for name, array in arrays.items():
+            if runner.inputs[name] is not array:
+                runner.inputs[name][...] = array
+        self.caller, me.last, me.inputs, self.recent[mode] = me, runner, None, runner
         return runner
+
+    def _given(self, inputs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, np.ndarray]]:
+        arrays = self.arrays(inputs)
+        return self.bind(arrays), arrays
+
+    def last_inputs(self, me: Caller) -> tuple[tuple[Any, ...], Mapping[str, np.ndarray]]:
+        """Sizes and inputs of a thread's last call; if it has made none, of the last call of any thread."""
+        if me.last is None and self.caller is not None:
+            me = self.caller
+        if me.last is None:
+            return self.bind({}), {}
+        return me.last.sizes, me.last.inputs if me.inputs is None else me.inputs
 
     def arrays(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Converts inputs to the element types of the graph, those that have them without a copy. *Raises* DataError."""
@@ -155,20 +163,37 @@ class Compiled:
         return tuple((n, v) for n, (v, _) in sizes.items())
 
     def runner(self, mode: str, sizes: tuple[Any, ...]) -> Runner:
-        """Returns the runner of a mode for given sizes of named dimensions."""
-        if (mode, sizes) not in self._runners:
-            self._runners[mode, sizes] = self._new_runner(mode, sizes)
-        return self._runners[mode, sizes]
+        """Returns the runner of a mode for given sizes of named dimensions.
 
-    def _new_runner(self, mode: str, sizes: tuple[Any, ...]) -> Runner:
+        Programs for the sizes used last are kept, `MAX_SIZES` of them and up to `MAX_BYTES`; for others they are made again.
+        """
+        sized = self._sized.pop(sizes, None) or Sized()
+        self._sized[sizes] = sized  # last in the order
+        if mode not in sized.runners:
+            sized.runners[mode] = self._new_runner(mode, sizes, sized)
+            self._drop_oldest()
+        return sized.runners[mode]
+
+    def _drop_oldest(self) -> None:
+        total = sum(sized.nbytes for sized in self._sized.values())
+        for sizes in list(self._sized)[:-MIN_SIZES]:
+            if len(self._sized) <= MAX_SIZES and total <= MAX_BYTES:
+                return
+            dropped = self._sized.pop(sizes)
+            total -= dropped.nbytes
+            for mode, runner in dropped.runners.items():
+                if self.recent[mode] is runner:
+                    self.recent[mode] = None
+
+    def _new_runner(self, mode: str, sizes: tuple[Any, ...], sized: Sized) -> Runner:
         fn = self.functions.sized(mode, dict(sizes))
-        buffers = self._buffers.setdefault(sizes, {})
+        buffers = sized.buffers
         for leaf in fn.of_role("input"):
             if leaf.name not in buffers:
                 spec = fn.specs[leaf.value_id]
                 buffers[leaf.name] = aligned(spec.nbytes).view(spec.dtype).reshape(spec.shape)
         runner = Runner(self.lower(fn, buffers), fn, {n: buffers[n] for n in self.inputs}, self.threads, sizes, self.origin)
-        runner.results = [(name, runner.array(v)) for name, v in fn.outputs.items()]
+        runner.read = _reader(mode, runner, self.loss)
         return runner
 
     def origin(self, name: str) -> str | None:
@@ -192,24 +217,25 @@ class Compiled:
         return self.functions.state_leaves()
 
     def assign(self, arrays: Mapping[str, np.ndarray], source: str) -> None:
-        """Copies arrays into the state. *Raises* DataError if names or shapes differ, and then changes nothing."""
-        missing = [n for n in self.parameters if n not in arrays]
-        if missing:
-            raise DataError(f"the file has no parameter {missing[0]!r}", source=source, todo="Load a file saved from this graph.")
-        leaves, targets, given = self.state_leaves(), dict(self.state), {}
-        for name, array in arrays.items():
-            if name not in targets:
-                if name not in leaves:
-                    raise unknown("parameter", name, self.state).at(source=source)
-                targets[name] = _zeros(leaves[name])
-            try:
-                check_assignable(name, targets[name], array)
-                given[name] = converted(array, targets[name].dtype.name, f"parameter {name!r}")
-            except DataError as error:
-                raise error.at(source=source) from None
-        self.state.update(targets)
-        for name, array in given.items():
+        """Copies the arrays of a file into the state, all of them or none. *Raises* DataError if names, shapes or types differ."""
+        targets = {name: self.state[name] if name in self.state else _zeros(leaf) for name, leaf in self.state_leaves().items()}
+        fitting = checked_file(arrays, self.parameters, targets, source)
+        self.state.update({name: targets[name] for name in fitting})
+        for name, array in fitting.items():
             targets[name][...] = array
+
+
+def _reader(mode: str, runner: Runner, loss: str | None) -> Callable[[], Any]:
+    """A function that copies the results of a mode out: outputs by name; loss and gradients; a step's loss."""
+    fn = runner.fn
+    if mode == "forward":
+        outputs = [(name, runner.array(v)) for name, v in fn.outputs.items()]
+        return lambda: {name: array.copy() for name, array in outputs}
+    value: Callable[[], float] = runner.array(fn.outputs[str(loss)]).item
+    if mode == "step":
+        return value
+    gradients = [(name, runner.array(v)) for name, v in fn.gradients.items()]
+    return lambda: (value(), {name: array.copy() for name, array in gradients})
 
 
 def _zeros(leaf: Leaf) -> np.ndarray:

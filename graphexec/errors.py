@@ -125,6 +125,10 @@ class DataError(GraphExecError):
     """Input data that is missing, unreadable or of the wrong size."""
 
 
+class UnknownNameError(DataError, KeyError):
+    """No input or parameter has that name. Also a KeyError, so that ``parameters.get(name)`` returns None."""
+
+
 class KernelError(GraphExecError):
     """A kernel reported an error while the program ran.
 

@@ -100,6 +100,8 @@ class Function:
     specs: list[TensorSpec] = field(default_factory=list)
     gradients: dict[str, int] = field(default_factory=dict)
     deltas: dict[str, int] = field(default_factory=dict)
+    saved: dict[int, int] = field(default_factory=dict)
+    """For leaves that a run may overwrite before it fails: the values that hold copies from its beginning."""
 
     def value_id(self, name: str) -> int:
         """Returns the number of a named value. *Raises* GraphError with the nearest name."""
@@ -127,7 +129,7 @@ class Function:
     @property
     def live_out(self) -> list[int]:
         """Values that can be read after a run."""
-        return [*self.outputs.values(), *self.gradients.values(), *self.deltas.values()]
+        return [*self.outputs.values(), *self.gradients.values(), *self.deltas.values(), *self.saved.values()]
 
     def with_nodes(self, nodes: list[Node], **changes: Any) -> Function:
         """The function with other nodes, and other fields replaced by ``changes``."""

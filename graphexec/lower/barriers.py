@@ -3,6 +3,8 @@
 Two instructions conflict when one writes memory that the other uses. They still need no barrier if each thread uses only
 what it wrote itself: if both are serial, so that thread 0 runs them, or if both divide that memory among the threads in the
 same way. The products and elementwise steps of successive layers do, with some rows of the batch for each thread.
+
+An update of state waits for all instructions before it that may fail: at a barrier all threads stop if one has failed.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from graphexec.abi import BARRIER, DYNAMIC_PIECES_PER_THREAD, FLAG_BITS, SERIAL, Column
+from graphexec.ir.failures import may_fail
+from graphexec.ir.function import Node
 from graphexec.ir.spec import itemsize
 from graphexec.lower.kernel_args import KernelSpec
 from graphexec.lower.layout import Layout
@@ -40,15 +44,41 @@ def worth_threads(specs: Sequence[KernelSpec], barriers: int, threads: int) -> b
 def place_barriers(layout: Layout, addresses: np.ndarray, specs: Sequence[KernelSpec], table: np.ndarray, threads: int) -> int:
     """Sets BARRIER in the rows that need it when up to ``threads`` threads run the table; the number of barriers."""
     accesses = _AccessFinder(layout, addresses, threads)
-    recent, barriers = _RecentAccesses(), 0
+    recent, checks, barriers = _RecentAccesses(), _Checks(layout), 0
     flags: list[int] = table[:, Column.FLAGS].tolist()
     for position, spec in enumerate(specs):
         mine = np.array(accesses.of(position, spec, flags[position]), np.int64).reshape(-1, 4).T
-        if recent.conflict(mine):
+        node, serial = layout.steps[position], bool(flags[position] & SERIAL)
+        if recent.conflict(mine) or checks.must_pass(node, serial):
             table[position, Column.FLAGS] |= BARRIER
             recent, barriers = _RecentAccesses(), barriers + 1
+            checks.passed()
         recent.add(mine)
+        checks.add(node, serial)
     return barriers
+
+
+class _Checks:
+    """The instructions since the last barrier that may fail."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.kept = {layout.storage[leaf.value_id] for leaf in layout.fn.leaves if leaf.role != "constant"}
+        self.passed()
+
+    def passed(self) -> None:
+        """A barrier: all threads know that none has failed."""
+        self.some = self.shared = False
+
+    def add(self, node: Node, serial: bool) -> None:
+        if may_fail(node.op):
+            self.some, self.shared = True, self.shared or not serial
+
+    def must_pass(self, node: Node, serial: bool) -> bool:
+        """Whether a node overwrites state that must stay if one of them fails on another thread."""
+        if not self.some or not node.op.updates or (serial and not self.shared):
+            return False
+        return any(self.layout.storage[target] in self.kept for target in node.update_targets)
 
 
 class _Access(NamedTuple):

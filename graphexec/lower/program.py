@@ -13,6 +13,7 @@ import numpy as np
 
 from graphexec.abi import ALIGNMENT
 from graphexec.codegen.kernels import Kernel
+from graphexec.errors import DataError
 from graphexec.ir.function import Function, Node
 from graphexec.ir.spec import itemsize, shape_text
 from graphexec.lower.alignment import aligned, aligned_array
@@ -50,6 +51,12 @@ class Program:
     scratch: np.ndarray | None = None
     parallel: bool = False
     """Whether several threads run it faster than one, as far as its work can tell."""
+
+    @property
+    def nbytes(self) -> int:
+        """Its memory without inputs and parameters."""
+        scratch = 0 if self.scratch is None else self.scratch.nbytes
+        return self.table.nbytes + self.arguments.nbytes + self.arena.nbytes + scratch
 
     def array(self, value: int) -> np.ndarray:
         """A value's memory as an array, without a copy; valid after a run, for values that are kept."""
@@ -160,8 +167,11 @@ def _persistent(layout: Layout, buffers: Mapping[str, np.ndarray]) -> dict[int, 
         if leaf.role != "constant":
             array = buffers[leaf.name]
             spec = layout.specs[leaf.value_id]
-            assert array.flags.c_contiguous, leaf.name
-            assert array.shape == spec.shape, leaf.name
-            assert array.dtype == spec.dtype, leaf.name
+            if array.shape != spec.shape or array.dtype != spec.dtype or not (array.flags.c_contiguous and array.flags.aligned):
+                raise DataError(
+                    f"the array of {leaf.role} {leaf.name!r} does not fit the program", source=leaf.location,
+                    facts=[f"program {spec}", f"array {shape_text(array.shape)} {array.dtype}"],
+                    todo="Give a C-contiguous array of this shape and element type.",
+                )  # fmt: skip
             arrays[layout.storage[leaf.value_id]] = array
     return arrays

@@ -21,6 +21,7 @@ from graphexec.rewrite.legalize.move_axis_last import move_axis_last
 from graphexec.rewrite.legalize.unify_dtypes import unify_dtypes
 from graphexec.rewrite.schedule.cluster_kernels import cluster_kernels
 from graphexec.rewrite.schedule.rematerialize_cheap import rematerialize_cheap
+from graphexec.rewrite.schedule.updates_after_checks import updates_after_checks
 from graphexec.rewrite.simplify.concat_of_slices import concat_of_slices
 from graphexec.rewrite.simplify.constant_folding import constant_folding
 from graphexec.rewrite.simplify.cse import cse
@@ -49,9 +50,10 @@ PASSES: dict[str, Pass] = {
     "superinstructions": superinstructions,  # of the nodes that fuse leaves apart
     "gemm_epilogue": gemm_epilogue,  # after fuse: the epilogue may be a fused node
     "horizontal_fusion": horizontal_fusion,  # of the updates that no other pass has fused
-    "cluster_kernels": cluster_kernels,  # last: it moves the nodes that the others make
+    "cluster_kernels": cluster_kernels,  # it moves the nodes that the others make
+    "updates_after_checks": lambda fn, live_out: updates_after_checks(fn),  # last: nothing may move an update ahead again
 }
-ALWAYS = ("required", "dce")
+ALWAYS = ("required", "dce", "updates_after_checks")
 REUSE = "reuse_memory"
 """No pass, but skipped like one: without it every value gets memory of its own."""
 OPTIONAL = (*(name for name in PASSES if name not in ALWAYS), REUSE)

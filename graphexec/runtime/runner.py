@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from graphexec.abi import ASK
-from graphexec.ir.function import Function
+from graphexec.ir.function import Function, Node
 from graphexec.lower.program import Program
 from graphexec.runtime.call import CompiledCall
 from graphexec.runtime.failure import Origin, kernel_error, no_origin
@@ -35,21 +36,26 @@ class Runner:
         self._before = 0
         self.progress = self._call.progress
         self._arrays: dict[int, np.ndarray] = {}
-        self.results: list[tuple[str, np.ndarray]] = []
+        self.read: Callable[[], Any] = dict
+        """Copies the results out."""
         self._expected = [(name, buffer.shape, buffer.dtype, buffer) for name, buffer in self.inputs.items()]
         if self.threads > 1 and self.program.parallel:
             self.tuner = ThreadTuner(self.threads)
             self._call.tune()
 
     def take(self, inputs: Mapping[str, Any]) -> bool:
-        """Copies inputs in if their names, shapes and types are those of the last call; returns whether they are."""
-        if len(inputs) != len(self._expected):
+        """Copies inputs in if there are some, with the names, shapes and types of the last call; returns whether it did."""
+        expected = self._expected
+        if len(inputs) != len(expected) or not expected:
             return False
-        for name, shape, dtype, _ in self._expected:
-            array = inputs.get(name)
-            if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
-                return False
-        for name, _, _, buffer in self._expected:
+        try:
+            for name, shape, dtype, _ in expected:
+                array = inputs[name]
+                if type(array) is not ndarray or array.dtype is not dtype or array.shape != shape:
+                    return False
+        except KeyError:
+            return False
+        for name, _, _, buffer in expected:
             buffer[...] = inputs[name]
         return True
 
@@ -58,9 +64,9 @@ class Runner:
         self._before = 0
         status = self.enter(times)
         if status:
-            self._settle(status, times)
+            self.settle(status, times)
 
-    def _settle(self, status: int, times: int) -> None:
+    def settle(self, status: int, times: int) -> None:
         """Continues after a call that returned early: chooses a number of threads, or raises."""
         while status == ASK:
             done, self.progress[0] = int(self.progress[0]), 0
@@ -90,10 +96,16 @@ class Runner:
         """Completed runs of the last call; can be read while it goes on."""
         return self._before + int(self.progress[0])
 
+    @property
+    def failed(self) -> Node:
+        """The node of the instruction that failed last."""
+        return self.program.instructions[int(self.progress[2])].node
+
     def fail(self, status: int) -> None:
-        """*Raises* KernelError that names the node of the failed instruction."""
-        node = self.program.instructions[int(self.progress[2])].node
-        raise kernel_error(self.program, self.fn, node, status, self.origin)
+        """Restores the state from the beginning of the run. *Raises* KernelError that names the node of the failed instruction."""
+        for leaf, copy in self.fn.saved.items():
+            self.array(leaf)[...] = self.array(copy)
+        raise kernel_error(self.program, self.fn, self.failed, status, self.origin)
 
     def array(self, value: int) -> np.ndarray:
         """The memory of a kept value, as an array."""

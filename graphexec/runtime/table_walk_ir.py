@@ -124,7 +124,11 @@ none:
 """
 
 # The verdict on run t is read after the barrier that ends it, and written again in run t + 2, which cannot begin before all
-# threads have read it. No thread reads it after the last run, so that the caller can start the next program at once.
+# threads have read it. Only the caller reads it after the last run, so that it can start the next program at once.
+#
+# A thread whose kernel fails runs nothing more until the next barrier, where all threads see the failure and stop: nobody uses what
+# the kernel has not computed. The verdict holds the number of the failed instruction, counted from 1. A thread that is late at a
+# barrier may find there the failure of one that has gone on, so only an instruction before the barrier counts.
 _WALK = """
 ; a thread's part of all runs of the table
 define internal void @walk(ptr %state, i64 %thread, i64 %threads) {{
@@ -160,6 +164,7 @@ head:
   %i = phi i64 [ 0, %again ], [ %i.next, %next ]
   %target = phi i64 [ %target.start, %again ], [ %target.now, %next ]
   %number = phi i64 [ %number.start, %again ], [ %number.now, %next ]
+  %sick = phi i1 [ false, %again ], [ %sick.now, %next ]
   %left = icmp slt i64 %i, %count
   br i1 %left, label %body, label %done
 body:
@@ -181,14 +186,20 @@ body:
 wait:
   %target.next = add i64 %target, %threads
   call void @barrier(ptr %state, i64 %target.next)
-  br label %ready
+  %claim = load atomic i64, ptr %failed.at monotonic, align 8
+  %any = icmp ne i64 %claim, 0
+  %before = icmp sle i64 %claim, %i
+  %over = and i1 %any, %before
+  br i1 %over, label %early, label %ready
 ready:
   %target.now = phi i64 [ %target, %body ], [ %target.next, %wait ]
   %alone = and i64 %flags, {serial}
   %serial = icmp ne i64 %alone, 0
   br i1 %serial, label %one, label %all
 one:
-  br i1 %first, label %run.one, label %next
+  %well = xor i1 %sick, true
+  %mine = and i1 %first, %well
+  br i1 %mine, label %run.one, label %next
 run.one:
   %s1 = call i64 %kernel(ptr %arguments, i64 0, i64 1, i64 0)
   br label %ran
@@ -197,6 +208,8 @@ all:
   %many = icmp sge i64 %pieces, %dynamic
   br i1 %many, label %taking, label %given
 given:
+  br i1 %sick, label %next, label %own
+own:
   %s2 = call i64 %kernel(ptr %arguments, i64 %thread, i64 %threads, i64 %thread)
   br label %ran
 taking:
@@ -205,7 +218,7 @@ taking:
   %split = and i64 %split.all, {split_mask}
   %split.high = shl i64 %split, {strips}
   %cut = add i64 %pieces, %split.high
-  br label %take
+  br i1 %sick, label %ran, label %take
 take:
   %s3 = phi i64 [ 0, %taking ], [ %s3.now, %done.piece ]
   %piece = call i64 @next_piece(ptr %state, i64 %number.next, i64 %pieces, i64 %thread, i64 %threads)
@@ -219,20 +232,25 @@ done.piece:
   %s3.now = select i1 %sound.yet, i64 %s4, i64 %s3
   br label %take
 ran:
-  %s = phi i64 [ %s1, %run.one ], [ %s2, %given ], [ %s3, %take ]
-  %number.ran = phi i64 [ %number, %run.one ], [ %number, %given ], [ %number.next, %take ]
+  %s = phi i64 [ %s1, %run.one ], [ %s2, %own ], [ %s3, %take ], [ 0, %taking ]
+  %number.ran = phi i64 [ %number, %run.one ], [ %number, %own ], [ %number.next, %take ], [ %number.next, %taking ]
   %bad = icmp ne i64 %s, 0
   br i1 %bad, label %fail, label %next
 fail:
-  %pair = cmpxchg ptr %failed.at, i64 0, i64 %s acq_rel monotonic
+  %claim.mine = add i64 %i, 1
+  %pair = cmpxchg ptr %failed.at, i64 0, i64 %claim.mine acq_rel monotonic
   %won = extractvalue {{ i64, i1 }} %pair, 1
   br i1 %won, label %note, label %next
 note:
   %where = getelementptr i64, ptr %progress, i64 2
   store i64 %i, ptr %where, align 8
+  %status.at = getelementptr i64, ptr %verdicts, i64 4
+  store i64 %s, ptr %status.at, align 8
   br label %next
 next:
-  %number.now = phi i64 [ %number, %one ], [ %number.ran, %ran ], [ %number.ran, %fail ], [ %number.ran, %note ]
+  %number.now = phi i64 [ %number, %one ], [ %number, %given ], [ %number.ran, %ran ], [ %number.ran, %fail ],
+    [ %number.ran, %note ]
+  %sick.now = phi i1 [ %sick, %one ], [ %sick, %given ], [ %sick, %ran ], [ true, %fail ], [ true, %note ]
   %i.next = add i64 %i, 1
   br label %head
 done:
@@ -250,7 +268,13 @@ end:
   %target.end = add i64 %target, %threads
   call void @barrier(ptr %state, i64 %target.end)
   %more = icmp slt i64 %t.next, %times
-  br i1 %more, label %judge, label %last
+  br i1 %more, label %judge, label %final
+final:
+  br i1 %first, label %check, label %last
+check:
+  %failed.last = load i64, ptr %failed.at
+  %sound.last = icmp eq i64 %failed.last, 0
+  br i1 %sound.last, label %last, label %uncount
 judge:
   %going = load i64, ptr %go.at
   %failed = load i64, ptr %failed.at
@@ -261,6 +285,15 @@ judge:
 halt:
   %target.halt = add i64 %target.end, %threads
   call void @barrier(ptr %state, i64 %target.halt)
+  %counts = xor i1 %sound, true
+  %corrects = and i1 %first, %counts
+  br i1 %corrects, label %uncount, label %last
+uncount:
+  store atomic i64 %t, ptr %progress monotonic, align 8
+  br label %last
+early:
+  %target.early = add i64 %target.next, %threads
+  call void @barrier(ptr %state, i64 %target.early)
   br label %last
 last:
   br i1 %first, label %note.number, label %leave

@@ -73,7 +73,11 @@ entry:
   call void @walk(ptr %state, i64 0, i64 %threads)
   %even = load i64, ptr %even.at
   %odd = load i64, ptr %odd.at
-  %status = or i64 %even, %odd
+  %failed = or i64 %even, %odd
+  %sound = icmp eq i64 %failed, 0
+  %status.at = getelementptr i64, ptr %odd.at, i64 1
+  %kept = load i64, ptr %status.at
+  %status = select i1 %sound, i64 0, i64 %kept
   %lock = getelementptr i64, ptr %state, i64 {lock}
   store atomic i64 0, ptr %lock release, align 8
   ret i64 %status

@@ -18,13 +18,14 @@ import numpy as np
 
 from graphexec import pipeline
 from graphexec.compiled import Compiled
-from graphexec.errors import DataError
+from graphexec.errors import DataError, KernelError
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import Function, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import Size, Sizes, shape_text
 from graphexec.runtime.runner import Runner
+from graphexec.training.failed_batch import located
 
 MIN_BACKGROUND_SECONDS = 0.02
 """Epochs expected to be shorter run in the calling thread, where Ctrl-C takes effect when they end."""
@@ -44,21 +45,25 @@ def fit(
     shuffles by (seed, e), so that training resumed from ``start_epoch`` repeats an uninterrupted run. The last batch of an
     epoch may be smaller. ``progress`` shows a bar; the default is to show one if standard error is a terminal.
 
-    *Raises* DataError when arrays do not fit, KernelError when a kernel reports an error. Ctrl-C stops after the current
-    step, so every array is consistent.
+    *Raises* DataError when arrays do not fit, KernelError when a kernel reports an error: it names the epoch, the batch and, if
+    one row alone is to blame, the row, and the state is that before the failed step. Ctrl-C stops after the current step, so
+    every array is consistent. Other threads' calls come in between two epochs.
     """
     if epochs < 0 or (batch_size is not None and batch_size < 1):
         raise DataError(f"epochs={epochs} must be at least 0 and batch_size={batch_size} at least 1")
     bar = (sys.stderr is not None and sys.stderr.isatty()) if progress is None else progress
-    passes = Passes(compiled, data, "step", {} if compiled.loss is None else {"loss": compiled.loss}, batch_size, shuffle=shuffle)
-    held_out = None if validation is None else Passes(compiled, validation, "evaluate", _wanted(compiled, metrics), batch_size)
+    loss = {} if compiled.loss is None else {"loss": compiled.loss}
+    with compiled.turns.alone():
+        passes = Passes(compiled, data, "step", loss, batch_size, shuffle=shuffle)
+        held_out = None if validation is None else Passes(compiled, validation, "evaluate", _wanted(compiled, metrics), batch_size)
     history: list[Entry] = []
     with Watch(bar, epochs * passes.steps, compiled.graph.name) as watch:
         for epoch in range(start_epoch + 1, start_epoch + epochs + 1):
             begin = time.perf_counter()
-            entry: Entry = {"epoch": epoch, **passes.run(epoch, watch)}
-            if held_out is not None:
-                entry["held_out"] = held_out.run()
+            with compiled.turns.alone():
+                entry: Entry = {"epoch": epoch, **passes.run(epoch, watch)}
+                if held_out is not None:
+                    entry["held_out"] = held_out.run()
             entry["seconds"] = time.perf_counter() - begin
             history.append(entry)
             watch.describe(entry)
@@ -88,7 +93,7 @@ class Passes:
     ) -> None:  # fmt: skip
         self.compiled, self.wanted = compiled, dict(wanted)
         self.dimension, self.rows, self.arrays = _rows(compiled, data)
-        batch = self.rows if batch_size is None else min(batch_size, self.rows)
+        self.batch = batch = self.rows if batch_size is None else min(batch_size, self.rows)
         self.whole, rest = divmod(self.rows, batch) if batch else (0, 0)
         self.steps = self.whole + (rest > 0)
         self.permutation, self.key = np.arange(self.rows, dtype=np.int64), np.zeros(2, np.int64)
@@ -108,11 +113,14 @@ class Passes:
         for total in self.totals.values():
             total[...] = 0.0
         for runner, times in self.runners:
-            if watch is None:
-                runner.progress[1] = 0
-                runner.run(times)
-            else:
-                watch.run(runner, times)
+            try:
+                if watch is None:
+                    runner.progress[1] = 0
+                    runner.run(times)
+                else:
+                    watch.run(runner, times)
+            except KernelError as error:
+                raise located(error, self, runner, epoch) from None
         return {name: float(total) / self.rows if self.rows else float("nan") for name, total in self.totals.items()}
 
     def _shuffling(self) -> Runner:
