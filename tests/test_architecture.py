@@ -236,3 +236,23 @@ def test_every_folder_is_packaged():
     ours = {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "graphexec").rglob("__init__.py")}
     ops = {".".join(["graphexec_ops", *p.parent.relative_to(ROOT / "ops").parts]) for p in (ROOT / "ops").rglob("__init__.py")}
     assert set(listed) == ours | ops
+
+
+ASSERTS = {  # module: asserts that do more than tell mypy a type, and why `python -O` may drop them
+    "rewrite.fusion.gemm_epilogue": "the pattern that matched says so",
+    "rewrite.fusion.decompose": "a declared decomposition is checked when its op registers",
+    "llvm.fingerprint": "the packages of the engine have source files",
+}
+
+
+def narrows(test):
+    """Whether an assert's condition only narrows a type: isinstance(...), or x is not None."""
+    if isinstance(test, ast.Call):
+        return isinstance(test.func, ast.Name) and test.func.id == "isinstance"
+    return isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.IsNot)
+
+
+def test_no_assert_guards_memory_or_user_input():
+    found = {name for name, path in modules() for node in ast.walk(ast.parse(path.read_text()))
+             if isinstance(node, ast.Assert) and not narrows(node.test)}  # fmt: skip
+    assert found == ASSERTS.keys()

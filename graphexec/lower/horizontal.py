@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphexec.codegen import kernels
 from graphexec.codegen.operands import SAME, UNIT, Operand
+from graphexec.errors import GraphError
 from graphexec.ir.function import Node
 from graphexec.ir.fused.horizontal import HorizontalOp
 from graphexec.ir.fused.scalar import ScalarRef
@@ -30,7 +31,8 @@ def horizontal_spec(layout: Layout, node: Node, read: set[int]) -> KernelSpec:
     total = 0
     for m in range(op.members):
         values = (*node.inputs[m * op.own : (m + 1) * op.own], *node.outputs[m * results : (m + 1) * results])
-        assert all(layout.views[v].is_contiguous for v in values), node.name
+        if not all(layout.views[v].is_contiguous for v in values):
+            raise GraphError("an operand of updates that run together is not contiguous", node=node.name, op=op.name)
         size = int(layout.specs[values[0]].size)
         block.words.append(size)
         for k in range(op.own):

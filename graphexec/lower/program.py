@@ -106,9 +106,8 @@ class Program:
                 storage = self.layout.storage[value]
                 if self.memory.offsets[storage] >= 0:
                     for line in self._lines(storage):
-                        assert owner.get(line) == storage, (
-                            f"instruction {number} reads {self.layout.names[value]!r}, which is overwritten"
-                        )
+                        if owner.get(line) != storage:
+                            raise _bug(f"instruction {number} reads {self.layout.names[value]!r}, which is overwritten")
             for value in node.outputs:
                 self._check_inside(value, number)
                 storage = self.layout.storage[value]
@@ -128,9 +127,16 @@ class Program:
         low = view.offset + sum(min(r, 0) for r in reach)
         high = view.offset + sum(max(r, 0) for r in reach)
         size = self.layout.bytes[storage] // itemsize(spec.dtype)
-        assert 0 <= low <= high < size, f"instruction {number}: {self.layout.names[value]!r} leaves its buffer"
+        if not 0 <= low <= high < size:
+            raise _bug(f"instruction {number}: {self.layout.names[value]!r} leaves its buffer")
         offset = self.memory.offsets[storage]
-        assert offset < 0 or offset + self.layout.bytes[storage] <= self.memory.arena, f"instruction {number} leaves the arena"
+        if offset >= 0 and offset + self.layout.bytes[storage] > self.memory.arena:
+            raise _bug(f"instruction {number} leaves the arena")
+
+
+def _bug(what: str) -> AssertionError:
+    """Raised also where `python -O` drops assert statements: it guards memory."""
+    return AssertionError(what)
 
 
 def assemble(
