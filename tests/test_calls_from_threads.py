@@ -3,6 +3,8 @@
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -264,3 +266,31 @@ def test_programs_of_a_bounded_number_of_sizes_are_kept():
     gc.collect()
     assert sum(r() is not None for r in runners) <= 40
     assert exe.values()["x"].shape == (99, 3)
+
+
+FIRST = """
+import threading
+import numpy as np, graphexec as gx
+
+def work(k):
+    try:
+        g = gx.Graph("first")
+        x, w = g.input("x", ("n", 3)), g.parameter("w", (3, 2), init="ones")
+        g.output(gx.ops.mean(gx.ops.square(gx.ops.tanh(x @ w) * (k + 1.5)), name="loss"))
+        found = gx.compile(g, loss="loss", threads=1).gradients(x=np.ones((4, 3), "f"))[0]
+        assert np.isclose(found, (np.tanh(3) * (k + 1.5)) ** 2, rtol=1e-5)
+    except BaseException as error:
+        failed.append(error)
+
+failed = []
+threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+for t in threads: t.start()
+for t in threads: t.join()
+assert not failed, failed
+"""
+
+
+def test_the_first_graphs_of_a_process_may_be_made_in_several_threads():
+    """Ops load at the first question; a thread that asks meanwhile waits for all of them."""
+    done = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ import inspect
 import os
 import pkgutil
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ class Registry:
 
     def __init__(self, load_entry_points: bool = True) -> None:
         self._ops: dict[str, Op] = {}
-        self._pending = load_entry_points
+        self._pending, self._started, self._loading = load_entry_points, False, threading.RLock()
         self._by_hand: dict[str, Op] = {}
         self.refused: dict[str, GraphExecError] = {}
 
@@ -170,10 +171,16 @@ class Registry:
     def _load(self) -> None:
         if not self._pending:
             return
-        self._pending = False
-        entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
-        for entry in sorted(entries, key=lambda e: (e.value != "graphexec_ops", e.name)):
-            self._load_guarded(entry.value, whole=True)
+        with self._loading:  # other threads wait; this one may look ops up while it loads them
+            if not self._pending or self._started:
+                return
+            self._started = True
+            try:
+                entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
+                for entry in sorted(entries, key=lambda e: (e.value != "graphexec_ops", e.name)):
+                    self._load_guarded(entry.value, whole=True)
+            finally:
+                self._pending = False
 
     def _load_guarded(self, name: str | ModuleType, whole: bool = False) -> None:
         """Loads a plugin; it may fail in any way, sys.exit() included, without affecting the others."""
