@@ -44,9 +44,9 @@ class Runner:
             self._call.tune()
 
     def take(self, inputs: Mapping[str, Any]) -> bool:
-        """Copies inputs in if there are some, with the names, shapes and types of the last call; returns whether it did."""
+        """Copies inputs in if their names, shapes and types are those of the last call; returns whether they are."""
         expected = self._expected
-        if len(inputs) != len(expected) or not expected:
+        if len(inputs) != len(expected):
             return False
         try:
             for name, shape, dtype, _ in expected:
