@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphexec.errors import DataError, UnknownNameError, with_hint
+from graphexec.ir.convert import as_array, converted
 from graphexec.ir.spec import shape_text
 from graphexec.runtime.turns import Turns
 
@@ -59,34 +60,12 @@ class Parameters(MutableMapping[str, np.ndarray]):
 def checked(name: str, target: np.ndarray, value: Any, what: str = "parameter") -> np.ndarray:
     """A value as an array that fits ``target`` and can be copied into it. *Raises* DataError.
 
-    A float may be rounded to a narrower one. Every other conversion must keep the numbers.
+    `converted` says which element types do.
     """
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise _unfit(name, target, str(error), what, "Give an array of numbers.") from error
-    given = f"{shape_text(array.shape)} {array.dtype}"
-    if array.shape != target.shape or not np.can_cast(array.dtype, target.dtype, "same_kind"):
-        raise _unfit(name, target, given, what, "Give an array of this shape and element type.")
-    if np.can_cast(array.dtype, target.dtype, "safe"):
-        return array
-    with np.errstate(all="ignore"):
-        converted = array.astype(target.dtype)
-        rounds = array.dtype.kind == target.dtype.kind == "f"
-        kept = np.isfinite(converted) == np.isfinite(array) if rounds else _returns(converted, array)
-    if not np.all(kept):
-        at = tuple(int(i) for i in np.argwhere(~kept)[0])
-        lost = f"{given}; {array[at]} at {list(at)} would become {converted[at]}"
-        raise _unfit(name, target, lost, what, "Give numbers that its element type holds.")
-    return converted
-
-
-def _returns(converted: np.ndarray, array: np.ndarray) -> np.ndarray:
-    """Where integers are the same after a conversion; the sign tells apart what wraps around and back."""
-    same: np.ndarray = (converted.astype(array.dtype) == array) & ((converted < 0) == (array < 0))
-    if converted.dtype.kind == "f":
-        same &= np.abs(converted) < 2.0**63
-    return same
+    array = as_array(value, f"{what} {name!r}")
+    if array.shape != target.shape:
+        raise _unfit(name, target, f"{shape_text(array.shape)} {array.dtype}", what, "Give an array of this shape.")
+    return converted(array, target.dtype.name, f"{what} {name!r}")
 
 
 def _unfit(name: str, target: np.ndarray, given: str, what: str, todo: str) -> DataError:
