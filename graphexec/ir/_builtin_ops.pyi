@@ -306,6 +306,9 @@ class BuiltinOps:
     def logistic_loss(self, z: Operand, y: Operand, *, name: str | None = None) -> Any:
         """Binary cross-entropy of the sigmoid of each element with a target, not reduced."""
 
+    def logistic_terms(self, z: Operand, y: Operand, *, name: str | None = None) -> Any:
+        """The formula of binary cross-entropy of the sigmoid, for each element; `logistic_loss` also checks the targets."""
+
     def logsumexp(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
         """log Σ eˣ along axes, without overflow."""
 
@@ -551,6 +554,12 @@ class BuiltinOps:
 
     def tanh(self, x: Operand, *, name: str | None = None) -> Any:
         """Hyperbolic tangent, element by element."""
+
+    def target_probabilities(self, y: Operand, *, name: str | None = None) -> Any:
+        """Checks that targets are probabilities."""
+
+    def target_rows(self, y: Operand, *, name: str | None = None) -> Any:
+        """Checks that rows of targets are probabilities of classes, such as one-hot rows."""
 
     def transpose(self, x: Operand, *, axes: Attribute = None, name: str | None = None) -> Any:
         """Permutes the axes of a value."""

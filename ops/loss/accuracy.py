@@ -5,7 +5,8 @@
     out = mean((scores > ½) = (labels > ½))      two classes: the last axis of both has size 1
 
 Shapes: scores (..., classes); out is a scalar. Dtypes: scores floating, labels floating or integer; out is float32. A metric: no
-derivative.
+derivative. *Raises* KernelError when an integer label is not a class, when a row of labels is neither one-hot nor probabilities
+that sum to 1, or when a label of two classes is not from 0 to 1.
 """
 
 from graphexec.plugin import ShapeError, composite, ops
@@ -14,14 +15,16 @@ from graphexec.plugin import ShapeError, composite, ops
 @composite(domain=(-4.0, 4.0), differentiable=False)
 def accuracy(scores, labels):
     if labels.ndim == scores.ndim - 1 and labels.dtype.startswith("int"):
-        hit = ops.equal(ops.argmax(scores), labels)
+        hit = ops.equal(ops.argmax(scores), ops.class_labels(labels, ops.positions(scores)))
     elif labels.ndim != scores.ndim or scores.ndim == 0 or labels.shape[-1] != scores.shape[-1]:
         raise ShapeError(
             "labels fit scores neither as classes nor as one-hot rows",
             todo="Give integers of the shape of scores without the last axis, or floating rows of the shape of scores.",
         )
     elif scores.shape[-1] == 1:
-        hit = ops.equal(ops.greater(scores, 0.5), ops.greater(ops.cast(labels, dtype=scores.dtype), 0.5))
+        targets = ops.cast(labels, dtype=scores.dtype)
+        hit = ops.equal(ops.greater(scores, 0.5), ops.greater(ops.target_probabilities(targets), 0.5))
     else:
-        hit = ops.equal(ops.argmax(scores), ops.argmax(labels))
+        targets = ops.cast(labels, dtype=scores.dtype)
+        hit = ops.equal(ops.argmax(scores), ops.argmax(ops.target_rows(targets)))
     return ops.mean(ops.cast(hit, dtype="float32"))

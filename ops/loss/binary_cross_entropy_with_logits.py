@@ -4,7 +4,8 @@
     d_z = d_out (σ(z) - y) / rows
 
 Shapes: z and y broadcast; rows is the size of axis 0; the terms of one row are summed. reduction is "mean", "sum" or "none".
-Dtypes: float32, float64; targets are from 0 to 1 and have z's kind. Does not overflow.
+Dtypes: float32, float64; targets are from 0 to 1, soft ones included, and have z's kind. Does not overflow. *Raises* KernelError
+when a target is below 0, above 1, or NaN.
 """
 
 from graphexec.plugin import composite, ops

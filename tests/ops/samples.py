@@ -326,6 +326,15 @@ SAMPLES: dict[str, list[Sample]] = {
         indexed((4, 1), (4,), 0, 1), indexed((4, 3), (4,), 0, 3, reduction="sum"), indexed((4, 3), (4,), 0, 3, reduction="none"),
         indexed((0, 3), (0,), 0, 3, reduction="sum"),
     ],
+    "target_probabilities": [
+        Sample(lambda r, t: [r.uniform(0, 1, (4, 3)).astype(t)]), Sample(lambda r, t: [np.asarray(r.integers(0, 2), t)]),
+        Sample(lambda r, t: [np.zeros((0, 3), t)]),
+    ],
+    "target_rows": [
+        Sample(lambda r, t: [one_hot_rows(6, 3).make(r, t)[1]]), Sample(lambda r, t: [np.full((2, 2, 4), 0.25, t)]),
+        Sample(lambda r, t: [np.zeros((0, 3), t)]),
+    ],
+    "logistic_terms": [targets((4, 3), (4, 3)), targets((4, 3), (3,))],
     "logistic_loss": [
         targets((4, 3), (4, 3)), targets((4, 3), (3,)), targets((), ()), targets((0, 3), (0, 3)), targets((4, 1), (4, 1)),
     ],
