@@ -128,6 +128,7 @@ def grad(
 @click.option("--lr", type=float, metavar="X", help="Learning rate; overrides the optimizer's.")
 @click.option("--optimizer", metavar="CALL", help="Optimizer, such as 'sgd(lr=0.1)' or 'adam(lr=0.001)'.")
 @click.option("--hold-out", type=click.FloatRange(0, 1, max_open=True), metavar="X", help="Fraction of the rows to hold out.")
+@click.option("--allow-nan", is_flag=True, help="Train although the data holds NaN or infinity.")
 @click.option("--recompute", type=Segments(), help="Save memory: keep only the values between N segments and recompute the others.")
 @click.option("--checkpoint", metavar="DIR", help="Save the training state in this folder after each epoch.")
 @click.option("--resume", is_flag=True, help="Resume from the checkpoint; the result has the same bits as an uninterrupted run.")

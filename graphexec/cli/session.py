@@ -87,14 +87,14 @@ class Session:
 
     # -- data
 
-    def inputs(self, specs: Iterable[str] = ()) -> dict[str, np.ndarray]:
-        """Reads the arrays given with ``-i``, else all data of the train section. *Raises* DataError."""
+    def inputs(self, specs: Iterable[str] = (), *, finite: bool = False) -> dict[str, np.ndarray]:
+        """Reads the arrays given with ``-i``, else all data of the train section; ``finite`` refuses NaN. *Raises* DataError."""
         from graphexec.errors import DataError
         from graphexec.training.data import read_inputs, section_arrays
 
         specs = list(specs)
         if specs:
-            return read_inputs(specs, self.leaves)
+            return read_inputs(specs, self.leaves, finite=finite)
         if not self.leaves:
             return {}
         if "data" not in self.train:
@@ -104,13 +104,13 @@ class Session:
                 facts=[f"inputs: {', '.join(self.leaves)}"],
                 todo=" ".join(["Give them:", *(f"-i {n}=FILE.npy" for n in self.leaves)]),
             )
-        return section_arrays(self.train["data"], self.leaves, self.graph.dag.graph["directory"])
+        return section_arrays(self.train["data"], self.leaves, self.graph.dag.graph["directory"], finite=finite)
 
-    def all_inputs(self, specs: Iterable[str] = ()) -> dict[str, np.ndarray]:
+    def all_inputs(self, specs: Iterable[str] = (), *, finite: bool = False) -> dict[str, np.ndarray]:
         """Reads the arrays of all inputs. *Raises* DataError when one is missing."""
         from graphexec.errors import DataError
 
-        arrays = self.inputs(specs)
+        arrays = self.inputs(specs, finite=finite)
         for name, leaf in self.leaves.items():
             if name not in arrays:
                 from graphexec.ir.spec import shape_text

@@ -14,7 +14,7 @@ from graphexec.cli.session import Result, Session, Settings, check_target, load_
 from graphexec.errors import DataError, GraphExecError
 from graphexec.process import stoppable
 from graphexec.training.checkpoint import checkpoint_record, load_checkpoint, save_checkpoint
-from graphexec.training.data import Split, count_rows, section_arrays, split_rows, training_data
+from graphexec.training.data import Split, training_data
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +38,7 @@ class Options:
     lr: float | None = None
     optimizer: str | None = None
     hold_out: float | None = None
+    allow_nan: bool = False
     recompute: int | str | None = None
     checkpoint: str | None = None
     resume: bool = False
@@ -92,17 +93,11 @@ def _split(session: Session, options: Options) -> Split:
     section = dict(session.train)
     if options.hold_out is not None:
         section["hold_out"] = options.hold_out
-    if not options.inputs:
-        return training_data(session.graph, section, seed=session.seed)
-    arrays = session.all_inputs(options.inputs)
-    fraction = section.get("hold_out", 0)
-    if isinstance(fraction, Mapping):
-        directory = session.graph.dag.graph["directory"]
-        held_out = section_arrays(fraction, session.leaves, directory)
-        return Split(arrays, held_out, (count_rows(arrays, session.leaves), count_rows(held_out, session.leaves)))
-    if not fraction:
-        return Split(arrays, None, (count_rows(arrays, session.leaves), 0))
-    return split_rows(arrays, session.leaves, float(fraction), session.seed)
+    if options.allow_nan:
+        section["allow_nan"] = True
+    finite = not section.get("allow_nan", False)
+    arrays = session.all_inputs(options.inputs, finite=finite) if options.inputs else None
+    return training_data(session.graph, section, seed=session.seed, arrays=arrays)
 
 
 def _start(exe: Executable, options: Options, note: Callable[[str], None]) -> list[Entry]:

@@ -7,7 +7,6 @@ import pytest
 
 import graphexec as gx
 from graphexec.errors import DataError
-from graphexec.training import data as data_module
 from graphexec.training.data import fitted, input_leaves, read_inputs, training_data
 from graphexec.training.data import npy as arrays_module
 
@@ -192,15 +191,28 @@ def test_hold_out_is_the_last_part_of_a_seeded_shuffle(graph):
     assert not np.array_equal(other.train["x"], split.train["x"])
 
 
-def test_large_data_is_not_copied(graph, monkeypatch):
-    monkeypatch.setattr(data_module, "MAX_COPIED_BYTES", 10)
+def test_data_is_split_by_one_rule_and_never_copied(graph):
+    """A mapped file stays mapped, and its rows are shuffled like those of arrays in memory."""
     np.save("x.npy", X.astype("float32"))
     np.save("label.npy", LABEL)
-    train = section(graph, hold_out=0.3) | {"data": {"inputs": {"x": "x.npy", "label": "label.npy"}}}
-    split = training_data(graph, train)
-    assert isinstance(split.train["x"], np.memmap)
-    np.testing.assert_array_equal(split.train["x"], X[:7])
-    np.testing.assert_array_equal(split.held_out["label"], LABEL[7:])
+    np.savez_compressed("d.npz", x=X, label=LABEL)
+    mapped = training_data(graph, section(graph, hold_out=0.3) | {"data": {"inputs": {"x": "x.npy", "label": "label.npy"}}})
+    assert isinstance(mapped.train.arrays["x"], np.memmap)
+    assert mapped.train.arrays["x"] is mapped.held_out.arrays["x"]
+    read = training_data(graph, section(graph, hold_out=0.3))
+    for part in ("train", "held_out"):
+        for name in ("x", "label"):
+            np.testing.assert_array_equal(getattr(mapped, part)[name], getattr(read, part)[name])
+    assert not np.array_equal(mapped.held_out["x"], X[7:])
+
+
+def test_without_a_shuffle_the_last_rows_are_held_out(graph):
+    np.savez("d.npz", x=X, label=LABEL)
+    for seed in (0, 1):
+        split = training_data(graph, section(graph, hold_out=0.3, shuffle=False, seed=seed))
+        np.testing.assert_array_equal(split.train["x"], X[:7])
+        np.testing.assert_array_equal(split.held_out["x"], X[7:])
+        np.testing.assert_array_equal(split.held_out["label"], LABEL[7:])
 
 
 def test_hold_out_with_data_of_its_own(graph):

@@ -23,7 +23,7 @@ from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
 from graphexec.options import SQUARE_ROOT
 
-KEYS = ("loss", "optimizer", "data", "hold_out", "metrics", "epochs", "batch_size", "seed", "shuffle", "recompute")
+KEYS = ("loss", "optimizer", "data", "hold_out", "metrics", "epochs", "batch_size", "seed", "shuffle", "allow_nan", "recompute")
 
 
 @dataclass
@@ -73,6 +73,7 @@ def read_train(page: Page, item: Item, builder: GraphBuilder) -> Train:
         "batch_size": lambda i: integer(page, i, "batch_size", 1),
         "seed": lambda i: integer(page, i, "seed", 0),
         "shuffle": lambda i: boolean(page, i, "shuffle"),
+        "allow_nan": lambda i: boolean(page, i, "allow_nan"),
         "recompute": lambda i: _recompute(page, i, builder),
     }
     for key, value in section.items():

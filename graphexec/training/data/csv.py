@@ -1,7 +1,8 @@
 """Reads arrays from .csv files: rows of numbers, with or without a header line. Errors name the line.
 
 The delimiter is the most frequent of comma, semicolon and tab in the first line. If the first line has no number, it is the
-header with the names of the columns.
+header with the names of the columns. Whole numbers for an integer input are exact, also beyond 2**53; other numbers are the
+nearest of float64.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import IO
 
@@ -17,10 +19,14 @@ import numpy as np
 
 from graphexec.errors import DataError
 from graphexec.ir.function import Leaf
-from graphexec.system_errors import unreadable
-from graphexec.training.data.npy import Source
+from graphexec.ir.spec import DTYPES
+from graphexec.training.data.source import Source, reading
 
 Array = np.ndarray
+
+EXACT = 2.0**52
+"""Below this number, float64 tells whole numbers from others."""
+INT64 = np.iinfo(np.int64)
 
 
 class Columns(Source):
@@ -29,32 +35,44 @@ class Columns(Source):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._table: Array | None = None
-        with _open_text(path) as stream:
-            first = _first_line(stream, path)
-        self._delimiter = max(",;\t", key=first.count)
-        cells = [c.strip() for c in next(csv.reader([first], delimiter=self._delimiter))]
+        with reading(path):
+            with _open_text(path) as stream:
+                first, self._first_line = _first_line(stream, path)
+            self._delimiter = max(",;\t", key=first.count)
+            cells = [c.strip() for c in next(csv.reader([first], delimiter=self._delimiter))]
         self._header = cells if any(cells) and not any(_is_number(c) for c in cells) else []
 
     def names(self) -> list[str]:
         return [h for h in self._header if h]
 
     def whole(self, leaf: Leaf) -> Array:
-        return _as_declared(self.table(), leaf)
+        table = self.table()
+        return _as_declared(self._exact(table, range(table.shape[1]), leaf), leaf)
 
     def array(self, name: str, leaf: Leaf) -> Array:
         """Selects columns: ``label``, ``a,b,c``, or by number from 0, ``64`` and ``0:64``."""
         table = self.table()
         if name in self._header:
-            return _as_declared(table[:, [self._header.index(name)]], leaf)
-        picked = [k for part in name.split(",") for k in self._columns(part.strip(), table.shape[1])]
-        return _as_declared(table[:, picked], leaf)
+            picked = [self._column(name)]
+        else:
+            picked = [k for part in name.split(",") for k in self._columns(part.strip(), table.shape[1])]
+        return _as_declared(self._exact(table[:, picked], picked, leaf), leaf)
+
+    def _column(self, name: str) -> int:
+        if self._header.count(name) > 1:
+            raise DataError(
+                f"the file has {self._header.count(name)} columns {name!r}",
+                source=str(self.path),
+                todo=f"Select it by number, such as {self._header.index(name)}.",
+            )
+        return self._header.index(name)
 
     def _columns(self, part: str, count: int) -> Sequence[int]:
         if part in self._header:
-            return [self._header.index(part)]
-        if re.fullmatch(r"\d+", part) and int(part) < count:
+            return [self._column(part)]
+        if re.fullmatch(r"[0-9]{1,9}", part) and int(part) < count:
             return [int(part)]
-        found = re.fullmatch(r"(\d*):(\d*)", part)
+        found = re.fullmatch(r"([0-9]{0,9}):([0-9]{0,9})", part)
         if found:
             return range(count)[slice(*(int(g) if g else None for g in found.groups()))]
         if not self._header:
@@ -68,80 +86,101 @@ class Columns(Source):
     def table(self) -> Array:
         """Returns all rows and columns; reads the file at the first call."""
         if self._table is None:
-            try:
-                self._table = np.loadtxt(
-                    self.path,
-                    delimiter=self._delimiter,
-                    skiprows=0 if not self._header else self._lines_before_data(),
-                    ndmin=2,
-                    comments=None,
-                    quotechar='"',
-                    encoding="utf-8-sig",
-                )
-            except UnicodeDecodeError as error:
-                raise DataError("the file is not UTF-8 text", source=str(self.path), todo="Save it as UTF-8.") from error
-            except OSError as error:
-                raise unreadable(self.path, error) from error
-            except ValueError as error:
-                raise self._bad_cell(error) from error
-            if self._table.size == 0:
-                raise DataError("the file has no row of numbers", source=str(self.path), todo="Give at least one row.")
+            with reading(self.path):
+                self._table = self._read()
         return self._table
 
-    def _lines_before_data(self) -> int:
+    def _read(self) -> Array:
+        if self._header and not any(True for _ in self._rows()):
+            raise DataError(
+                "the file has no row of numbers", source=f"{self.path}:{self._first_line}", todo="Give at least one row."
+            )
+        try:
+            table = np.loadtxt(
+                self.path,
+                delimiter=self._delimiter,
+                skiprows=self._first_line if self._header else 0,
+                ndmin=2,
+                comments=None,
+                quotechar='"',
+                encoding="utf-8-sig",
+            )
+        except UnicodeDecodeError:
+            raise
+        except ValueError as error:
+            raise self._bad_cell(error) from error
+        if table.size == 0:
+            raise DataError("the file has no row of numbers", source=str(self.path), todo="Give at least one row.")
+        if np.isinf(table).any():
+            self._refuse_overflow()
+        return table
+
+    def _rows(self) -> Iterator[tuple[str, list[str]]]:
+        """Returns the place and the cells of each row after the header; empty lines are no rows."""
         with _open_text(self.path) as stream:
-            for number, line in enumerate(stream, 1):
-                if line.strip():
-                    if not any(rest.strip() for rest in stream):
-                        raise DataError(
-                            "the file has no row of numbers", source=f"{self.path}:{number}", todo="Give at least one row."
-                        )
-                    return number
-        raise AssertionError("the file has a first line")
+            reader = csv.reader(stream, delimiter=self._delimiter)
+            for cells in reader:
+                empty = not cells or (len(cells) == 1 and not cells[0].strip())
+                if not empty and not (self._header and reader.line_num <= self._first_line):
+                    yield f"{self.path}:{reader.line_num}", cells
+
+    def _name(self, k: int) -> str:
+        return f"column {k + 1} ({self._header[k]!r})" if k < len(self._header) else f"column {k + 1}"
 
     def _bad_cell(self, error: Exception) -> DataError:
         """Builds the error for the first cell that is not a number or the first row of another length, with its line."""
         width = None
-        skip = self._lines_before_data() if self._header else 0
-        with _open_text(self.path) as stream:
-            reader = csv.reader(stream, delimiter=self._delimiter)
-            for cells in reader:
-                place = f"{self.path}:{reader.line_num}"
-                if reader.line_num <= skip or not any(c.strip() for c in cells):
-                    continue
-                for k, cell in enumerate(cells):
-                    if not _is_number(cell):
-                        column = f"{k + 1} ({self._header[k]!r})" if k < len(self._header) else str(k + 1)
-                        what = f"{cell.strip()[:40]!r} is not a number" if cell.strip() else "the cell is empty"
-                        return DataError(
-                            f"column {column}: {what}",
-                            source=place,
-                            todo="Make every cell a number, except in a header line.",
-                        )
-                width = len(cells) if width is None else width
-                if len(cells) != width:
-                    return DataError(
-                        f"the row has {len(cells)} cells, not {width}",
-                        source=place,
-                        todo="Give every row as many cells as the first.",
+        for place, cells in self._rows():
+            for k, cell in enumerate(cells):
+                if not _is_number(cell):
+                    what = f"{cell.strip()[:40]!r} is not a number" if cell.strip() else "the cell is empty"
+                    todo = "Make every cell a number, except in a header line."
+                    return DataError(f"{self._name(k)}: {what}", source=place, todo=todo)
+            width = len(cells) if width is None else width
+            if len(cells) != width:
+                return DataError(
+                    f"the row has {len(cells)} cells, not {width}", source=place, todo="Give every row as many cells as the first."
+                )
+        return DataError(f"the file cannot be read: {str(error)[:200]}", source=str(self.path), todo="Make every cell a number.")
+
+    def _refuse_overflow(self) -> None:
+        for place, cells in self._rows():
+            for k, cell in enumerate(cells):
+                if _is_number(cell) and math.isinf(float(cell)) and any(c.isdigit() for c in cell):
+                    raise DataError(
+                        f"{self._name(k)}: {cell.strip()[:40]} overflows float64", source=place, todo="Write inf if you mean it."
                     )
-        return DataError(f"the file cannot be read: {error}", source=str(self.path), todo="Make every cell a number.")
+
+    def _exact(self, columns: Array, picked: Sequence[int], leaf: Leaf) -> Array:
+        """Returns the columns; for an integer input as int64, if float64 does not hold their numbers exactly."""
+        if DTYPES.get(leaf.dtype) != "i" or not (np.abs(columns) >= EXACT).any():
+            return columns
+        with reading(self.path):
+            rows = [[self._integer(cells[k], k, place) for k in picked] for place, cells in self._rows()]
+            return np.array(rows, np.int64).reshape(columns.shape)
+
+    def _integer(self, cell: str, k: int, place: str) -> int:
+        try:
+            number = Decimal(cell.strip())
+            huge = not number.is_finite() or number.adjusted() > 20
+            value = INT64.max + 1 if huge else int(number)
+        except (InvalidOperation, ValueError):
+            raise DataError(f"{self._name(k)}: {cell.strip()[:40]!r} is not a number", source=place, todo="Write digits.") from None
+        if not INT64.min <= value <= INT64.max or value != number:
+            what = "is not a whole number" if not huge and value != number else "is too large for int64"
+            raise DataError(f"{self._name(k)}: {cell.strip()[:40]} {what}", source=place, todo="Declare the input as float64.")
+        return value
 
 
 def _open_text(path: Path) -> IO[str]:
-    try:
-        return open(path, encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise unreadable(path, error) from error
+    return open(path, encoding="utf-8-sig", newline="")
 
 
-def _first_line(stream: IO[str], path: Path) -> str:
-    try:
-        for line in stream:
-            if line.strip():
-                return line
-    except UnicodeDecodeError as error:
-        raise DataError("the file is not UTF-8 text", source=str(path), todo="Save it as UTF-8.") from error
+def _first_line(stream: IO[str], path: Path) -> tuple[str, int]:
+    """Returns the first line that is not empty, and its number."""
+    for number, line in enumerate(stream, 1):
+        if line.strip():
+            return line, number
     raise DataError("the file is empty", source=str(path), todo="Give at least one row.")
 
 

@@ -1,80 +1,42 @@
-"""Reads arrays of numbers from .npy and .npz files.
+"""Reads arrays of numbers from .npy and .npz files. Nothing is unpickled, and no memory is taken for what a file does not hold.
 
-A `Source` is an opened file: it lists the names of its arrays and reads each of them. `readers.open_source` opens a file by its
-extension.
+Sizes in a header must agree with the number of bytes that follow, and what a compressed member is said to hold with what its
+bytes can hold. `.npy` files and large uncompressed members of `.npz` files are mapped into memory rather than read.
 """
 
 from __future__ import annotations
 
-import errno
+import math
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from graphexec.errors import DataError, with_hint
+from graphexec.errors import DataError
 from graphexec.ir.function import Leaf
-from graphexec.system_errors import unreadable
+from graphexec.training.data.source import Source, reading, require_memory
 
 Array = np.ndarray
+Header = tuple[tuple[int, ...], bool, np.dtype]
+"""Shape, whether in Fortran order, and element type."""
 
 MAPPED = 16 * 2**20
 """An uncompressed member of an .npz file of at least this number of bytes is mapped rather than read."""
-BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, SyntaxError)
-"""Exceptions that NumPy and zipfile raise for files that are truncated or of another format."""
-
-
-class Source:
-    """A file that holds one array, or several by name."""
-
-    single = True
-    """Whether the file holds one array, without a name."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def names(self) -> list[str]:
-        """Returns the names of the arrays."""
-        return []
-
-    def has(self, name: str) -> bool:
-        """Whether the file has an array of that name."""
-        return name in self.names()
-
-    def where(self, name: str | None = None) -> str:
-        """Returns the place of an array for errors: ``file:name``."""
-        return str(self.path) if name is None else f"{self.path}:{name}"
-
-    def whole(self, leaf: Leaf) -> Array:
-        """Reads the only array of the file. *Raises* DataError if it has several."""
-        raise NotImplementedError
-
-    def array(self, name: str, leaf: Leaf) -> Array:
-        """Reads the array of that name. *Raises* DataError with the nearest name."""
-        raise NotImplementedError
-
-    def unknown(self, name: str, what: str = "array") -> DataError:
-        """Builds the error for an unknown name, with the nearest known one."""
-        return DataError(
-            with_hint(f"the file has no {what} {name!r}", name, self.names()),
-            source=str(self.path),
-            todo=f"Its {what}s are: {', '.join(self.names()) or 'none'}.",
-        )
+DEFLATE_RATIO = 1032
+"""Deflate makes at most this number of bytes of one byte."""
+MAX_AXES = 32
 
 
 class Npy(Source):
     """A file with one array, mapped into memory."""
 
     def whole(self, leaf: Leaf) -> Array:
-        try:
-            array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except BROKEN as error:
-            raise _broken(self.path, error) from error
-        if not isinstance(array, np.ndarray):
-            raise DataError(
-                "this is not an .npy file", source=str(self.path), todo="Correct its extension, or save it with np.save."
-            )
-        return array
+        with reading(self.path), open(self.path, "rb") as stream:
+            header = _header(stream, self.where())
+            offset = stream.tell()
+            _check_length(header, stream.seek(0, 2) - offset)
+            return _mapped(self.path, header, offset)
 
     def array(self, name: str, leaf: Leaf) -> Array:
         if name in ("", self.path.stem, leaf.name):
@@ -91,11 +53,13 @@ class Npz(Source):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        try:
-            with zipfile.ZipFile(path) as archive:
-                self._members = {i.filename.removesuffix(".npy"): i for i in archive.infolist()}
-        except BROKEN as error:
-            raise _broken(path, error) from error
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        with reading(path), zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                name = info.filename.removesuffix(".npy")
+                if name in self._members:
+                    raise DataError(f"the file has two arrays {name!r}", source=str(path), todo="Write it again with np.savez.")
+                self._members[name] = info
 
     def names(self) -> list[str]:
         return list(self._members)
@@ -113,45 +77,70 @@ class Npz(Source):
     def array(self, name: str, leaf: Leaf) -> Array:
         if name not in self._members:
             raise self.unknown(name)
-        info = self._members[name]
-        try:
+        info, where = self._members[name], self.where(name)
+        with reading(self.path, where):
+            if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("a member is encrypted, or compressed as np.savez does not")
             if info.compress_type == zipfile.ZIP_STORED and info.file_size >= MAPPED:
-                return _mapped(self.path, info)
-            with np.load(self.path, allow_pickle=False) as archive:
-                array = archive[name if name in archive.files else info.filename]
-        except BROKEN as error:
-            raise _broken(self.path, error, name) from error
-        if not isinstance(array, np.ndarray):
-            raise DataError(
-                f"{name!r} is not an array", source=str(self.path), todo=f"Its members are: {', '.join(self._members)}."
-            )
-        return array
+                return _mapped_member(self.path, info, where)
+            if info.file_size > info.compress_size * DEFLATE_RATIO:
+                raise ValueError("a member is said to hold more than its bytes can")
+            with zipfile.ZipFile(self.path) as archive, archive.open(info) as stream:
+                return _read_member(stream, info.file_size, where)
 
 
-def _broken(path: Path, error: BaseException, name: str | None = None) -> DataError:
-    """Translates an exception of NumPy or zipfile."""
-    text, source = str(error), str(path) if name is None else f"{path}:{name}"
-    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a broken zip file is read at impossible places
-        return unreadable(source, error)
-    if "Object arrays" in text or "Python objects" in text:
-        return DataError(
+def _header(stream: IO[bytes], where: str) -> Header:
+    """Reads the header of an array. *Raises* DataError for what is not numbers, ValueError for a broken header."""
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"version {version} of the format holds no plain array of numbers")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
+    if dtype.hasobject:
+        raise DataError(
             "the array holds Python objects, which are never loaded",
-            source=source,
+            source=where,
             todo="Save it as an array of numbers: array.astype(float).",
         )
-    if path.stat().st_size == 0:
-        return DataError("the file is empty", source=source, todo="Write it again.")
-    kind = path.suffix.lower()
-    return DataError(
-        f"the file is truncated or not {'an' if kind != '.csv' else 'a'} {kind} file",
-        source=source,
-        facts=[f"{type(error).__name__}: {text}"],
-        todo="Write it again with np.save." if kind == ".npy" else "Write it again with np.savez.",
-    )
+    if len(shape) > MAX_AXES or any(n < 0 for n in shape):
+        raise ValueError(f"its shape is {shape}")
+    return shape, fortran, dtype
 
 
-def _mapped(path: Path, info: zipfile.ZipInfo) -> Array:
-    """Maps an uncompressed member of an .npz file into memory. *Raises* ValueError if its headers are wrong."""
+def _check_length(header: Header, count: int) -> None:
+    """*Raises* ValueError if the number of bytes that follow is not what the header says."""
+    shape, _, dtype = header
+    wanted = math.prod(shape) * dtype.itemsize
+    if wanted != count:
+        raise ValueError(f"its header says {wanted} bytes of data, and {count} follow")
+
+
+def _mapped(path: Path, header: Header, offset: int) -> Array:
+    shape, fortran, dtype = header
+    if math.prod(shape) * dtype.itemsize == 0:  # nothing to map
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
+
+
+def _read_member(stream: IO[bytes], size: int, where: str) -> Array:
+    """Reads a member into memory and checks its checksum."""
+    header = shape, fortran, dtype = _header(stream, where)
+    _check_length(header, size - stream.tell())
+    count = size - stream.tell()
+    require_memory(count, where)
+    data = bytearray(count)
+    view, filled = memoryview(data), 0
+    while filled < count:
+        got = stream.readinto(view[filled:])  # type: ignore[attr-defined]
+        if not got:
+            raise EOFError("a member ends early")
+        filled += got
+    stream.read(1)  # at the end, zipfile compares the checksum
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _mapped_member(path: Path, info: zipfile.ZipInfo, where: str) -> Array:
+    """Maps an uncompressed member into memory. *Raises* ValueError if its headers are wrong."""
     with open(path, "rb") as stream:
         stream.seek(info.header_offset)
         local = stream.read(30)
@@ -159,12 +148,9 @@ def _mapped(path: Path, info: zipfile.ZipInfo) -> Array:
             raise ValueError("a member's header is broken")
         stream.seek(int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little"), 1)
         begin = stream.tell()
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(stream)
+        header = _header(stream, where)
         offset = stream.tell()
-    if dtype.hasobject:
-        raise ValueError("Object arrays cannot be mapped")
-    if offset - begin + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize != info.file_size:
-        raise ValueError("a member is shorter than its header says")
-    return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
+        _check_length(header, info.file_size - (offset - begin))
+        if begin + info.file_size > stream.seek(0, 2):
+            raise ValueError("a member reaches past the end of the file")
+    return _mapped(path, header, offset)

@@ -8,7 +8,8 @@ from pathlib import Path
 from graphexec.errors import DataError, with_hint
 from graphexec.system_errors import NO_FILE, require_file
 from graphexec.training.data.csv import Columns
-from graphexec.training.data.npy import Npy, Npz, Source
+from graphexec.training.data.npy import Npy, Npz
+from graphexec.training.data.source import Source
 
 READERS: dict[str, type[Source]] = {".npy": Npy, ".npz": Npz, ".csv": Columns}
 
