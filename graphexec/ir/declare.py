@@ -127,13 +127,13 @@ def declare_kernel(function: Function, signature: str | None, options: Options, 
     inputs, outputs = _split(draft, _own_parameters(draft, options), core, signature, options)
     shape_only = tuple(options.get("shape_only", ()))
     refuse_unless(draft, not set(shape_only) & set(inputs), "its kernel must not take operands that are used only for their shape")
-    fields = {k: v for k, v in options.items() if k not in ("shape_only", "strided", "outputs", "updates")}
+    fields = {k: v for k, v in options.items() if k not in ("shape_only", "strided", "outputs", "updates", "rows")}
     op = KernelOp(
         name=function.__name__, function=function, inputs=(*inputs, *shape_only), outputs=outputs,
         shape_only=frozenset(shape_only), attributes=attributes, variadic=variadic,
-        strided=frozenset(options.get("strided", ())), updates=tuple(options.get("updates", ())),
-        core=None if core is None else (*core[0], *core[1]), may_lack=optional_axes(signature or ""), file=place(function),
-        doc=doc_of(function), **fields,
+        strided=frozenset(options.get("strided", ())), rows=frozenset(options.get("rows", ())),
+        updates=tuple(options.get("updates", ())), core=None if core is None else (*core[0], *core[1]),
+        may_lack=optional_axes(signature or ""), file=place(function), doc=doc_of(function), **fields,
     )  # fmt: skip
     check(op)
     return Declaration(op)

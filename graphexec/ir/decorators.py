@@ -35,6 +35,7 @@ class ReductionOptions(CommonOptions, total=False):
     exact: bool
     widens: bool
     nonempty: bool
+    additive: bool
     shape_only: bool
     kinds: str
     types: Mapping[str, str]
@@ -91,6 +92,7 @@ class KernelOptions(CompositeOptions, total=False):
     gemm: GemmTrait
     concat: bool
     scatters_slice: bool
+    rows: Collection[str]
 
 
 @overload
@@ -144,6 +146,7 @@ def reduction(function: Function | None = None, /, **options: Unpack[ReductionOp
       pairwise unless this is so: the rounding error of n elements grows like log n.
     - ``widens`` (bool; default False): integers and bools are combined as int64, which the output then is, as in NumPy's sum.
     - ``nonempty`` (bool; default False): it is an error to combine no elements; otherwise they give the identity element.
+    - ``additive`` (bool; default False): a trait: ``combine`` adds, so sums over parts may be added up in a wider type.
     - ``shape_only`` (bool; default False): True replaces the two attributes by a second operand, ``like``, used only for
       its shape: the first operand is reduced to that shape.
     - ``reference``, ``domain``, ``kinds``, ``types``, ``differentiable``, ``onnx``: as for :func:`elementwise`.
@@ -178,6 +181,8 @@ def kernel(signature: str | None = None, /, **options: Unpack[KernelOptions]) ->
     - ``concat`` (bool; default False): the op joins any number of operands along its attribute ``axis``.
     - ``scatters_slice`` (bool; default False): the op writes its operand into zeros at ``start:end:step`` of ``axis``, as the
       gradient of a slice does.
+    - ``rows`` (operand names; default none): for a kernel with a shape rule. If the leading axis of these operands counts rows
+      and the other operands have none, each row of an output depends on the same row of these operands alone.
 
     *Raises* PluginError when the declaration is not sound.
     """

@@ -76,6 +76,8 @@ class ReductionOp(Op):
     """Integers and bools are combined as int64, as NumPy does, so that a sum of many does not overflow."""
     nonempty: bool = False
     """No elements have no result: a largest one, say. Without this, they give the identity element."""
+    additive: bool = False
+    """It adds elements."""
 
     def axes(self, specs: Specs, attributes: Attributes) -> tuple[int, ...]:
         """The reduced axes, counted from 0, ascending."""
@@ -156,6 +158,8 @@ class KernelOp(Op):
     """The kernel takes (piece, pieces) last and does that share of the work; all threads call it."""
     scratch: int = 0
     """Bytes of scratch memory per thread; the kernel takes their address before (piece, pieces)."""
+    rows: frozenset[str] = frozenset()
+    """Operands whose leading axis may count rows that do not depend on one another."""
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         dtype = self.promoted(specs)

@@ -20,15 +20,19 @@ from graphexec import pipeline
 from graphexec.compiled import Compiled
 from graphexec.errors import DataError, KernelError
 from graphexec.ir.builder import FunctionBuilder
-from graphexec.ir.function import Function, Node
+from graphexec.ir.function import Function
 from graphexec.ir.infer import infer
 from graphexec.ir.registry import registry
-from graphexec.ir.spec import Size, Sizes, shape_text
+from graphexec.ir.spec import Sizes
 from graphexec.runtime.runner import Runner
-from graphexec.training.failed_batch import located
+from graphexec.training.batches import Batches
+from graphexec.training.evaluation import Evaluation
 
 MIN_BACKGROUND_SECONDS = 0.02
 """Epochs expected to be shorter run in the calling thread, where Ctrl-C takes effect when they end."""
+
+LOSS_CHECK = "epoch.loss"
+"""The node that adds up the losses of an epoch."""
 
 Entry = dict[str, Any]
 
@@ -51,11 +55,9 @@ def fit(
     """
     if epochs < 0 or (batch_size is not None and batch_size < 1):
         raise DataError(f"epochs={epochs} must be at least 0 and batch_size={batch_size} at least 1")
-    bar = (sys.stderr is not None and sys.stderr.isatty()) if progress is None else progress
-    loss = {} if compiled.loss is None else {"loss": compiled.loss}
-    with compiled.turns.alone():
-        passes = Passes(compiled, data, "step", loss, batch_size, shuffle=shuffle)
-        held_out = None if validation is None else Passes(compiled, validation, "evaluate", _wanted(compiled, metrics), batch_size)
+    bar = sys.stderr.isatty() if progress is None else progress
+    passes = Passes(compiled, data, batch_size, shuffle=shuffle)
+    held_out = None if validation is None else Evaluation(Batches(compiled, validation, batch_size), _wanted(compiled, metrics))
     history: list[Entry] = []
     with Watch(bar, epochs * passes.steps, compiled.graph.name) as watch:
         for epoch in range(start_epoch + 1, start_epoch + epochs + 1):
@@ -75,53 +77,55 @@ def fit(
 def evaluate(
     compiled: Compiled, data: Mapping[str, Any], metrics: Mapping[str, str] | Iterable[str] = (), *, batch_size: int | None = None
 ) -> dict[str, float]:
-    """Computes the loss and metrics over a data set: means of the batches' values, weighted by rows. Updates nothing."""
-    return Passes(compiled, data, "evaluate", _wanted(compiled, metrics), batch_size).run()
+    """Computes the loss and metrics over a data set: their values on all rows at once, whatever the batches. Updates nothing.
+
+    See `graphexec.training.evaluation`. *Raises* DataError when arrays do not fit, KernelError when a kernel reports an error.
+    """
+    return Evaluation(Batches(compiled, data, batch_size), _wanted(compiled, metrics)).run()
 
 
 def _wanted(compiled: Compiled, metrics: Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
     named = dict(metrics) if isinstance(metrics, Mapping) else {m: m for m in metrics or ()}
-    return ({"loss": compiled.loss} if compiled.loss is not None else {}) | named
+    if compiled.loss is not None and named.setdefault("loss", compiled.loss) != compiled.loss:
+        raise DataError(
+            f"a metric called 'loss' shows {named['loss']!r}, and the loss is {compiled.loss!r}",
+            todo="Give the metric another name.",
+        )
+    return {"loss": compiled.loss, **named} if compiled.loss is not None else named
 
 
 class Passes:
-    """Passes over a data set: the programs for whole batches and for the remaining rows."""
+    """Training passes over a data set: the programs of a step for whole batches and for the remaining rows."""
 
-    def __init__(
-        self, compiled: Compiled, data: Mapping[str, Any], mode: str, wanted: Mapping[str, str], batch_size: int | None,
-        shuffle: bool = False,
-    ) -> None:  # fmt: skip
-        self.compiled, self.wanted = compiled, dict(wanted)
-        self.dimension, self.rows, self.arrays = _rows(compiled, data)
-        self.batch = batch = self.rows if batch_size is None else min(batch_size, self.rows)
-        self.whole, rest = divmod(self.rows, batch) if batch else (0, 0)
-        self.steps = self.whole + (rest > 0)
-        self.permutation, self.key = np.arange(self.rows, dtype=np.int64), np.zeros(2, np.int64)
+    def __init__(self, compiled: Compiled, data: Mapping[str, Any], batch_size: int | None, shuffle: bool = False) -> None:
+        self.compiled, self.batches = compiled, Batches(compiled, data, batch_size)
+        self.permutation, self.key = np.arange(self.batches.rows, dtype=np.int64), np.zeros(2, np.int64)
         self._shuffler = self._shuffling() if shuffle else None
-        self.cursor = np.zeros((), np.int64)
-        self.totals = {name: np.zeros((), np.float64) for name in self.wanted}
-        self.runners = [(self._runner(mode, batch), self.whole)] if self.whole else []
-        if rest:
-            self.runners.append((self._runner(mode, rest), 1))
+        self.total = np.zeros(2, np.float64)
+        """The sum of the losses weighted by rows, and what its rounding lost."""
+        self.runners = self.batches.runners(compiled.functions.of("step"), {"epoch.total": self.total}, self._add_up)
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of a pass."""
+        return self.batches.steps
 
     def run(self, epoch: int = 0, watch: Watch | None = None) -> dict[str, float]:
-        """Runs one pass over the data, shuffled by the seed and the epoch number; returns the means by name."""
+        """Runs one pass over the data, shuffled by the seed and the epoch number; returns the mean loss."""
         if self._shuffler is not None:
             self.key[...] = np.array([self.compiled.seed % 2**64, epoch], np.uint64).view(np.int64)
             self._shuffler.run()
-        self.cursor[...] = 0
-        for total in self.totals.values():
-            total[...] = 0.0
+            index = self.batches.index
+            self.batches.order[...] = self.permutation if index is None else index[self.permutation]
+        self.batches.rewind()
+        self.total[...] = 0.0
         for runner, times in self.runners:
-            try:
-                if watch is None:
-                    runner.progress[1] = 0
-                    runner.run(times)
-                else:
-                    watch.run(runner, times)
-            except KernelError as error:
-                raise located(error, self, runner, epoch) from None
-        return {name: float(total) / self.rows if self.rows else float("nan") for name, total in self.totals.items()}
+            if watch is None:
+                runner.progress[1] = 0
+                runner.run(times)
+            else:
+                watch.run(runner, times)
+        return {"loss": float(self.total.sum()) / self.batches.rows}
 
     def _shuffling(self) -> Runner:
         """Returns the program that draws a permutation of the rows; see the op `shuffle`."""
@@ -133,91 +137,14 @@ class Passes:
         fn = infer(builder.build(nothing), Sizes({}))
         return Runner(pipeline.lowered(fn, {"epoch.order": self.permutation, "epoch.key": self.key}, 1), fn, {}, 1)
 
-    def _runner(self, mode: str, batch: int) -> Runner:
-        fn = self._function(mode, batch)
-        fixed: dict[str, np.ndarray] = {"epoch.order": self.permutation, "epoch.cursor": self.cursor}
-        fixed |= {f"epoch.total.{n}": t for n, t in self.totals.items()}
-        program = self.compiled.lower(fn, self.arrays | fixed)
-        return Runner(program, fn, {}, self.compiled.threads, origin=self.compiled.origin)
-
-    def _function(self, mode: str, batch: int) -> Function:
-        """Builds the function of a step or an evaluation that takes inputs from the data and adds up the wanted values."""
-        base = _evaluation(self.compiled, self.wanted) if mode == "evaluate" else self.compiled.functions.of(mode)
-        nodes, moved = _take_nodes(base, self.arrays, self.dimension, batch)
-        builder = FunctionBuilder(moved)
-        builder.nodes = nodes + list(base.nodes)
-        cursor = next((leaf.value_id for leaf in moved.leaves if leaf.name == "epoch.cursor"), None)
-        for name, value in self.wanted.items():
-            total = builder.leaf(f"epoch.total.{name}", "parameter", (), "float64")
-            source = base.outputs[value]
-            builder.add(registry.get("accumulate"), (total, source), {"weight": float(batch)}, f"epoch.{name}")
-        if cursor is not None:
-            builder.add(registry.get("advance"), (cursor,), {"by": batch}, "epoch.next")
-        fn = builder.build(moved)
-        sizes = {n: int(s) for n, s in _sizes(self.compiled, self.arrays).items()}
-        if self.dimension is not None:
-            sizes[self.dimension] = batch
-        return infer(fn, Sizes(sizes))
-
-
-def _evaluation(compiled: Compiled, wanted: Mapping[str, str]) -> Function:
-    forward = compiled.functions.forward
-    outputs = {name: forward.value_id(name) for name in wanted.values()}
-    for name, value in outputs.items():
-        if forward.specs[value].shape != ():
-            raise DataError(f"metric {name!r} is {forward.specs[value]}, not a scalar", todo="Reduce it with mean().")
-    return compiled.functions.finish(forward.with_nodes(forward.nodes, outputs=outputs))
-
-
-def _rows(compiled: Compiled, data: Mapping[str, Any]) -> tuple[str | None, int, dict[str, np.ndarray]]:
-    """Returns the dimension split into mini-batches, the number of rows, and the arrays in the form that programs read."""
-    given = compiled.arrays(data)
-    compiled.bind(given)  # raises if an input is missing or does not fit
-    leading = {leaf.shape[0] for leaf in compiled.inputs.values() if leaf.shape and isinstance(leaf.shape[0], str)}
-    if len(leading) > 1:
-        raise DataError(
-            f"inputs have different leading dimensions: {', '.join(map(repr, sorted(leading)))}",
-            facts=[f"{n}{shape_text(leaf.shape)}" for n, leaf in compiled.inputs.items()],
-            todo="Give the axis of samples the same name in every input.",
-        )
-    arrays, rows = {}, 1
-    for name, leaf in compiled.inputs.items():
-        array = given[name]
-        if not (array.flags.c_contiguous and array.flags.aligned):
-            array = np.array(array, order="C")
-        batched = bool(leaf.shape) and leaf.shape[0] in leading
-        arrays[f"epoch.data.{name}" if batched else name] = array
-        rows = array.shape[0] if batched else rows
-    return (next(iter(leading)) if leading else None), rows, arrays
-
-
-def _sizes(compiled: Compiled, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
-    sizes = {}
-    for name, leaf in compiled.inputs.items():
-        array = arrays.get(f"epoch.data.{name}", arrays.get(name))
-        assert array is not None
-        sizes.update({n: s for n, s in zip(leaf.shape, array.shape, strict=True) if isinstance(n, str)})
-    return sizes
-
-
-def _take_nodes(base: Function, arrays: Mapping[str, np.ndarray], dimension: str | None, batch: int) -> tuple[list[Node], Function]:
-    """Returns nodes that copy a batch of the data into the inputs, and the function whose leaves are the data instead."""
-    builder = FunctionBuilder(base)
-    builder.leaves = []
-    nodes: list[Node] = []
-    taken = [leaf for leaf in base.leaves if leaf.role == "input" and f"epoch.data.{leaf.name}" in arrays]
-    rest = [leaf for leaf in base.leaves if leaf not in taken]
-    if taken:
-        rows = arrays[f"epoch.data.{taken[0].name}"].shape[0]
-        permutation = builder.leaf("epoch.order", "parameter", (rows,), "int64")
-        cursor = builder.leaf("epoch.cursor", "parameter", (), "int64")
-        op = registry.get("take_batch")
-    for leaf in taken:
-        data = arrays[f"epoch.data.{leaf.name}"]
-        source = builder.leaf(f"epoch.data.{leaf.name}", "parameter", data.shape, leaf.dtype)
-        attributes = {"batch": Size(batch, dimension or "batch")}
-        nodes.append(Node(leaf.name, op, (source, permutation, cursor), (leaf.value_id,), attributes))
-    return nodes, base.with_nodes(base.nodes, leaves=[*rest, *builder.leaves], names=builder.names, specs=builder.specs)
+    def _add_up(self, builder: FunctionBuilder, batch: int) -> None:
+        """Adds the node that adds the loss up, right behind the loss: a loss that is not finite stops a step before its updates."""
+        assert self.compiled.loss is not None
+        loss = self.compiled.functions.of("step").outputs[self.compiled.loss]
+        behind = 1 + max((k for k, node in enumerate(builder.nodes) if loss in node.outputs), default=-1)
+        total = builder.leaf("epoch.total", "parameter", self.total.shape, "float64")
+        node = builder.add(registry.get("accumulate_finite"), (total, loss), {"weight": float(batch)}, LOSS_CHECK)
+        builder.nodes.insert(behind, builder.nodes.pop(builder.nodes.index(node)))
 
 
 class Watch:

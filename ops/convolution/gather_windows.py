@@ -27,7 +27,7 @@ def _reference(x, index, *, size, strides, padding, dilations):
 
 
 @kernel(
-    shape=_shape, types={"index": "int32"}, reference=_reference, parallel=True, scratch=PATCHES,
+    shape=_shape, types={"index": "int32"}, reference=_reference, parallel=True, scratch=PATCHES, rows=("x", "index"),
     domain={"x": (-4.0, 4.0), "index": (0, 1)},
 )  # fmt: skip
 def gather_windows(

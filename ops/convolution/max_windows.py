@@ -29,7 +29,7 @@ def _reference(x, *, size, strides, padding, dilations):
 
 @kernel(
     shape=_shape, outputs=("out", "index"), types={"index": "int32"}, reference=_reference, domain=(-4.0, 4.0), parallel=True,
-    scratch=PATCHES,
+    scratch=PATCHES, rows=("x",),
 )  # fmt: skip
 def max_windows(
     x, out, index, scratch, piece, pieces, *, size=(1, 1, 1), strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1)

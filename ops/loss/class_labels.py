@@ -14,7 +14,7 @@ from graphexec.plugin import kernel
 @kernel(
     shape=lambda labels, classes: labels.shape, reference=lambda labels, classes: np.asarray(labels, "int32"),
     types={"labels": "int64", "classes": "int32", "out": "int32"}, domain={"labels": (0, 1), "classes": (0, 1)},
-    errors={1: "a label is not between 0 and the number of classes"}, differentiable=False,
+    errors={1: "a label is not between 0 and the number of classes"}, differentiable=False, rows=("labels",),
 )  # fmt: skip
 def class_labels(labels, classes, out):
     for i in range(labels.size):

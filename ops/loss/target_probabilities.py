@@ -12,7 +12,7 @@ from graphexec.plugin import kernel
 
 
 @kernel(
-    shape=lambda y: y.shape, reference=np.asarray, domain=(0.0, 1.0),
+    shape=lambda y: y.shape, reference=np.asarray, domain=(0.0, 1.0), rows=("y",),
     errors={1: "a target is not a probability: it is below 0, above 1, or NaN"},
 )  # fmt: skip
 def target_probabilities(y, out):

@@ -20,7 +20,7 @@ def _shape(x, *, axis=-1, keepdims=False):
 
 @kernel(
     shape=_shape, reference=lambda x, *, axis=-1, keepdims=False: np.argmax(x, axis=axis, keepdims=keepdims), domain=(-4.0, 4.0),
-    kinds="fi", types={"out": "int64"}, differentiable=False,
+    kinds="fi", types={"out": "int64"}, differentiable=False, rows=("x",),
 )  # fmt: skip
 def argmax_along(x, out, *, axis=-1, keepdims=False):
     axis = axis % x.ndim

@@ -15,7 +15,7 @@ from graphexec_ops.reduce._sums import accurate_sum
 from graphexec.plugin import ops, reduction
 
 
-@reduction(identity=0.0, reference=accurate_sum, domain=(-4.0, 4.0), kinds="fib", widens=True, onnx="ReduceSum")
+@reduction(identity=0.0, additive=True, reference=accurate_sum, domain=(-4.0, 4.0), kinds="fib", widens=True, onnx="ReduceSum")
 def sum(accumulated, x):
     return accumulated + x
 

@@ -12,7 +12,7 @@ from graphexec_ops.reduce._sums import accurate_sum
 from graphexec.plugin import ops, reduction
 
 
-@reduction(identity=0.0, reference=accurate_sum, domain=(-4.0, 4.0), kinds="fi", shape_only=True)
+@reduction(identity=0.0, additive=True, reference=accurate_sum, domain=(-4.0, 4.0), kinds="fi", shape_only=True)
 def sum_to(accumulated, x):
     return accumulated + x
 

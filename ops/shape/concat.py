@@ -27,7 +27,7 @@ def _shape(*parts, axis=0):
 
 @kernel(
     shape=_shape, reference=lambda *parts, axis=0: np.concatenate(parts, axis), domain=(-4.0, 4.0), kinds="fib", onnx="Concat",
-    concat=True,
+    concat=True, rows=("parts",),
 )  # fmt: skip
 def concat(*parts, axis=0):
     out = parts[-1]

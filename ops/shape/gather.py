@@ -19,7 +19,8 @@ def _shape(x, indices, *, axis=0):
 
 @kernel(
     shape=_shape, reference=lambda x, indices, *, axis=0: np.take(x, indices, axis), kinds="fib", types={"indices": "int64"},
-    domain={"x": (-4.0, 4.0), "indices": (0, 1)}, errors={1: "an index is out of range"}, onnx="Gather",
+    domain={"x": (-4.0, 4.0), "indices": (0, 1)}, errors={1: "an index is out of range"}, rows=("indices",),
+    onnx="Gather",
 )  # fmt: skip
 def gather(x, indices, out, *, axis=0):
     axis = axis % x.ndim

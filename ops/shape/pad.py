@@ -24,7 +24,7 @@ def _reference(x, *, padding, value=0.0):
     return np.pad(x, list(zip(padding[: x.ndim], padding[x.ndim :], strict=True)), constant_values=value)
 
 
-@kernel(shape=_shape, reference=_reference, domain=(-4.0, 4.0), kinds="fib", onnx="Pad")
+@kernel(shape=_shape, reference=_reference, domain=(-4.0, 4.0), kinds="fib", rows=("x",), onnx="Pad")
 def pad(x, out, *, padding, value=0.0):
     source, target, width = x.reshape(-1), out.reshape(-1), x.shape[x.ndim - 1]
     target[:] = value

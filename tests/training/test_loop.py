@@ -51,7 +51,7 @@ def test_an_epoch_s_order_is_drawn_from_the_seed_and_its_number(rng):
     """So training that goes on does what it would have done, and two epochs differ."""
     data = {"x": rng.standard_normal((50, 3)).astype("f"), "y": rng.standard_normal((50, 1)).astype("f")}
     exe = gx.compile(graph(), loss="loss", optimizer=gx.SGD(lr=0.05), seed=7)
-    passes = loop.Passes(exe.compiled, data, "step", {"loss": "loss"}, 8, shuffle=True)
+    passes = loop.Passes(exe.compiled, data, 8, shuffle=True)
     orders = {}
     for epoch in (3, 1, 2):
         passes.run(epoch)
