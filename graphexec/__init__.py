@@ -17,6 +17,7 @@ from graphexec.errors import (
     CycleError,
     DataError,
     DifferentiationError,
+    DivergenceError,
     DtypeError,
     GradientMismatch,
     GraphError,
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "SGD", "Adam", "AdamW", "CycleError", "DataError", "DifferentiationError", "DtypeError", "Executable", "GradientMismatch",
-    "Graph", "GraphError", "GraphExecError", "GraphFileError", "KernelError", "OpError", "Optimizer", "PluginError", "ShapeError",
+    "SGD", "Adam", "AdamW", "CycleError", "DataError", "DifferentiationError", "DivergenceError", "DtypeError", "Executable",
+    "GradientMismatch", "Graph", "GraphError", "GraphExecError", "GraphFileError", "KernelError", "OpError", "Optimizer",
+    "PluginError", "ShapeError",
     "Value", "check_gradient", "compile", "differentiate", "load", "load_plugin", "ops", "register",
 ]  # fmt: skip
 

@@ -13,7 +13,8 @@
     ├── PluginError           a rejected op declaration or plugin file
     ├── GraphFileError        an unreadable graph file; carries file and line
     ├── DataError             missing, unreadable or wrongly sized input arrays
-    └── KernelError           a kernel reported an error while it ran
+    ├── KernelError           a kernel reported an error while it ran
+    └── DivergenceError       training whose loss or parameters are no longer finite
 
 Every message has four parts: where (node, op, file and line), what broke, the facts (operands with shapes and
 dtypes), and what to do.
@@ -137,6 +138,14 @@ class KernelError(GraphExecError):
 
     operand: str | None = None
     index: tuple[int, ...] | None = None
+
+
+class DivergenceError(GraphExecError):
+    """Training diverged: its loss, or a parameter, is NaN or infinite. ``epoch`` and ``batch`` count from 1."""
+
+    def __init__(self, what: str, *, epoch: int, batch: int, facts: Iterable[str] = (), **location: str | None) -> None:
+        super().__init__(what, facts=facts, **location)
+        self.epoch, self.batch = epoch, batch
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

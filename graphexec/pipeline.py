@@ -63,7 +63,7 @@ class Functions:
             self.forward = inline_composites(infer(graph.function(), Sizes()))
         if loss is not None:
             self.forward.value_id(loss)
-        self._recompute = checked(recompute, self.forward.names)
+        self.recompute = checked(recompute, self.forward.names)
         self._made: dict[str, Function] = {}
         if optimizer is not None:
             self.of("step")
@@ -116,7 +116,7 @@ class Functions:
             )
         deltas = result.deltas if self._keep_deltas else {}
         result = result.with_nodes(result.nodes, outputs={self.loss: index[self.loss]}, deltas=deltas)
-        return result if self._recompute is None else rematerialize(result, fn.nodes, self._recompute, result.live_out)
+        return result if self.recompute is None else rematerialize(result, fn.nodes, self.recompute, result.live_out)
 
     def finish(self, fn: Function) -> Function:
         """Runs all passes except those that are skipped."""

@@ -131,7 +131,7 @@ def grad(
 @click.option("--allow-nan", is_flag=True, help="Train although the data holds NaN or infinity.")
 @click.option("--recompute", type=Segments(), help="Save memory: keep only the values between N segments and recompute the others.")
 @click.option("--checkpoint", metavar="DIR", help="Save the training state in this folder after each epoch.")
-@click.option("--resume", is_flag=True, help="Resume from the checkpoint; the result has the same bits as an uninterrupted run.")
+@click.option("--resume", is_flag=True, help="Continue the run in the checkpoint, bit for bit; refused if data or settings differ.")
 @weights
 @click.option("-o", "--output", metavar="W.safetensors", help="Write the trained parameters; otherwise they are lost.")
 @optimizing
@@ -140,7 +140,8 @@ def train(settings: Settings, file: str, **options: Any) -> Result:
     """Trains a graph according to its train section; prints loss and metrics on training and held-out rows.
 
     Options override the file. Ctrl-C, SIGTERM and SIGHUP stop training; with --checkpoint, the last complete epoch is kept.
-    While a command trains into a checkpoint folder, no other one can.
+    While a command trains into a checkpoint folder, no other one can. If the loss or a parameter is no longer finite, training
+    stops with exit code 1, and the checkpoint and -o hold the last finite weights.
 
     \b
     graphexec train digits.yaml -o digits.safetensors

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphexec.cli import format as out
 from graphexec.cli.session import Result, Session, Settings, check_target, load_weights
-from graphexec.errors import DataError, GraphExecError
+from graphexec.errors import DataError, DivergenceError, GraphExecError
 from graphexec.process import stoppable
 from graphexec.training.checkpoint import checkpoint_record, load_checkpoint, save_checkpoint
 from graphexec.training.data import Split, training_data
@@ -62,10 +62,11 @@ def train(
     split = _split(session, options)
     epochs = section.get("epochs", 1) if options.epochs is None else options.epochs
     batch_size = section.get("batch_size") if options.batch_size is None else options.batch_size
-    history = _start(exe, options, note)
+    run_settings = {} if options.checkpoint is None else _settings(split, batch_size, section)
+    history = _start(exe, options, run_settings, note)
     begin, before = time.perf_counter(), len(history)
-    report = Reporter(exe, options.checkpoint, history, epochs, say, bar)
-    with _interruptible(report, note):
+    report = Reporter(exe, options.checkpoint, run_settings, history, epochs, say, bar)
+    with _interruptible(report, options.output, note):
         exe.fit(
             split.train,
             epochs=max(epochs - len(history), 0),
@@ -100,11 +101,23 @@ def _split(session: Session, options: Options) -> Split:
     return training_data(session.graph, section, seed=session.seed, arrays=arrays)
 
 
-def _start(exe: Executable, options: Options, note: Callable[[str], None]) -> list[Entry]:
-    """Loads weights or a checkpoint; returns the history so far."""
+def _settings(split: Split, batch_size: int | None, section: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the run beside the compiled graph; kept in the checkpoint."""
+    from graphexec.training import run_settings
+
+    size = split.rows[0] if batch_size is None else min(batch_size, split.rows[0])
+    data = run_settings.of_data(split.train, split.held_out, split.rows)
+    return {"batch size": size, "shuffle": section.get("shuffle", True), **data}
+
+
+def _start(exe: Executable, options: Options, settings: dict[str, Any], note: Callable[[str], None]) -> list[Entry]:
+    """Loads weights or a checkpoint; returns the history so far. Adds the weights to what decides the run."""
+    from graphexec.training.run_settings import data_hash
+
     if options.weights:
         for line in load_weights(exe, options.weights):
             note(line)
+        settings["weights"] = data_hash(exe.parameters)
     if options.checkpoint is None:
         return []
     record = checkpoint_record(options.checkpoint)
@@ -118,7 +131,7 @@ def _start(exe: Executable, options: Options, note: Callable[[str], None]) -> li
             source=options.checkpoint,
             todo="Resume it with --resume, or use another folder.",
         )
-    epoch, history = load_checkpoint(options.checkpoint, exe.compiled)
+    epoch, history = load_checkpoint(options.checkpoint, exe.compiled, settings)
     note(f"resuming after epoch {epoch} of {options.checkpoint}")
     return history
 
@@ -131,9 +144,10 @@ class Reporter:
     """
 
     def __init__(
-        self, exe: Executable, checkpoint: str | None, history: list[Entry], epochs: int, say: Callable[[str], None], bar: bool
-    ) -> None:
-        self.exe, self.checkpoint, self.history, self.epochs = exe, checkpoint, history, epochs
+        self, exe: Executable, checkpoint: str | None, settings: Mapping[str, Any], history: list[Entry], epochs: int,
+        say: Callable[[str], None], bar: bool,
+    ) -> None:  # fmt: skip
+        self.exe, self.checkpoint, self.settings, self.history, self.epochs = exe, checkpoint, settings, history, epochs
         self.say, self.bar = say, bar
         self.every = max(-(-epochs // LINES), 1)
         self.saved = -math.inf
@@ -155,7 +169,7 @@ class Reporter:
         """Writes the pending checkpoint, if any."""
         if self.pending is not None and self.checkpoint is not None:
             epoch, arrays = self.pending
-            save_checkpoint(self.checkpoint, self.exe.compiled, epoch, self.history[:epoch], arrays)
+            save_checkpoint(self.checkpoint, self.exe.compiled, epoch, self.history[:epoch], arrays, self.settings)
             self.pending, self.saved, self.kept = None, time.monotonic(), epoch
 
 
@@ -168,8 +182,8 @@ def _line(entry: Entry, epochs: int) -> str:
 
 
 @contextlib.contextmanager
-def _interruptible(report: Reporter, note: Callable[[str], None]) -> Iterator[None]:
-    """Saves the last complete epoch if an error or a signal stops training."""
+def _interruptible(report: Reporter, output: str | None, note: Callable[[str], None]) -> Iterator[None]:
+    """Saves the last complete epoch if an error or a signal stops training; if training diverges, also the weights."""
     with stoppable():
         try:
             yield
@@ -180,6 +194,15 @@ def _interruptible(report: Reporter, note: Callable[[str], None]) -> Iterator[No
             if report.checkpoint is not None:
                 kept = f"{report.checkpoint} holds epoch {done}: continue with --resume" if done else "no checkpoint is saved yet"
             note(f"stopped after {done} of {report.epochs} epochs; {kept}")
+            raise
+        except DivergenceError:
+            report.save()
+            done = len(report.history)
+            if output is not None and done:
+                report.exe.save(output)
+                note(f"wrote {output}: the weights after epoch {done}, the last finite ones")
+            elif output is not None:
+                note(f"{output} is not written: no epoch was completed")
             raise
         except (GraphExecError, OSError):  # OSError: nobody reads the progress any more
             report.save()

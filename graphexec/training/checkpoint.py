@@ -1,8 +1,8 @@
 """Saves arrays as safetensors, and checkpoints from which training can resume.
 
 A checkpoint is a folder with the arrays of its newest epoch in one file and ``latest.json``, which names that file and
-holds the epoch, the seed and the history. The arrays are written first, under a new name, and the JSON is replaced last, so
-that a run stopped at any time leaves either the old checkpoint or the new one.
+holds the epoch, the history, and all settings that decide the run (`run_settings`). The arrays are written first, under a new
+name, and the JSON is replaced last, so that a run stopped at any time leaves either the old checkpoint or the new one.
 
 Mini-batches are shuffled by (seed, epoch) alone, so resumed training gives the same bits as uninterrupted training.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -23,9 +24,11 @@ from graphexec.atomic_file import replacing
 from graphexec.compiled import Compiled
 from graphexec.errors import DataError
 from graphexec.system_errors import require_file, unreadable, unwritable
-from graphexec.training import weights_file
+from graphexec.training import run_settings, weights_file
 
 POINTER = "latest.json"
+MAX_RECORD = 2**30
+"""Largest number of bytes that `latest.json` may have."""
 VERSION = 1
 
 Path_ = str | PathLike[str]
@@ -65,11 +68,13 @@ def load_arrays(path: Path_) -> dict[str, np.ndarray]:
 
 
 def save_checkpoint(
-    directory: Path_, compiled: Compiled, epoch: int, history: list[dict[str, Any]], arrays: Mapping[str, np.ndarray] | None = None
-) -> None:
+    directory: Path_, compiled: Compiled, epoch: int, history: list[dict[str, Any]],
+    arrays: Mapping[str, np.ndarray] | None = None, settings: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Writes parameters and the optimizer's state after an epoch, then removes the arrays of older checkpoints.
 
-    ``arrays`` is a copy of ``compiled.state`` from the end of that epoch, if the state has changed since.
+    ``arrays`` is a copy of ``compiled.state`` from the end of that epoch, if the state has changed since. ``settings`` decide the
+    run beside those of the compiled graph; see `run_settings`.
     """
     folder = Path(directory)
     try:
@@ -85,6 +90,7 @@ def save_checkpoint(
         "optimizer": _optimizer(compiled),
         "arrays": name,
         "history": history,
+        "run": {**run_settings.of_compiled(compiled), **(settings or {})},
     }
     write_text(folder / POINTER, json.dumps(strict(record), indent=1) + "\n")
     for old in folder.glob("epoch-*.safetensors"):
@@ -93,23 +99,19 @@ def save_checkpoint(
                 old.unlink()
 
 
-def load_checkpoint(directory: Path_, compiled: Compiled) -> tuple[int, list[dict[str, Any]]]:
+def load_checkpoint(
+    directory: Path_, compiled: Compiled, settings: Mapping[str, Any] | None = None
+) -> tuple[int, list[dict[str, Any]]]:
     """Restores the state from the newest checkpoint; returns its epoch and the history up to it.
 
-    *Raises* DataError if there is none, if it is broken, or if it belongs to another seed, optimizer or graph.
+    *Raises* DataError if there is none, if it is broken, or if a setting that decides the run differs: of the compiled graph, or in
+    ``settings``.
     """
     record = checkpoint_record(directory)
     if record is None:
         raise DataError("there is no checkpoint in this folder", source=str(directory), todo="Train with --checkpoint first.")
-    place = str(Path(directory, POINTER))
-    for what, now in (("seed", compiled.seed), ("optimizer", _optimizer(compiled))):
-        if record[what] != now:
-            raise DataError(
-                f"the checkpoint was made with another {what}",
-                source=place,
-                facts=[f"checkpoint {record[what]}", f"now {now}"],
-                todo="Resume with the same settings, or use a new folder.",
-            )
+    now = {**run_settings.of_compiled(compiled), **(settings or {})}
+    run_settings.require_same(record["run"], now, str(Path(directory, POINTER)))
     path = Path(directory, record["arrays"])
     arrays = load_arrays(path)
     missing = [n for n in compiled.state_leaves() if n not in arrays]
@@ -125,20 +127,21 @@ def checkpoint_record(directory: Path_) -> dict[str, Any] | None:
     if not place.is_file():
         return None
     try:
+        if place.stat().st_size > MAX_RECORD:
+            raise ValueError(f"it has more than {MAX_RECORD} bytes")
         record = json.loads(place.read_text(encoding="utf-8"))
         sound = (
             record["graphexec"] == VERSION
             and type(record["epoch"]) is int
             and record["epoch"] >= 0
             and isinstance(record["history"], list)
-            and "seed" in record
-            and "optimizer" in record
-            and isinstance(record["arrays"], str)
-            and Path(record["arrays"]).name == record["arrays"]
+            and all(isinstance(entry, dict) for entry in record["history"])
+            and isinstance(record["run"], dict)
+            and re.fullmatch(r"epoch-[0-9]{1,12}\.safetensors", record["arrays"]) is not None
         )
     except OSError as error:
         raise unreadable(place, error) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
         raise DataError(
             "this is not a checkpoint",
             source=str(place),

@@ -26,13 +26,11 @@ from graphexec.ir.registry import registry
 from graphexec.ir.spec import Sizes
 from graphexec.runtime.runner import Runner
 from graphexec.training.batches import Batches
+from graphexec.training.divergence import LastFinite, stop_at_loss, stop_at_state
 from graphexec.training.evaluation import Evaluation
 
 MIN_BACKGROUND_SECONDS = 0.02
 """Epochs expected to be shorter run in the calling thread, where Ctrl-C takes effect when they end."""
-
-LOSS_CHECK = "epoch.loss"
-"""The node that adds up the losses of an epoch."""
 
 Entry = dict[str, Any]
 
@@ -49,21 +47,23 @@ def fit(
     shuffles by (seed, e), so that training resumed from ``start_epoch`` repeats an uninterrupted run. The last batch of an
     epoch may be smaller. ``progress`` shows a bar; the default is to show one if standard error is a terminal.
 
-    *Raises* DataError when arrays do not fit, KernelError when a kernel reports an error: it names the epoch, the batch and, if
-    one row alone is to blame, the row, and the state is that before the failed step. Ctrl-C stops after the current step, so
-    every array is consistent. Other threads' calls come in between two epochs.
+    *Raises* DataError when arrays do not fit, KernelError when a kernel reports an error: it names the epoch, the batch
+    and, if one row alone is to blame, the row, and the state is that before the failed step. *Raises* DivergenceError when a loss is
+    NaN or infinite, or when an epoch leaves a parameter so; parameters and optimizer are then as after the last epoch that left
+    them finite, or as before training. Ctrl-C stops after the current step, so every array is consistent.
     """
-    if epochs < 0 or (batch_size is not None and batch_size < 1):
-        raise DataError(f"epochs={epochs} must be at least 0 and batch_size={batch_size} at least 1")
+    if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
+        raise DataError(f"epochs={epochs!r} is not a whole number from 0", todo="Give the number of passes over the data.")
     bar = sys.stderr.isatty() if progress is None else progress
     passes = Passes(compiled, data, batch_size, shuffle=shuffle)
     held_out = None if validation is None else Evaluation(Batches(compiled, validation, batch_size), _wanted(compiled, metrics))
     history: list[Entry] = []
+    kept = LastFinite(compiled.state, start_epoch)
     with Watch(bar, epochs * passes.steps, compiled.graph.name) as watch:
         for epoch in range(start_epoch + 1, start_epoch + epochs + 1):
             begin = time.perf_counter()
             with compiled.turns.alone():
-                entry: Entry = {"epoch": epoch, **passes.run(epoch, watch)}
+                entry: Entry = {"epoch": epoch, **passes.run(epoch, watch, kept)}
                 if held_out is not None:
                     entry["held_out"] = held_out.run()
             entry["seconds"] = time.perf_counter() - begin
@@ -101,6 +101,8 @@ class Passes:
         self.compiled, self.batches = compiled, Batches(compiled, data, batch_size)
         self.permutation, self.key = np.arange(self.batches.rows, dtype=np.int64), np.zeros(2, np.int64)
         self._shuffler = self._shuffling() if shuffle else None
+        self._check = ""
+        """The name of the node that checks the loss."""
         self.total = np.zeros(2, np.float64)
         """The sum of the losses weighted by rows, and what its rounding lost."""
         self.runners = self.batches.runners(compiled.functions.of("step"), {"epoch.total": self.total}, self._add_up)
@@ -110,8 +112,11 @@ class Passes:
         """The number of steps of a pass."""
         return self.batches.steps
 
-    def run(self, epoch: int = 0, watch: Watch | None = None) -> dict[str, float]:
-        """Runs one pass over the data, shuffled by the seed and the epoch number; returns the mean loss."""
+    def run(self, epoch: int, watch: Watch, kept: LastFinite) -> dict[str, float]:
+        """Runs one pass over the data, shuffled by the seed and the epoch number; returns the mean loss.
+
+        *Raises* DivergenceError, after the state has been put back to the one in ``kept``.
+        """
         if self._shuffler is not None:
             self.key[...] = np.array([self.compiled.seed % 2**64, epoch], np.uint64).view(np.int64)
             self._shuffler.run()
@@ -120,11 +125,15 @@ class Passes:
         self.batches.rewind()
         self.total[...] = 0.0
         for runner, times in self.runners:
-            if watch is None:
-                runner.progress[1] = 0
-                runner.run(times)
-            else:
+            try:
                 watch.run(runner, times)
+            except KernelError as error:
+                if error.node == self._check:
+                    stop_at_loss(str(self.compiled.loss), self.batches, epoch, kept, error)
+                raise
+        name = kept.keep(epoch)
+        if name is not None:
+            stop_at_state(name, self.batches, epoch, kept)
         return {"loss": float(self.total.sum()) / self.batches.rows}
 
     def _shuffling(self) -> Runner:
@@ -143,8 +152,9 @@ class Passes:
         loss = self.compiled.functions.of("step").outputs[self.compiled.loss]
         behind = 1 + max((k for k, node in enumerate(builder.nodes) if loss in node.outputs), default=-1)
         total = builder.leaf("epoch.total", "parameter", self.total.shape, "float64")
-        node = builder.add(registry.get("accumulate_finite"), (total, loss), {"weight": float(batch)}, LOSS_CHECK)
+        node = builder.add(registry.get("accumulate_finite"), (total, loss), {"weight": float(batch)}, "epoch.loss")
         builder.nodes.insert(behind, builder.nodes.pop(builder.nodes.index(node)))
+        self._check = node.name
 
 
 class Watch:

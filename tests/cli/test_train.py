@@ -121,3 +121,92 @@ def test_data_from_the_command_line(record, call, net):
     given = ("-i", "x=data.npz:points", "-i", "label=data.npz:classes")
     assert record("train", net, *given)["train"] == record("train", net)["train"]
     assert "input 'label' is missing" in call("train", net, "-i", "x=data.npz:points", code=1).stderr
+
+
+# -- resuming is the same run, or it is refused
+
+
+NET_CHANGES = {  # what differs: (options of the resumed run, change of the file)
+    "seed": (["--seed", 9], None),
+    "optimizer": (["--lr", 0.05], None),
+    "batch size": (["--batch-size", 9], None),
+    "held-out rows": (["--hold-out", 0.5], None),
+    "recompute": (["--recompute", 2], None),
+    "skipped passes": (["--skip-pass", "fuse"], None),
+    "shuffle": ([], ("seed: 3", "seed: 3\n  shuffle: false")),
+    "graph": ([], ("tanh(linear", "sigmoid(linear")),
+    "loss": ([], ("loss: loss", "loss: other")),
+    "rows": (["-i", "x=more.npz:points", "-i", "label=more.npz:classes"], None),
+    "data": (["-i", "x=other.npz:points", "-i", "label=other.npz:classes"], None),
+    "held-out data": ([], ("hold_out: 0.25", "hold_out: {file: held.npz, inputs: {x: points, label: classes}}")),
+    "weights": (["-w", "w.safetensors"], None),
+}
+
+
+@pytest.mark.parametrize("what", NET_CHANGES)
+def test_resuming_another_run_is_refused(call, net, what):
+    options, change = NET_CHANGES[what]
+    arrays = dict(np.load("data.npz"))
+    other = arrays["points"].copy()
+    other[7, 1] += 1
+    np.savez("other.npz", points=other, classes=arrays["classes"])
+    np.savez("more.npz", points=np.concatenate([other, other]), classes=np.concatenate([arrays["classes"]] * 2))
+    np.savez("held.npz", points=other[:11], classes=arrays["classes"][:11])
+    text = net.read_text().replace("outputs: [scores, loss]", "  other: 2.0 * loss\noutputs: [scores, loss, other]")
+    text = text.replace("other: 2.0 * loss", "other: multiply(loss, 2.0)")
+    net.write_text(text)
+    call("train", net, "--epochs", 1, "--checkpoint", "a", "-o", "w.safetensors")
+    before = sorted((p.name, p.read_bytes()) for p in (net.parent / "a").iterdir())
+    if change is not None:
+        assert change[0] in text
+        net.write_text(text.replace(*change, 1) if what != "loss" else text.replace("  loss: loss\n", "  loss: other\n"))
+    error = call("train", net, "--checkpoint", "a", "--resume", *options, code=1).stderr
+    assert f"{what}: " in error
+    assert "Resume with what the run began with" in error
+    assert before == sorted((p.name, p.read_bytes()) for p in (net.parent / "a").iterdir())
+
+
+def test_what_does_not_decide_a_run_may_change(call, record, net):
+    call("train", net, "--epochs", 1, "--checkpoint", "a")
+    net.write_text(net.read_text().replace('metrics: {accuracy: "accuracy(scores, label)"}', 'metrics: {top: "max(scores)"}'))
+    found = record("train", net, "--epochs", 3, "--checkpoint", "a", "--resume", "--threads", 1)
+    assert [e["loss"] for e in found["epochs"]] == [e["loss"] for e in record("train", net, "--epochs", 3)["epochs"]]
+    assert set(found["train"]) == {"loss", "top"}
+
+
+# -- what is not so is not reported
+
+
+def test_nan_in_the_data_is_refused(call, record, net):
+    arrays = dict(np.load("data.npz"))
+    arrays["points"][17, 2] = np.nan
+    np.savez("data.npz", **arrays)
+    error = call("train", net, "-o", "w.safetensors", code=1).stderr
+    assert "data.npz:points: the data holds nan at row 17, column 2" in error
+    assert "nan at row 17" in call("train", net, "-i", "x=data.npz:points", "-i", "label=data.npz:classes", code=1).stderr
+    assert not (net.parent / "w.safetensors").exists()
+    for options in (["--allow-nan"], []):
+        error = call("train", net, *options, code=1).stderr
+        assert "the loss is NaN or infinite" in error
+        assert "input 'x' holds nan in row 17, at (2,)" in error or "held" in error
+        net.write_text(net.read_text() + "  allow_nan: true\n")
+
+
+def test_a_diverging_loss_stops_and_keeps_the_last_finite_weights(call, net):
+    net.write_text(net.read_text().replace("softmax_cross_entropy(scores, label)", "half_squared_error(scores, 1.0)")
+                   .replace("hidden: tanh(linear(x, w1, b1))", "hidden: linear(x, w1, b1)")
+                   .replace("  x: float32[batch, 3]\n  label: int64[batch]", "  x: float32[batch, 3]\n  label: int64[batch]"))  # fmt: skip
+    result = call("train", net, "--lr", 0.12, "--epochs", 300, "-o", "w.safetensors", "--checkpoint", "ck", code=1)
+    assert "DivergenceError: node 'loss'" in result.stderr
+    assert "NaN or infini" in result.stderr
+    latest = json.loads((net.parent / "ck" / "latest.json").read_text())
+    assert f"the weights after epoch {latest['epoch']}, the last finite ones" in result.stderr
+    weights, kept = load_file("w.safetensors"), load_file(f"ck/{latest['arrays']}")
+    assert all(np.isfinite(a).all() for a in kept.values())
+    assert all(a.tobytes() == kept[n].tobytes() for n, a in weights.items())
+
+
+def test_divergence_in_the_first_epoch_writes_nothing(call, net):
+    result = call("train", net, "--lr", 1e38, "-o", "w.safetensors", code=1)
+    assert "w.safetensors is not written: no epoch was completed" in result.stderr
+    assert not (net.parent / "w.safetensors").exists()

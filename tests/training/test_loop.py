@@ -8,6 +8,7 @@ import pytest
 
 import graphexec as gx
 from graphexec.training import loop
+from graphexec.training.divergence import LastFinite
 
 
 class Steps:
@@ -52,9 +53,10 @@ def test_an_epoch_s_order_is_drawn_from_the_seed_and_its_number(rng):
     data = {"x": rng.standard_normal((50, 3)).astype("f"), "y": rng.standard_normal((50, 1)).astype("f")}
     exe = gx.compile(graph(), loss="loss", optimizer=gx.SGD(lr=0.05), seed=7)
     passes = loop.Passes(exe.compiled, data, 8, shuffle=True)
-    orders = {}
+    orders, kept = {}, LastFinite(exe.compiled.state, 0)
     for epoch in (3, 1, 2):
-        passes.run(epoch)
+        with loop.Watch(False, 0, "") as watch:
+            passes.run(epoch, watch, kept)
         orders[epoch] = passes.permutation.tolist()
         assert orders[epoch] == gx.ops.shuffle(np.zeros(50, np.int64), np.array([7, epoch])).tolist()
     assert sorted(orders[1]) == list(range(50))
