@@ -83,7 +83,8 @@ def cli() -> None:
 def run(settings: Settings, file: str, inputs: Names, weights: str | None, output: str | None) -> Result:
     """Runs the forward pass and prints a summary of each output.
 
-    Without -i it uses the data of the file's train section. It skips outputs that depend on a missing input.
+    Without -i it uses the data of the file's train section. It skips outputs that depend on a missing input. Without -w it
+    says so if parameters are random initial ones.
 
     \b
     graphexec run net.yaml -i x=x.npy -w net.safetensors -o out.npz

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphexec.cli import format as out
-from graphexec.cli.session import Result, Session, Settings, check_target, load_weights, write_npz
+from graphexec.cli.session import Result, Session, Settings, check_target, load_weights, random_weights, write_npz
 from graphexec.errors import DataError, GradientMismatch, GraphExecError
 from graphexec.ir.spec import shape_text
 
@@ -29,7 +29,8 @@ def run(path: str, settings: Settings, specs: Sequence[str], weights: str | None
     inputs = session.inputs(specs)
     graph, left_out = reached(session.graph, inputs)
     exe = session.compile(graph)
-    notes = load_weights(exe, weights) if weights else []
+    untrained = [] if weights else random_weights(graph, session.seed)
+    notes = load_weights(exe, weights) if weights else untrained
     results = exe({n: a for n, a in inputs.items() if n in graph.dag})
     for name, missing in left_out.items():
         notes.append(f"{name} is skipped: it needs {', '.join(missing)}")
@@ -37,7 +38,7 @@ def run(path: str, settings: Settings, specs: Sequence[str], weights: str | None
         write_npz(output, results)
         notes.append(f"wrote {output}: {', '.join(results)}")
     found = {name: out.summary(array, MAX_PRINTED_OUTPUT) for name, array in results.items()}
-    return Result(_outputs_text(results, found), {"outputs": found}, session.notes + notes)
+    return Result(_outputs_text(results, found), {"outputs": found, "random_weights": bool(untrained)}, session.notes + notes)
 
 
 def reached(graph: Graph, inputs: Iterable[str]) -> tuple[Graph, dict[str, list[str]]]:
@@ -93,7 +94,8 @@ def grad(
     session = Session(path, settings)
     of = session.required_loss(loss)
     exe, fn = with_every_value(session, of, wrt or _default_wrt(session))
-    notes = load_weights(exe, weights) if weights else []
+    untrained = [] if weights else random_weights(session.graph, session.seed)
+    notes = load_weights(exe, weights) if weights else untrained
     inputs = session.all_inputs(specs)
     values = {n: np.asarray(inputs[n]) for n in inputs} | exe(inputs)
     values |= {leaf.name: leaf.value for leaf in fn.of_role("constant") if leaf.value is not None} | dict(exe.parameters)
@@ -106,6 +108,7 @@ def grad(
         "loss": loss_value,
         "nodes": _node_records(fn, values, deltas),
         "gradients": {n: _whole(g) for n, g in gradients.items()},
+        "random_weights": bool(untrained),
     }
     return Result(_grad_text(of, loss_value, record, deltas, gradients), record, session.notes + notes)
 

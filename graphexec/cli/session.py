@@ -214,6 +214,17 @@ def _drawn(leaf: Leaf, sizes: Mapping[str, int], rng: np.random.Generator) -> np
     return np.asarray(drawn).astype(leaf.dtype)
 
 
+def random_weights(graph: Graph, seed: int) -> list[str]:
+    """Says that results are those of untrained weights, in one line; in none if the graph draws no parameter at random."""
+    from graphexec.optim.initializers import is_random
+
+    drawn = [leaf.name for leaf in graph.function().of_role("parameter") if leaf.value is None and is_random(leaf.init)]
+    if not drawn:
+        return []
+    names = ", ".join(drawn[:3]) + (", ..." if len(drawn) > 3 else "")
+    return [f"no weights are given: the results are those of random initial weights ({names}; seed {seed}). Use -w FILE"]
+
+
 def load_weights(exe: Executable, path: str) -> list[str]:
     """Loads parameters from a safetensors file or the newest checkpoint of a folder. Returns notes.
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import math
 from typing import Any
 
 from graphexec.errors import OpError
+
+WORDS = {"true": True, "false": False, "null": None, "inf": math.inf, "nan": math.nan}
+"""Words that are literals, as in graph files, beside Python's True, False and None."""
 
 
 def parse_call(text: str, what: str) -> tuple[str, list[Any], dict[str, Any]]:
@@ -23,7 +27,16 @@ def parse_call(text: str, what: str) -> tuple[str, list[Any], dict[str, Any]]:
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or any(k.arg is None for k in node.keywords):
         raise refusal
     try:
-        keywords = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
-        return node.func.id, [ast.literal_eval(a) for a in node.args], keywords
-    except ValueError:
+        keywords = {str(k.arg): _literal(k.value) for k in node.keywords}
+        return node.func.id, [_literal(a) for a in node.args], keywords
+    except (ValueError, TypeError, RecursionError, MemoryError):
         raise refusal from None
+
+
+class _Words(ast.NodeTransformer):
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(WORDS[node.id]) if node.id in WORDS else node
+
+
+def _literal(node: ast.expr) -> Any:
+    return ast.literal_eval(_Words().visit(node))

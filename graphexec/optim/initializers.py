@@ -79,10 +79,20 @@ def orthogonal(rng: Generator, shape: tuple[int, ...], gain: float = 1.0) -> Arr
     return gain * (q if rows >= columns else q.T).reshape(shape)
 
 
+MAX = float(np.finfo(np.float64).max)
+
 INITIALIZERS: dict[str, Callable[..., Array]] = {
     f.__name__: f
     for f in (zeros, ones, constant, normal, uniform, glorot_uniform, glorot_normal, he_uniform, he_normal, orthogonal)
 }
+
+FIXED = (zeros, ones, constant)
+"""The initializers that draw no random numbers."""
+
+
+def is_random(init: str | None) -> bool:
+    """Whether an initializer draws random numbers."""
+    return parse(init or "zeros")[0] not in FIXED
 
 
 def parse(text: str) -> tuple[Callable[..., Array], dict[str, Any]]:
@@ -101,14 +111,28 @@ def parse(text: str) -> tuple[Callable[..., Array], dict[str, Any]]:
     for key, value in options.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise OpError(f"initializer {text!r}: {key} must be a number, not {value!r}")
+        if not -MAX <= value <= MAX or (key == "std" and value < 0):
+            raise OpError(f"initializer {text!r}: {key} is {value}", todo=f"Give a finite number{' from 0' * (key == 'std')}.")
+    if options.get("low", -0.05) > options.get("high", 0.05):
+        raise OpError(f"initializer {text!r}: low is above high", todo="Give low up to high.")
     return function, options
 
 
 def initial_value(name: str, init: str | None, shape: tuple[int, ...], dtype: str, seed: int) -> Array:
-    """Computes the initial value of a parameter, which does not depend on the rest of the graph."""
+    """Computes the initial value of a parameter, which does not depend on the rest of the graph.
+
+    *Raises* OpError if the parameter's type cannot hold it.
+    """
     function, options = parse(init or "zeros")
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    return function(rng, tuple(int(n) for n in shape), **options).astype(dtype)
+    with np.errstate(all="ignore"):
+        drawn = function(rng, tuple(int(n) for n in shape), **options)
+        value = drawn.astype(dtype)
+        held = np.isfinite(value).all() if value.dtype.kind == "f" else (value == drawn).all()
+    if not held:
+        what = f"initializer {init!r} gives numbers that {dtype} cannot hold"
+        raise OpError(what, todo="Use another initializer or another type.")
+    return value
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:

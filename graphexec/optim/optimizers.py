@@ -24,6 +24,10 @@ class Optimizer:
             known = ", ".join(n for n in registry.names() if registry.get(n).updates and len(registry.get(n).inputs) > 1)
             raise OpError(f"{op!r} is not an update rule", todo=f"Use one of: {known}.")
         self.attributes = self.op.check_attributes(attributes)
+        if self.attributes.get("nesterov") and not self.attributes.get("momentum"):
+            raise OpError(
+                "nesterov needs a momentum above 0", op=op, facts=[repr(self)], todo="Give momentum=0.9, or leave nesterov out."
+            )
 
     def __repr__(self) -> str:
         return f"{self.op.name}({', '.join(f'{k}={v!r}' for k, v in self.attributes.items())})"
@@ -47,8 +51,11 @@ class Optimizer:
 
 
 def SGD(lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> Optimizer:
-    """Stochastic gradient descent, ``p ← p − lr·d``; with momentum, ``v ← momentum·v + d, p ← p − lr·v``."""
-    if momentum:
+    """Stochastic gradient descent, ``p ← p − lr·d``; with momentum, ``v ← momentum·v + d, p ← p − lr·v``.
+
+    *Raises* OpError for ``nesterov`` without momentum.
+    """
+    if momentum or nesterov:
         return Optimizer("momentum", lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
     return Optimizer("sgd", lr=lr, weight_decay=weight_decay)
 

@@ -181,3 +181,15 @@ def test_the_program_shows_what_a_pass_does(record, net):
     assert " fused " not in listing("--skip-pass", "fuse")
     arena, without_reuse = listing("--no-optimize").split(" arena ")[1].split(" bytes (")
     assert without_reuse.startswith(arena)
+
+
+def test_untrained_weights_are_called_so(call, record, net):
+    for command in ("run", "grad"):
+        assert call(command, net).stderr.count("random initial weights (w1, w2; seed 3)") == 1
+        assert record(command, net, "--quiet")["random_weights"] is True
+    call("train", net, "--epochs", 1, "-o", "w.safetensors")
+    assert "random" not in call("run", net, "-w", "w.safetensors").stderr
+    assert record("run", net, "-w", "w.safetensors")["random_weights"] is False
+    net.write_text(net.read_text().replace("normal(std=0.5)", "zeros"))
+    assert "random" not in call("run", net).stderr
+    assert record("run", net)["random_weights"] is False

@@ -21,6 +21,7 @@ from graphexec.graph.graph import Graph
 from graphexec.ir.function import Function
 from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
+from graphexec.optim.optimizers import Optimizer
 from graphexec.options import SQUARE_ROOT
 
 KEYS = ("loss", "optimizer", "data", "hold_out", "metrics", "epochs", "batch_size", "seed", "shuffle", "allow_nan", "recompute")
@@ -108,7 +109,7 @@ def _optimizer(page: Page, item: Item, builder: GraphBuilder) -> str:
         if key not in op.attributes:
             page.unknown(argument.line, f"{op.name} has no setting", key, op.attributes)
         given[key] = argument.value
-    builder.guarded(lambda: op.check_attributes(given), None, call.line)
+    builder.guarded(lambda: Optimizer(op.name, **given), None, call.line)
     return text(page, item, "optimizer")
 
 
