@@ -8,7 +8,7 @@ if they fit into memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from graphexec.errors import DataError
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import ABSENT, Function, Leaf, Node
 from graphexec.ir.infer import infer
-from graphexec.ir.op_kinds import ReductionOp, ShapeOp
+from graphexec.ir.op_kinds import ElementwiseOp, ReductionOp, ShapeOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES, Size, Sizes, TensorSpec
 from graphexec.lower.buffer_assignment import assign_buffers
@@ -59,20 +59,23 @@ class Evaluation:
         self._nodes = needed(self._nodes, streamed)
         self._sums = {v: op for v, op in analysis.sums if any(v in node.outputs for node in self._nodes)}
         self._specs = infer(self.fn.with_nodes(self._nodes, outputs={}), Sizes(batches.sizes(batches.rows))).specs
-        self._later = [node for node in self._nodes if self._level(node.outputs[0]) >= 0 and node.outputs[0] not in self._sums]
+        self._sizes = {node.outputs[0]: self._size(node) for node in self._nodes if isinstance(node.op, ShapeOp)}
+        self._later = self._computed_later()
         self._values: dict[int, np.ndarray] = {}
         self._operands: dict[int, np.ndarray] = {}
         """The whole values that a later pass reads, as it reads them."""
-        self._free = self._free_runner(streamed)
+        read = {*streamed, *(v for nodes in self._later for node in nodes for v in node.inputs)}
+        self._free_leaves = [leaf for leaf in self.fn.leaves if leaf.value_id in read]
+        self._free = self._free_runner(read)
         self._passes = [self._pass(level) for level in range(1, max(map(self._level, self._sums), default=0) + 1)]
         self._whole = self._whole_runner() if self._at_once else None
 
     def run(self) -> dict[str, float]:
         """Returns the scalars by name."""
-        self._values = {leaf.value_id: self._leaf_value(leaf) for leaf in self.fn.leaves if self.places[leaf.value_id] == FREE}
+        self._values = {leaf.value_id: _wide(self._leaf_value(leaf)) for leaf in self._free_leaves} | self._sizes
         if self._free is not None:
             self._free.run()
-            self._values |= {v: self._free.array(self._free.fn.outputs[name]) for name, v in self._free_outputs.items()}
+            self._values |= {v: _wide(self._free.array(self._free.fn.outputs[name])) for name, v in self._free_outputs.items()}
         self._compute(0)
         for number, one in enumerate(self._passes, 1):
             self._run(one)
@@ -97,34 +100,41 @@ class Evaluation:
             return np.asarray(leaf.value, leaf.dtype)
         return self.compiled.state[leaf.name] if leaf.role == "parameter" else self.batches.arrays[leaf.name]
 
-    def _free_runner(self, streamed: list[int]) -> Runner | None:
-        """The program of what depends on no row and is wanted itself, or by what is computed of whole values."""
-        computed = {v for node in self._nodes for v in node.outputs if self.places[v] == FREE}
-        read = {*streamed, *(v for node in self._later for v in node.reads)} & computed
+    def _computed_later(self) -> list[list[Node]]:
+        """The nodes that whole values are computed by, by level."""
+        levels = [(self._level(node.outputs[0]), node) for node in self._nodes]
+        known = {*self._sums, *self._sizes}
+        later: list[list[Node]] = [[] for _ in range(max([0, *(n for n, _ in levels)]) + 1)]
+        for level, node in levels:
+            if level >= 0 and node.outputs[0] not in known:
+                later[level].append(node)
+        return later
+
+    def _size(self, node: Node) -> np.ndarray:
+        """What shapes alone determine, for all rows."""
+        assert isinstance(node.op, ShapeOp)
+        return node.op.value([None if v == ABSENT else _wide_spec(self._specs[v]) for v in node.inputs], node.attributes)
+
+    def _free_runner(self, read: set[int]) -> Runner | None:
+        """The program of what depends on no row, among the values that are wanted or that whole values are computed of."""
+        read = {v for node in self._nodes for v in node.outputs if self.places[v] == FREE and v not in self._sizes} & read
         self._free_outputs = {self.fn.names[v]: v for v in sorted(read)}
         return self.batches.runner(self._function(list(self._free_outputs.values())), self.batches.size, {}) if read else None
 
     def _compute(self, level: int) -> None:
         """Computes the whole values of a level from their operands, in float64, by the references of their ops."""
-        for node in self._later:
-            if self._level(node.outputs[0]) == level:
-                for value, result in zip(node.outputs, self._result(node), strict=True):
-                    self._values[value] = result
+        with np.errstate(all="ignore"):  # as in kernels, which do not warn
+            for node in self._later[level]:
+                self._values.update(zip(node.outputs, self._result(node), strict=True))
         for value, operand in self._operands.items():
             if self._level(value) == level:
                 operand[...] = self._values[value]
 
-    def _result(self, node: Node) -> tuple[np.ndarray, ...]:
-        if isinstance(node.op, ShapeOp):
-            specs = [None if v == ABSENT else _wide_spec(self._specs[v]) for v in node.inputs]
-            results: tuple[np.ndarray, ...] = (node.op.value(specs, node.attributes),)
-        else:
-            results = node.op.evaluate([None if v == ABSENT else self._wide(v) for v in node.inputs], node.attributes)
-        return results
-
-    def _wide(self, value: int) -> np.ndarray:
-        array = self._values[value]
-        return array.astype(np.float64) if DTYPES[self.fn.specs[value].dtype] == "f" else array
+    def _result(self, node: Node) -> Sequence[np.ndarray]:
+        arrays = [None if v == ABSENT else self._values[v] for v in node.inputs]
+        if isinstance(node.op, ElementwiseOp) and node.op.reference is not None and len(node.outputs) == 1:
+            return (np.asarray(node.op.reference(*arrays, **node.attributes)),)
+        return node.op.evaluate(arrays, node.attributes)
 
     # -- passes over the rows
 
@@ -175,7 +185,7 @@ class Evaluation:
                     parts[v].append(runner.array(runner.fn.outputs[self.fn.names[v]]).copy())
         for v, op in one.others.items():
             assert op.reference is not None
-            self._values[v] = np.asarray(op.reference(np.stack(parts[v]), axis=0))
+            self._values[v] = np.asarray(op.reference(_wide(np.stack(parts[v])), axis=0))
         for v, total in one.totals.items():
             self._values[v] = total if DTYPES[self.fn.specs[v].dtype] == "f" else total.astype(self.fn.specs[v].dtype)
 
@@ -205,6 +215,10 @@ def _scalar(fn: Function, name: str, value: str) -> int:
     if fn.specs[number].shape != ():
         raise DataError(f"metric {name!r} is {fn.specs[number]}, not a scalar", todo="Reduce it with mean().")
     return number
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
 def _wide_spec(spec: TensorSpec) -> TensorSpec:
