@@ -220,7 +220,7 @@ class Executable:
         return loop.fit(self.compiled, data, epochs=epochs, batch_size=batch_size, shuffle=shuffle, **options)
 
     def evaluate(self, data: Mapping[str, Any], metrics: Iterable[str] = (), *, batch_size: int | None = None) -> dict[str, float]:
-        """Computes the loss and metrics over a data set, as means weighted by rows; see `graphexec.training.loop.evaluate`."""
+        """Computes the loss and metrics, as of all rows at once, over a data set; see `graphexec.training.loop.evaluate`."""
         from graphexec.training import loop
 
         with self._turns.alone():

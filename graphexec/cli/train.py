@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graphexec.cli import format as out
-from graphexec.cli.session import Result, Session, Settings, check_target, load_weights
+from graphexec.cli.session import Result, Session, Settings, check_target, load_weights, random_weights
 from graphexec.errors import DataError, DivergenceError, GraphExecError
 from graphexec.process import stoppable
 from graphexec.training.checkpoint import checkpoint_record, load_checkpoint, save_checkpoint
@@ -64,6 +64,8 @@ def train(
     batch_size = section.get("batch_size") if options.batch_size is None else options.batch_size
     run_settings = {} if options.checkpoint is None else _settings(split, batch_size, section)
     history = _start(exe, options, run_settings, note)
+    if not history and not epochs and not options.weights:
+        session.notes += random_weights(session.graph, session.seed)
     begin, before = time.perf_counter(), len(history)
     report = Reporter(exe, options.checkpoint, run_settings, history, epochs, say, bar)
     with _interruptible(report, options.output, note):

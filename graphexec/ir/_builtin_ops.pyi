@@ -17,6 +17,9 @@ class BuiltinOps:
     def accumulate(self, total: Operand, x: Operand, *, weight: float = 1.0, name: str | None = None) -> Any:
         """Adds a weighted number to a running total, in place; training sums the losses and metrics of an epoch with it."""
 
+    def accumulate_finite(self, total: Operand, x: Operand, *, weight: float = 1.0, name: str | None = None) -> Any:
+        """Adds a weighted number to a running total, in place, unless the number is NaN or infinite; training adds up losses w"""
+
     def accuracy(self, scores: Operand, labels: Operand, *, name: str | None = None) -> Any:
         """Fraction of correctly classified rows."""
 

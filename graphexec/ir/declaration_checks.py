@@ -60,7 +60,7 @@ def check(op: Op) -> None:
     _check_names(op, "updates", op.updates, op.inputs)
     if isinstance(op, KernelOp):
         _check_names(op, "strided", op.strided, op.inputs)
-        _check_names(op, "rows", op.rows, op.inputs)
+        _check_names(op, "rows", () if callable(op.rows) else op.rows, op.inputs)
     refuse_unless(op, bool(op.inputs), "it has no operand")
     refuse_unless(op, not set(op.kinds) - set("fib"), f"kinds={op.kinds!r} may contain only 'f', 'i' and 'b'")
     _check_operand_traits(op)

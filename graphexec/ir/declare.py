@@ -131,12 +131,17 @@ def declare_kernel(function: Function, signature: str | None, options: Options, 
     op = KernelOp(
         name=function.__name__, function=function, inputs=(*inputs, *shape_only), outputs=outputs,
         shape_only=frozenset(shape_only), attributes=attributes, variadic=variadic,
-        strided=frozenset(options.get("strided", ())), rows=frozenset(options.get("rows", ())),
+        strided=frozenset(options.get("strided", ())), rows=_rows(options),
         updates=tuple(options.get("updates", ())), core=None if core is None else (*core[0], *core[1]),
         may_lack=optional_axes(signature or ""), file=place(function), doc=doc_of(function), **fields,
     )  # fmt: skip
     check(op)
     return Declaration(op)
+
+
+def _rows(options: Options) -> Any:
+    rows = options.get("rows", ())
+    return rows if callable(rows) else frozenset(rows)
 
 
 def _own_parameters(draft: KernelOp, options: Options) -> tuple[str, ...]:

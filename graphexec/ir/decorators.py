@@ -92,7 +92,7 @@ class KernelOptions(CompositeOptions, total=False):
     gemm: GemmTrait
     concat: bool
     scatters_slice: bool
-    rows: Collection[str]
+    rows: Collection[str] | Function
 
 
 @overload
@@ -181,8 +181,9 @@ def kernel(signature: str | None = None, /, **options: Unpack[KernelOptions]) ->
     - ``concat`` (bool; default False): the op joins any number of operands along its attribute ``axis``.
     - ``scatters_slice`` (bool; default False): the op writes its operand into zeros at ``start:end:step`` of ``axis``, as the
       gradient of a slice does.
-    - ``rows`` (operand names; default none): for a kernel with a shape rule. If the leading axis of these operands counts rows
-      and the other operands have none, each row of an output depends on the same row of these operands alone.
+    - ``rows`` (operand names, or a function of specs and attributes that returns them; default none): for a kernel with a shape
+      rule. If the leading axis of these operands counts rows and the other operands have none, each row of an output depends on
+      the same row of these operands alone.
 
     *Raises* PluginError when the declaration is not sound.
     """

@@ -158,8 +158,8 @@ class KernelOp(Op):
     """The kernel takes (piece, pieces) last and does that share of the work; all threads call it."""
     scratch: int = 0
     """Bytes of scratch memory per thread; the kernel takes their address before (piece, pieces)."""
-    rows: frozenset[str] = frozenset()
-    """Operands whose leading axis may count rows that do not depend on one another."""
+    rows: frozenset[str] | Callable[..., Sequence[str]] = frozenset()
+    """Operands whose leading axis may count rows that do not depend on one another, or a function that names them."""
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         dtype = self.promoted(specs)
@@ -245,6 +245,10 @@ class KernelOp(Op):
                     )
                 owner.setdefault(letter, parameter)
         return sizes, broadcast(batches)
+
+    def independent_rows(self, specs: Specs, attributes: Attributes) -> frozenset[str]:
+        """The names of the operands in ``rows``, for operands of these specs."""
+        return frozenset(self.rows(*specs, **attributes)) if callable(self.rows) else self.rows
 
     @property
     def signature_text(self) -> str:

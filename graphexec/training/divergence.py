@@ -1,7 +1,7 @@
 """Stops training that diverges, and keeps the last finite state.
 
-A step whose loss is NaN or infinite ends before its updates. After each epoch the state must be finite as well; then a copy of it
-is kept, to which training returns when a later epoch diverges.
+A step whose loss is NaN or infinite ends before its updates. Between epochs the state must be finite as well; then a copy of it is
+kept, to which training returns when a later epoch diverges.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ import numpy as np
 from graphexec.errors import DivergenceError, KernelError
 from graphexec.training.batches import Batches
 
+STEPS = 64
+"""Steps between two copies, at least, if nobody looks at the state between epochs."""
+
 
 class LastFinite:
-    """A copy of the state from the end of the last epoch that left it finite.
+    """A copy of the state from the end of an epoch that left it finite.
 
     An array that holds NaN or infinity from the beginning, such as a mask, may do so later.
     """
@@ -25,13 +28,15 @@ class LastFinite:
     def __init__(self, state: Mapping[str, np.ndarray], epoch: int) -> None:
         self._state, self.epoch = dict(state), epoch
         self._copies = {name: array.copy() for name, array in self._state.items()}
-        self._watched = [(n, a) for n, a in self._state.items() if a.dtype.kind == "f" and _is_finite(a)]
+        with np.errstate(all="ignore"):
+            self._watched = [(n, a) for n, a in self._state.items() if a.dtype.kind == "f" and _is_finite(a)]
 
     def keep(self, epoch: int) -> str | None:
         """Copies the state after an epoch; if it is not finite, returns the name of such an array instead."""
-        for name, array in self._watched:
-            if not _is_finite(array):
-                return name
+        with np.errstate(all="ignore"):
+            for name, array in self._watched:
+                if not _is_finite(array):
+                    return name
         for name, array in self._state.items():
             np.copyto(self._copies[name], array)
         self.epoch = epoch
@@ -41,15 +46,14 @@ class LastFinite:
         """Puts the copy back; returns a line that says which state it is."""
         for name, array in self._state.items():
             np.copyto(array, self._copies[name])
-        return f"parameters and optimizer are as after epoch {self.epoch}, the last finite state" if self.epoch else (
+        return f"parameters and optimizer are as after epoch {self.epoch}, the last finite state kept" if self.epoch else (
             "parameters and optimizer are as before training"
         )
 
 
 def _is_finite(array: np.ndarray) -> bool:
     """Whether all elements are finite; NaN and infinity survive a sum, so that one number tells nearly always."""
-    with np.errstate(all="ignore"):
-        return math.isfinite(np.add.reduce(array, axis=None)) or bool(np.isfinite(array).all())
+    return math.isfinite(np.add.reduce(array, axis=None)) or bool(np.isfinite(array).all())
 
 
 def stop_at_loss(loss: str, batches: Batches, epoch: int, kept: LastFinite, cause: KernelError) -> NoReturn:
@@ -63,8 +67,11 @@ def stop_at_loss(loss: str, batches: Batches, epoch: int, kept: LastFinite, caus
     ) from cause  # fmt: skip
 
 
-def stop_at_state(name: str, batches: Batches, epoch: int, kept: LastFinite) -> NoReturn:
-    """*Raises* DivergenceError for an epoch that leaves an array of the state not finite."""
+def keep_finite(kept: LastFinite, batches: Batches, epoch: int) -> None:
+    """Keeps the state after an epoch. *Raises* DivergenceError if an array of it is not finite."""
+    name = kept.keep(epoch)
+    if name is None:
+        return
     facts = [f"epoch {epoch}, after batch {batches.steps} of {batches.steps}", kept.restore()]
     raise DivergenceError(
         f"{name!r} holds NaN or infinity after the epoch", node=name, facts=facts, epoch=epoch, batch=batches.steps,

@@ -26,7 +26,7 @@ from graphexec.ir.registry import registry
 from graphexec.ir.spec import Sizes
 from graphexec.runtime.runner import Runner
 from graphexec.training.batches import Batches
-from graphexec.training.divergence import LastFinite, stop_at_loss, stop_at_state
+from graphexec.training.divergence import STEPS, LastFinite, keep_finite, stop_at_loss
 from graphexec.training.evaluation import Evaluation
 
 MIN_BACKGROUND_SECONDS = 0.02
@@ -48,9 +48,10 @@ def fit(
     epoch may be smaller. ``progress`` shows a bar; the default is to show one if standard error is a terminal.
 
     *Raises* DataError when arrays do not fit, KernelError when a kernel reports an error: it names the epoch, the batch
-    and, if one row alone is to blame, the row, and the state is that before the failed step. *Raises* DivergenceError when a loss is
-    NaN or infinite, or when an epoch leaves a parameter so; parameters and optimizer are then as after the last epoch that left
-    them finite, or as before training. Ctrl-C stops after the current step, so every array is consistent.
+    and, if one row alone is to blame, the row, and the state is that before the failed step. *Raises* DivergenceError when a
+    loss is NaN or infinite, or when an epoch leaves a parameter so; parameters and optimizer are then as after an earlier epoch that left
+    them finite, or as before training: with ``on_epoch``, as after the last one, without, up to 64 steps earlier. Ctrl-C stops
+    after the current step, so every array is consistent. Other threads' calls come in between two epochs.
     """
     if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
         raise DataError(f"epochs={epochs!r} is not a whole number from 0", todo="Give the number of passes over the data.")
@@ -58,12 +59,15 @@ def fit(
     passes = Passes(compiled, data, batch_size, shuffle=shuffle)
     held_out = None if validation is None else Evaluation(Batches(compiled, validation, batch_size), _wanted(compiled, metrics))
     history: list[Entry] = []
-    kept = LastFinite(compiled.state, start_epoch)
+    kept, end = LastFinite(compiled.state, start_epoch), start_epoch + epochs
+    every = -(-STEPS // passes.steps) if on_epoch is None else 1
     with Watch(bar, epochs * passes.steps, compiled.graph.name) as watch:
-        for epoch in range(start_epoch + 1, start_epoch + epochs + 1):
+        for epoch in range(start_epoch + 1, end + 1):
             begin = time.perf_counter()
             with compiled.turns.alone():
                 entry: Entry = {"epoch": epoch, **passes.run(epoch, watch, kept)}
+                if epoch == end or (epoch - start_epoch) % every == 0:
+                    keep_finite(kept, passes.batches, epoch)
                 if held_out is not None:
                     entry["held_out"] = held_out.run()
             entry["seconds"] = time.perf_counter() - begin
@@ -131,9 +135,6 @@ class Passes:
                 if error.node == self._check:
                     stop_at_loss(str(self.compiled.loss), self.batches, epoch, kept, error)
                 raise
-        name = kept.keep(epoch)
-        if name is not None:
-            stop_at_state(name, self.batches, epoch, kept)
         return {"loss": float(self.total.sum()) / self.batches.rows}
 
     def _shuffling(self) -> Runner:

@@ -122,7 +122,7 @@ class RowAnalysis:
             return len({ndim - axis for _, ndim, axis in operands}) == 1
         if isinstance(op, ViewOp):
             return self._view_keeps_rows(node, op, operands[0][2])
-        return isinstance(op, KernelOp) and _kernel_keeps_rows(op, node, operands)
+        return isinstance(op, KernelOp) and _kernel_keeps_rows(op, node, operands, self._node_specs(node))
 
     def _view_keeps_rows(self, node: Node, op: ViewOp, axis: int) -> bool:
         """Whether moving along the output's axis of rows, and no other axis, moves to another row of the operand."""
@@ -155,9 +155,12 @@ def _stays_inside(
     return reach[rows] == 0 and all(reach[a] < shape[a] for a in reach if a != rows)
 
 
-def _kernel_keeps_rows(op: KernelOp, node: Node, operands: list[tuple[int, int, int]]) -> bool:
+def _kernel_keeps_rows(
+    op: KernelOp, node: Node, operands: list[tuple[int, int, int]], specs: list[TensorSpec | None]
+) -> bool:
     if op.core is None:
-        return all(axis == 0 and op.input_name(slot).partition("[")[0] in op.rows for slot, _, axis in operands)
+        names = op.independent_rows(specs, node.attributes)
+        return all(axis == 0 and op.input_name(slot).partition("[")[0] in names for slot, _, axis in operands)
     if "axis" in op.attributes:  # the engine moves this axis to the end
         return all(normalize_axes(node.attributes["axis"], ndim, op.name) != (axis,) for _, ndim, axis in operands)
     if op.gemm is not None and len(operands) == 1:

@@ -31,7 +31,7 @@ def _reference(x, w, b, *, strides, padding, dilations, groups):
 
 @kernel(
     shape=_shape, reference=_reference, domain=(-2.0, 2.0), parallel=True, scratch=GEMM_SCRATCH + PATCHES,
-    rows=("x",),
+    rows=lambda x, w, b=None, **attributes: ("x",) if w.shape[0] == 1 else (),
 )  # fmt: skip
 def correlate(
     x, w, b, out, scratch, piece, pieces, *, strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1), groups=1

@@ -35,12 +35,26 @@ def test_a_step_that_is_too_long():
     error, seen = fit(exe, data())
     assert error.epoch == len(seen) + 1 > 1
     assert f"epoch {error.epoch}, batch {error.batch} of 5" in str(error)
-    assert f"as after epoch {len(seen)}, the last finite state" in str(error)
+    assert f"as after epoch {len(seen)}, the last finite state kept" in str(error)
     again = gx.compile(graph(), loss="loss", optimizer="momentum(lr=2.0)")
     again.fit(data(), epochs=len(seen), batch_size=8, progress=False)
     for name, array in exe.state().items():
         assert np.isfinite(array).all()
         assert array.tobytes() == again.state()[name].tobytes(), name
+
+
+def test_without_a_look_at_each_epoch_an_earlier_state_is_kept():
+    """13 epochs of 5 steps are the first ones of 64 steps or more."""
+    exe = gx.compile(graph(), loss="loss", optimizer="momentum(lr=1.0)")
+    with pytest.raises(gx.DivergenceError) as caught:
+        exe.fit(data(), epochs=500, batch_size=8, progress=False)
+    kept = (caught.value.epoch - 1) // 13 * 13
+    assert (f"as after epoch {kept}, the last" if kept else "as before training") in str(caught.value)
+    again = gx.compile(graph(), loss="loss", optimizer="momentum(lr=1.0)")
+    again.fit(data(), epochs=kept, batch_size=8, progress=False)
+    for name, array in exe.state().items():
+        assert np.isfinite(array).all()
+        assert not kept or array.tobytes() == again.state()[name].tobytes(), name
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

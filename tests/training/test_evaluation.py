@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from helpers.run import load_samples
 
 import graphexec as gx
 from graphexec.errors import DataError
+from graphexec.gradcheck import draw_operands
+from graphexec.ir.op import array_spec
 from graphexec.ir.registry import registry
 from graphexec.training import evaluation
 from graphexec.training.batches import Batches
@@ -197,3 +200,37 @@ def test_data_of_other_orders_and_parts():
     copy = {"x": X[index], "y": Y[index]}
     assert Batches(exe.compiled, part, 7).rows == 40
     assert exe.evaluate(part, [VALUES["r2"]], batch_size=7) == exe.evaluate(copy, [VALUES["r2"]], batch_size=7)
+
+
+@pytest.mark.parametrize("op", rowwise_ops(), ids=lambda op: op.name)
+def test_rows_that_an_op_declares_do_not_depend_on_one_another(op):
+    """Taking rows of its operands in another order takes those rows of its outputs, in every sample with two rows or more."""
+    tried = 0
+    drawn = [Drawn(op)] if op.name == "pad" else []  # whose samples all pad the first axis
+    for sample in [*load_samples().get(op.name, [] if drawn else [Drawn(op)]), *drawn]:
+        arrays = [None if a is None else np.asarray(a) for a in sample.make(np.random.default_rng(1), "float64")]
+        attributes = op.check_attributes(sample.attributes)
+        names = op.independent_rows([None if a is None else array_spec(a) for a in arrays], attributes)
+        slots = [k for k, a in enumerate(arrays) if a is not None and op.input_name(k).partition("[")[0] in names and a.ndim]
+        counts = {len(arrays[k]) for k in slots}
+        if len(counts) != 1 or counts.pop() < 2:
+            continue
+        order = np.array([1, 0])
+        some = [a[order] if k in slots else a for k, a in enumerate(arrays)]
+        outputs, others = op.evaluate(arrays, attributes), op.evaluate(some, attributes)
+        if any(a.ndim == 0 or len(a) != len(arrays[slots[0]]) or len(b) != 2 for a, b in zip(outputs, others, strict=True)):
+            continue  # the axis of rows is reduced, padded or joined: the analysis sees that its size changes
+        tried += 1
+        for a, b in zip(outputs, others, strict=True):
+            np.testing.assert_array_equal(a[order], b)
+    assert tried
+
+
+class Drawn:
+    """Operands drawn from an op's domain, as a sample."""
+
+    def __init__(self, op):
+        self.op, self.attributes = op, {"padding": (0, 1, 0, 2)} if "padding" in op.attributes else {}
+
+    def make(self, rng, dtype):
+        return draw_operands(self.op, rng, dtype=dtype, shapes=[(4, 3)] * len(self.op.inputs))
