@@ -116,6 +116,8 @@ def test_forms_of_one_table(content):
         (b"\n \n", "the file is empty"),
         (b"\x00\x00\x00", "no row of numbers|is not a number|truncated"),
         (b"a,b\n\n", "no row of numbers"),
+        (b"a,b,c\n1,2\n3,4\n", "a.csv:1: the header names 3 columns, and the rows have 2 cells"),
+        (b"a\n1,2\n3,4\n", "a.csv:1: the header names 1 columns, and the rows have 2 cells"),
         (b"a,b\n1,0x10\n", "'0x10' is not a number"),
         (b"a,b\n1,TRUE\n", "'TRUE' is not a number"),
         (b'1,"2\n3,4\n', "a.csv"),

@@ -111,6 +111,12 @@ class Columns(Source):
             raise self._bad_cell(error) from error
         if table.size == 0:
             raise DataError("the file has no row of numbers", source=str(self.path), todo="Give at least one row.")
+        if self._header and len(self._header) != table.shape[1]:
+            raise DataError(
+                f"the header names {len(self._header)} columns, and the rows have {table.shape[1]} cells",
+                source=f"{self.path}:{self._first_line}",
+                todo="Give every column a name, or none.",
+            )
         if np.isinf(table).any():
             self._refuse_overflow()
         return table
