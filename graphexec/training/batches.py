@@ -62,7 +62,7 @@ class Batches:
         sized = self.function(fn, batch, more)
         fixed = {"epoch.order": self.order, "epoch.cursor": self.cursor}
         program = self.compiled.lower(sized, {**self.arrays, **fixed, **buffers})
-        return Runner(program, sized, {}, self.compiled.threads)
+        return Runner(program, sized, {}, self.compiled.threads, origin=self.compiled.origin)
 
     def function(self, fn: Function, batch: int, more: More | None = None) -> Function:
         """The function with nodes that take its inputs from the data and move the cursor."""
@@ -105,7 +105,8 @@ class Batches:
 
 def _rows(compiled: Compiled, data: Mapping[str, Any]) -> tuple[str | None, int, dict[str, np.ndarray]]:
     """Returns the dimension split into mini-batches, the number of rows, and the arrays in the form that programs read."""
-    compiled.bind(data)  # raises if an input is missing or does not fit
+    given = compiled.arrays(data)
+    compiled.bind(given)  # raises if an input is missing or does not fit
     leading = {leaf.shape[0] for leaf in compiled.inputs.values() if leaf.shape and isinstance(leaf.shape[0], str)}
     if len(leading) > 1:
         raise DataError(
@@ -115,9 +116,9 @@ def _rows(compiled: Compiled, data: Mapping[str, Any]) -> tuple[str | None, int,
         )
     arrays, rows = {}, 1
     for name, leaf in compiled.inputs.items():
-        array = np.asarray(data[name])
-        if not (array.dtype == leaf.dtype and array.flags.c_contiguous and array.flags.aligned):
-            array = np.ascontiguousarray(array, dtype=leaf.dtype)
+        array = given[name]
+        if not (array.flags.c_contiguous and array.flags.aligned):
+            array = np.array(array, order="C")
         batched = bool(leaf.shape) and leaf.shape[0] in leading
         arrays[f"epoch.data.{name}" if batched else name] = array
         rows = array.shape[0] if batched else rows

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-import numpy as np
-
 from graphexec.errors import GraphExecError, KernelError
 from graphexec.ir.function import ABSENT
 from graphexec.runtime.runner import Runner
+from graphexec.training.batches import Batches
 
 MAX_ELEMENTS_SHOWN = 8
 """A row with at most that many elements is shown."""
 
 
-class Place(Protocol):
-    """The state of a pass over the data; its cursor stays at the batch that failed."""
-
-    dimension: str | None
-    steps: int
-    batch: int
-    cursor: np.ndarray
-    permutation: np.ndarray
-
-
-def located(error: KernelError, place: Place, runner: Runner, epoch: int) -> KernelError:
-    """Adds epoch, batch and row to the facts of an error."""
-    first = int(place.cursor)
-    where = [f"epoch {epoch}"] * (epoch > 0) + [f"batch {first // place.batch + 1} of {place.steps}"]
-    found = _failing_row(runner, place.dimension)
+def located(error: KernelError, batches: Batches, runner: Runner, epoch: int) -> KernelError:
+    """Adds epoch, batch and row to the facts of an error; the cursor is still at the batch that failed."""
+    first = int(batches.cursor) if batches.dimension is not None else 0
+    where = [f"epoch {epoch}"] * (epoch > 0) + [f"batch {first // batches.size + 1} of {batches.steps}"]
+    found = _shown_row(error, batches, runner, first) or _failing_row(runner, batches.dimension)
     if found is not None:
         row, shown = found
-        where.append(f"row {int(place.permutation[first + row])} of the data, counted from 0{shown}")
+        where.append(f"row {int(batches.order[first + row])} of the data, counted from 0{shown}")
     error.facts.append(", ".join(where))
     return error
+
+
+def _shown_row(error: KernelError, batches: Batches, runner: Runner, first: int) -> tuple[int, str] | None:
+    """The row of the element that the error shows, which it then shows by its place in the data; None if it shows none."""
+    if error.operand is None or not error.index:
+        return None
+    shape = runner.fn.specs[runner.fn.value_id(error.operand)].shape
+    if getattr(shape[0], "expression", "") != batches.dimension:
+        return None
+    row, *rest = error.index
+    for k, fact in enumerate(error.facts):
+        shown = f"{error.operand}[{', '.join(map(str, error.index))}]"
+        if fact.startswith(shown):
+            place = ", ".join(map(str, (int(batches.order[first + row]), *rest)))
+            error.facts[k] = f"{error.operand}[{place}]{fact[len(shown):]}"
+    return row, ""
 
 
 def _failing_row(runner: Runner, dimension: str | None) -> tuple[int, str] | None:

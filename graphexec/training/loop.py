@@ -28,6 +28,7 @@ from graphexec.runtime.runner import Runner
 from graphexec.training.batches import Batches
 from graphexec.training.divergence import STEPS, LastFinite, keep_finite, stop_at_loss
 from graphexec.training.evaluation import Evaluation
+from graphexec.training.failed_batch import located
 
 MIN_BACKGROUND_SECONDS = 0.02
 """Epochs expected to be shorter run in the calling thread, where Ctrl-C takes effect when they end."""
@@ -47,19 +48,20 @@ def fit(
     shuffles by (seed, e), so that training resumed from ``start_epoch`` repeats an uninterrupted run. The last batch of an
     epoch may be smaller. ``progress`` shows a bar; the default is to show one if standard error is a terminal.
 
-    *Raises* DataError when arrays do not fit, KernelError when a kernel reports an error: it names the epoch, the batch
-    and, if one row alone is to blame, the row, and the state is that before the failed step. *Raises* DivergenceError when a
-    loss is NaN or infinite, or when an epoch leaves a parameter so; parameters and optimizer are then as after an earlier epoch that left
-    them finite, or as before training: with ``on_epoch``, as after the last one, without, up to 64 steps earlier. Ctrl-C stops
-    after the current step, so every array is consistent. Other threads' calls come in between two epochs.
+    *Raises* DataError when arrays do not fit, KernelError when a kernel reports an error: it names the epoch, the batch and, if
+    one row alone is to blame, the row, and the state is that before the failed step. *Raises* DivergenceError when a loss is
+    NaN or infinite, or when an epoch leaves a parameter so; parameters and optimizer are then as after an earlier epoch that
+    left them finite, or as before training: with ``on_epoch``, as after the last one, without, up to 64 steps earlier. Ctrl-C
+    stops after the current step, so every array is consistent. Other threads' calls come in between two epochs.
     """
     if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
         raise DataError(f"epochs={epochs!r} is not a whole number from 0", todo="Give the number of passes over the data.")
-    bar = sys.stderr.isatty() if progress is None else progress
-    passes = Passes(compiled, data, batch_size, shuffle=shuffle)
-    held_out = None if validation is None else Evaluation(Batches(compiled, validation, batch_size), _wanted(compiled, metrics))
+    bar = (sys.stderr is not None and sys.stderr.isatty()) if progress is None else progress
+    with compiled.turns.alone():
+        passes = Passes(compiled, data, batch_size, shuffle=shuffle)
+        held_out = None if validation is None else Evaluation(Batches(compiled, validation, batch_size), _wanted(compiled, metrics))
+        kept, end = LastFinite(compiled.state, start_epoch), start_epoch + epochs
     history: list[Entry] = []
-    kept, end = LastFinite(compiled.state, start_epoch), start_epoch + epochs
     every = -(-STEPS // passes.steps) if on_epoch is None else 1
     with Watch(bar, epochs * passes.steps, compiled.graph.name) as watch:
         for epoch in range(start_epoch + 1, end + 1):
@@ -134,7 +136,7 @@ class Passes:
             except KernelError as error:
                 if error.node == self._check:
                     stop_at_loss(str(self.compiled.loss), self.batches, epoch, kept, error)
-                raise
+                raise located(error, self.batches, runner, epoch) from None
         return {"loss": float(self.total.sum()) / self.batches.rows}
 
     def _shuffling(self) -> Runner:
