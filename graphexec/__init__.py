@@ -25,6 +25,7 @@ from graphexec.errors import (
     GraphFileError,
     KernelError,
     OpError,
+    OutOfMemoryError,
     PluginError,
     ShapeError,
 )
@@ -42,7 +43,7 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adam", "AdamW", "CycleError", "DataError", "DifferentiationError", "DivergenceError", "DtypeError", "Executable",
     "GradientMismatch", "Graph", "GraphError", "GraphExecError", "GraphFileError", "KernelError", "OpError", "Optimizer",
-    "PluginError", "ShapeError",
+    "OutOfMemoryError", "PluginError", "ShapeError",
     "Value", "check_gradient", "compile", "differentiate", "load", "load_plugin", "ops", "register",
 ]  # fmt: skip
 

@@ -4,6 +4,7 @@
     ├── GraphError            a malformed graph: missing operand, unknown name, bad edit
     │   └── CycleError        the graph is not acyclic; lists the cycle
     ├── ShapeError            incompatible shapes
+    ├── OutOfMemoryError      sizes that need more memory than there is
     ├── DtypeError            incompatible element types
     ├── OpError               unknown op or attribute, wrong number of operands
     │   ├── NotComputedError  a graph value where Python needs a number: `bool(x)`, `float(x)`, `in`
@@ -23,7 +24,14 @@ dtypes), and what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+_LONGEST_COMPARED = 100
+"""Words longer than this are not compared: the comparison takes quadratic time."""
+
+_NAMES_COMPARED = 20_000
+"""Maximum number of names that are compared with a misspelled one, which takes a tenth of a second."""
 
 
 class GraphExecError(Exception):
@@ -79,11 +87,17 @@ class GraphError(GraphExecError):
 
 
 class CycleError(GraphError):
-    """The graph has a cycle; the facts list its nodes."""
+    """The graph has a cycle; the facts list its nodes, and so does ``nodes``."""
+
+    nodes: Sequence[str] = ()
 
 
 class ShapeError(GraphExecError):
     """Incompatible shapes."""
+
+
+class OutOfMemoryError(GraphExecError, MemoryError):
+    """The sizes of a graph need more memory than there is."""
 
 
 class DtypeError(GraphExecError):
@@ -150,7 +164,11 @@ class DivergenceError(GraphExecError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns ``"did you mean 'x'?"`` for the nearest known word, or ``""`` if none is near."""
-    near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
+    word = str(word)
+    if len(word) > _LONGEST_COMPARED:
+        return ""
+    candidates = [k for k in map(str, islice(known, _NAMES_COMPARED)) if len(k) <= 3 * len(word)]
+    near = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else ""
 
 

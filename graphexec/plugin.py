@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from graphexec.errors import DtypeError, OpError, ShapeError
+from graphexec.ir.attributes import Axes, DType, Range, Shape
 from graphexec.ir.decorators import composite, elementwise, kernel, reduction, shape_value, view
 from graphexec.ir.intrinsics import GEMM_SCRATCH, array_at, col2im, gemm, im2col, prefetch
 from graphexec.ir.namespace import ops
@@ -28,10 +29,14 @@ from graphexec.ir.view import NotAView, View, resolve_reshape
 
 __all__ = [
     "GEMM_SCRATCH",
+    "Axes",
+    "DType",
     "DtypeError",
     "GemmTrait",
     "NotAView",
     "OpError",
+    "Range",
+    "Shape",
     "ShapeError",
     "Size",
     "TensorSpec",

@@ -22,9 +22,10 @@ from graphexec.codegen.row_loops import Form, RowwiseBody
 from graphexec.codegen.straight_line import straighten
 from graphexec.codegen.writer import VECTORS
 from graphexec.errors import OpError
+from graphexec.ir.attributes import REQUIRED
 from graphexec.ir.fused.row_schedule import RowSchedule
 from graphexec.ir.fused.scalar import BodyCall, ScalarRef
-from graphexec.ir.op import REQUIRED, Op
+from graphexec.ir.op import Op
 from graphexec.ir.op_kinds import KernelOp, ReductionOp
 from graphexec.ir.spec import DTYPES
 from graphexec.llvm import fingerprint, toolchain
@@ -80,7 +81,7 @@ def split_attributes(op: Op, attributes: Mapping[str, Any], dtype: str) -> Attri
 
 def _whole(op: Op, key: str, value: float) -> int:
     """An attribute that the kernel reads as a 64-bit integer. *Raises* OpError if it is not one."""
-    if value != value or abs(value) >= 2**63 or int(value) != value:
+    if not -(2**63) <= value < 2**63 or int(value) != value:
         raise OpError(f"attribute {key!r} is {value}, not an integer of 64 bits", op=op.name, todo=f"Give {key} as an integer.")
     return int(value)
 

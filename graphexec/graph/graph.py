@@ -17,6 +17,7 @@ import numpy as np
 
 from graphexec.errors import DtypeError, GraphError, GraphExecError
 from graphexec.graph.dag import to_function
+from graphexec.graph.networkx_data import independent, output_names, taken_over, unread
 from graphexec.ir.convert import constant
 from graphexec.ir.function import ABSENT, Function, value_name
 from graphexec.ir.infer import infer
@@ -25,7 +26,7 @@ from graphexec.ir.op import Op, array_spec
 from graphexec.ir.operands import with_arrays
 from graphexec.ir.operators import Arithmetic
 from graphexec.ir.registry import registry
-from graphexec.ir.spec import Size, Sizes, TensorSpec, check_dtype, check_shape
+from graphexec.ir.spec import Size, Sizes, TensorSpec, check_dtype, check_shape, check_size
 
 
 class Value(Arithmetic):
@@ -74,7 +75,7 @@ class Graph:
     @property
     def outputs(self) -> list[str]:
         """Names of the values that a run returns."""
-        return list(self.dag.graph.get("outputs", ()))
+        return output_names(self.dag)
 
     def __repr__(self) -> str:
         return f"<Graph {self.name!r}: {self.dag.number_of_nodes()} nodes, {self.dag.number_of_edges()} edges>"
@@ -142,11 +143,8 @@ class Graph:
 
     def output(self, *values: Value | str) -> None:
         """Marks values as outputs, which a run returns."""
-        names = self.dag.graph.setdefault("outputs", [])
-        for value in values:
-            name = value.name if isinstance(value, Value) else value
-            if name not in names:
-                names.append(name)
+        added = [value.name if isinstance(value, Value) else value for value in values]
+        self.dag.graph["outputs"] = list(dict.fromkeys([*self.outputs, *added]))  # a new list: copies of the dag share the old one
 
     def apply(
         self, op: Op | str, operands: Iterable[Any], attributes: Mapping[str, Any] | None = None, name: str | None = None
@@ -155,6 +153,8 @@ class Graph:
         if isinstance(op, str):
             op = registry.get(op)
             operands, attributes = op.bind(tuple(operands), attributes or {})
+        if op.internal:
+            registry.of_node(op.name)
         attributes = attributes or {}
         given = self._values_and_arrays(op, tuple(operands))
         node = self._fresh(op.name) if name is None else self._new_name(name)
@@ -205,6 +205,7 @@ class Graph:
 
     def _leaf(self, name: str, kind: str, shape: Any, dtype: Any, **extra: Any) -> Value:
         dims, dtype = check_shape(shape), check_dtype(dtype)
+        check_size(TensorSpec(tuple(n for n in dims if isinstance(n, int)), dtype))
         node = self._new_name(name)
         self.dag.add_node(node, op=kind, shape=dims, dtype=dtype, **extra)
         return Value(self, node, 0, TensorSpec(self._sizes.bind(dims), dtype))
@@ -228,28 +229,29 @@ class Graph:
 
     @classmethod
     def from_networkx(cls, dag: nx.DiGraph[Any], name: str | None = None, outputs: Iterable[str] | None = None) -> Graph:
-        """Makes a graph from one built or edited with NetworkX; a MultiDiGraph is used directly, not copied.
+        """Makes a graph from one built or edited with NetworkX, which is copied and never changed.
 
-        Nodes need ``op`` ("input", "parameter", "constant" or an op's name); ``attributes`` is a dict; leaves need
-        ``shape`` or ``value``. The key of an edge is an operand slot or an operand name; an edge of a DiGraph, which has no
-        key, carries ``slot=`` instead. Names that are not strings become strings. Without ``outputs``, the values that
-        nothing reads are the outputs.
+        Nodes need ``op``: "input", "parameter", "constant", the name of an op, or an op. An op's attributes stand in a dict under
+        ``attributes``, or beside ``op``; leaves need ``shape`` or ``value``. The key of an edge is an operand slot or an operand
+        name; ``slot=`` on the edge says the same, and in a DiGraph, whose edges have no key, an operation of two operands needs it.
+        Names that are not strings become strings. Keys that begin with ``_`` are ignored; any other that nothing reads is refused.
 
-        *Raises* GraphError if the graph is not directed, or an edge does not say which operand it feeds.
+        The outputs are ``outputs``, else ``dag.graph["outputs"]``, else the values that nothing reads.
+
+        *Raises* GraphError if the graph is not directed, an edge does not say which operand it feeds, a key is unknown, or a node
+        that nothing reads is missing from ``dag.graph["outputs"]``, as after `networkx.compose`; and what :meth:`function` raises.
         """
         if not isinstance(dag, nx.DiGraph):
             raise GraphError("the graph is not directed", todo="Use networkx.MultiDiGraph.")
-        if any(not isinstance(n, str) for n in dag):
-            dag = nx.relabel_nodes(dag, {n: str(n) for n in dag})
         graph = cls()
-        graph.dag = dag if isinstance(dag, nx.MultiDiGraph) else _with_slots(dag)
-        graph.dag.graph.setdefault("name", name or "graph")
-        if name is not None:
-            graph.dag.graph["name"] = name
+        graph.dag = taken_over(dag)
+        graph.dag.graph["name"] = str(name if name is not None else graph.dag.graph.get("name") or "graph")
         if outputs is not None:
-            graph.dag.graph["outputs"] = list(outputs)
-        elif not graph.dag.graph.get("outputs"):
+            graph.dag.graph["outputs"] = [outputs] if isinstance(outputs, str) else [str(o) for o in outputs]
+        elif not graph.outputs:
             graph.dag.graph["outputs"] = [n for n, d in graph.dag.out_degree() if d == 0]
+        else:
+            _check_outputs(graph)
         graph.function()
         return graph
 
@@ -289,8 +291,7 @@ class Graph:
     def copy(self) -> Graph:
         """Returns a copy that can be changed independently."""
         graph = Graph()
-        graph.dag = self.dag.copy()
-        graph.dag.graph["outputs"] = self.outputs
+        graph.dag = independent(self.dag)
         return graph
 
     def check(self) -> None:
@@ -304,20 +305,22 @@ class Graph:
         save(self.dag, self.function(), path)
 
 
-def _with_slots(dag: nx.DiGraph[Any]) -> nx.MultiDiGraph[Any]:
-    multi: nx.MultiDiGraph[Any] = nx.MultiDiGraph(**dag.graph)
-    multi.add_nodes_from(dag.nodes(data=True))
-    for node in dag:
-        sources = list(dag.pred[node].items())
-        for source, data in sources:
-            if "slot" not in data and len(sources) > 1:
-                raise GraphError(
-                    f"edge {source!r} -> {node!r} does not say which operand it feeds", node=node,
-                    todo="Give each edge slot=0, 1, ... (or the operand's name), or use a MultiDiGraph with key=slot.",
-                )
-            rest = {k: v for k, v in data.items() if k != "slot"}
-            multi.add_edge(source, node, key=data.get("slot", 0), **rest)
-    return multi
+def _check_outputs(graph: Graph) -> None:
+    """*Raises* GraphError if the outputs that stand in the dag do not fit it: NetworkX may have joined, cut or renamed it."""
+    dag = graph.dag
+    for name in graph.outputs:
+        if name not in dag and name.rpartition(":")[0] not in dag:
+            raise GraphError(f"the output {name!r} in dag.graph['outputs'] is no node of the graph", todo="Pass outputs=[...].")
+    if "train" in dag.graph:
+        return
+    derived = [dag.graph.get(key) for key in ("gradients", "deltas")]
+    named = [str(name) for found in derived if isinstance(found, Mapping) for name in found.values()]
+    missing = unread(dag, [*graph.outputs, *named])
+    if missing is not None:
+        raise GraphError(
+            f"nothing reads the node {missing!r}, and dag.graph['outputs'] does not list it", node=missing,
+            todo="Pass outputs=[...], or remove the node.",
+        )
 
 
 def _spec(operand: Value | np.ndarray | None) -> TensorSpec | None:

@@ -1,14 +1,13 @@
 """The built-in ops and their signatures. Written by `python -m graphexec.ir.stubs`: do not edit it."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from numpy.typing import ArrayLike, DTypeLike
 
 from graphexec.ir.operators import Arithmetic
 
 Operand: TypeAlias = Arithmetic | ArrayLike | None  # None omits an optional operand
-Attribute: TypeAlias = bool | int | float | str | DTypeLike | Sequence[Attribute] | None
 
 class BuiltinOps:
     def abs(self, x: Operand, *, name: str | None = None) -> Any:
@@ -63,29 +62,36 @@ class BuiltinOps:
     def add_n(self, *terms: Operand, name: str | None = None) -> Any:
         """Sum of any number of operands, from left to right, such as the deltas of a value with several readers."""
 
-    def advance(self, cursor: Operand, *, by: int | Sequence[int] = 1, name: str | None = None) -> Any:
+    def advance(self, cursor: Operand, *, by: int = 1, name: str | None = None) -> Any:
         """Advances a cursor by a number of rows, in place."""
 
-    def argmax(self, x: Operand, *, axis: int | Sequence[int] = -1, keepdims: bool = False, name: str | None = None) -> Any:
+    def argmax(self, x: Operand, *, axis: int = -1, keepdims: bool = False, name: str | None = None) -> Any:
         """Index of the largest element along an axis."""
 
-    def argmax_along(self, x: Operand, *, axis: int | Sequence[int] = -1, keepdims: bool = False, name: str | None = None) -> Any:
+    def argmax_along(self, x: Operand, *, axis: int = -1, keepdims: bool = False, name: str | None = None) -> Any:
         """Index of the largest element along an axis: implements argmax."""
 
     def average_pool(
         self,
         x: Operand,
         *,
-        kernel: Attribute,
-        strides: Attribute = None,
-        padding: int | Sequence[int] = 0,
+        kernel: int | Sequence[int],
+        strides: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] | Literal['valid', 'same'] = 0,
         dilations: int | Sequence[int] = 1,
         count_include_pad: bool = True,
         name: str | None = None,
     ) -> Any:
         """The mean of each window: average pooling over one to three spatial axes."""
 
-    def binary_cross_entropy_with_logits(self, z: Operand, y: Operand, *, reduction: str = 'mean', name: str | None = None) -> Any:
+    def binary_cross_entropy_with_logits(
+        self,
+        z: Operand,
+        y: Operand,
+        *,
+        reduction: Literal['sum', 'mean', 'none'] = 'mean',
+        name: str | None = None,
+    ) -> Any:
         """Binary cross-entropy of the sigmoid with targets, by default its mean over the rows."""
 
     def bitwise_and(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
@@ -103,10 +109,10 @@ class BuiltinOps:
     def broadcast_like(self, x: Operand, like: Operand, *, name: str | None = None) -> Any:
         """Broadcasts a value to the shape of another: the gradient of sum_to."""
 
-    def broadcast_to(self, x: Operand, *, shape: Attribute, name: str | None = None) -> Any:
+    def broadcast_to(self, x: Operand, *, shape: int | str | Sequence[int | str], name: str | None = None) -> Any:
         """Broadcasts a value: repeats it along new leading axes and along axes of size 1."""
 
-    def cast(self, x: Operand, *, dtype: Attribute, name: str | None = None) -> Any:
+    def cast(self, x: Operand, *, dtype: DTypeLike, name: str | None = None) -> Any:
         """Conversion to another element type."""
 
     def ceil(self, x: Operand, *, name: str | None = None) -> Any:
@@ -118,7 +124,7 @@ class BuiltinOps:
     def clip(self, x: Operand, *, low: float = ..., high: float = ..., name: str | None = None) -> Any:
         """Limits values to a range, element by element."""
 
-    def concat(self, *parts: Operand, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
+    def concat(self, *parts: Operand, axis: int = 0, name: str | None = None) -> Any:
         """Joins values along an axis."""
 
     def control_dependency(self, x: Operand, token: Operand, *, name: str | None = None) -> Any:
@@ -131,9 +137,9 @@ class BuiltinOps:
         b: Operand = None,
         *,
         strides: int | Sequence[int] = 1,
-        padding: int | Sequence[int] = 0,
+        padding: int | Sequence[int] | Literal['valid', 'same'] = 0,
         dilations: int | Sequence[int] = 1,
-        groups: int | Sequence[int] = 1,
+        groups: int = 1,
         name: str | None = None,
     ) -> Any:
         """Convolution (a cross-correlation, as usual in networks) over one to three spatial axes."""
@@ -147,10 +153,10 @@ class BuiltinOps:
         w: Operand,
         b: Operand,
         *,
-        strides: Attribute = (1, 1, 1),
-        padding: Attribute = (0, 0, 0, 0, 0, 0),
-        dilations: Attribute = (1, 1, 1),
-        groups: int | Sequence[int] = 1,
+        strides: Sequence[int] = (1, 1, 1),
+        padding: Sequence[int] = (0, 0, 0, 0, 0, 0),
+        dilations: Sequence[int] = (1, 1, 1),
+        groups: int = 1,
         name: str | None = None,
     ) -> Any:
         """Cross-correlation on three spatial axes, which implements conv."""
@@ -161,10 +167,10 @@ class BuiltinOps:
         w: Operand,
         like: Operand,
         *,
-        strides: Attribute = (1, 1, 1),
-        padding: Attribute = (0, 0, 0, 0, 0, 0),
-        dilations: Attribute = (1, 1, 1),
-        groups: int | Sequence[int] = 1,
+        strides: Sequence[int] = (1, 1, 1),
+        padding: Sequence[int] = (0, 0, 0, 0, 0, 0),
+        dilations: Sequence[int] = (1, 1, 1),
+        groups: int = 1,
         name: str | None = None,
     ) -> Any:
         """Transposed convolution: the gradient of correlate by its input."""
@@ -175,10 +181,10 @@ class BuiltinOps:
         x: Operand,
         like: Operand,
         *,
-        strides: Attribute = (1, 1, 1),
-        padding: Attribute = (0, 0, 0, 0, 0, 0),
-        dilations: Attribute = (1, 1, 1),
-        groups: int | Sequence[int] = 1,
+        strides: Sequence[int] = (1, 1, 1),
+        padding: Sequence[int] = (0, 0, 0, 0, 0, 0),
+        dilations: Sequence[int] = (1, 1, 1),
+        groups: int = 1,
         name: str | None = None,
     ) -> Any:
         """Gradient of correlate by its weights."""
@@ -203,7 +209,7 @@ class BuiltinOps:
         a: Operand,
         b: Operand,
         *,
-        axis: int | Sequence[int] = -1,
+        axis: int = -1,
         initial: float = 0.0,
         reverse: bool = False,
         name: str | None = None,
@@ -213,7 +219,7 @@ class BuiltinOps:
     def exp(self, x: Operand, *, name: str | None = None) -> Any:
         """Exponential, element by element."""
 
-    def expand_dims(self, x: Operand, *, axis: Attribute, name: str | None = None) -> Any:
+    def expand_dims(self, x: Operand, *, axis: int | Sequence[int], name: str | None = None) -> Any:
         """Inserts axes of size 1."""
 
     def expand_like(
@@ -221,7 +227,7 @@ class BuiltinOps:
         d: Operand,
         like: Operand,
         *,
-        axis: Attribute = None,
+        axis: int | Sequence[int] | None = None,
         keepdims: bool = False,
         name: str | None = None,
     ) -> Any:
@@ -230,7 +236,7 @@ class BuiltinOps:
     def expm1(self, x: Operand, *, name: str | None = None) -> Any:
         """e**x - 1, accurate near 0, element by element."""
 
-    def flatten(self, x: Operand, *, axis: int | Sequence[int] = 1, name: str | None = None) -> Any:
+    def flatten(self, x: Operand, *, axis: int = 1, name: str | None = None) -> Any:
         """Flattens a value to a matrix: the axes before `axis` by the axes from `axis` on."""
 
     def floor(self, x: Operand, *, name: str | None = None) -> Any:
@@ -239,7 +245,7 @@ class BuiltinOps:
     def floor_divide(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
         """Quotient rounded down, element by element."""
 
-    def gather(self, x: Operand, indices: Operand, *, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
+    def gather(self, x: Operand, indices: Operand, *, axis: int = 0, name: str | None = None) -> Any:
         """Takes elements along an axis by their indices, as an embedding lookup does."""
 
     def gather_windows(
@@ -247,15 +253,15 @@ class BuiltinOps:
         x: Operand,
         index: Operand,
         *,
-        size: Attribute = (1, 1, 1),
-        strides: Attribute = (1, 1, 1),
-        padding: Attribute = (0, 0, 0, 0, 0, 0),
-        dilations: Attribute = (1, 1, 1),
+        size: Sequence[int] = (1, 1, 1),
+        strides: Sequence[int] = (1, 1, 1),
+        padding: Sequence[int] = (0, 0, 0, 0, 0, 0),
+        dilations: Sequence[int] = (1, 1, 1),
         name: str | None = None,
     ) -> Any:
         """One element of each window: the gradient of scatter_windows."""
 
-    def gelu(self, x: Operand, *, approximate: str = 'none', name: str | None = None) -> Any:
+    def gelu(self, x: Operand, *, approximate: Literal['none', 'tanh'] = 'none', name: str | None = None) -> Any:
         """Gaussian error linear unit, element by element   (Hendrycks and Gimpel, 2016)."""
 
     def greater(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
@@ -264,10 +270,17 @@ class BuiltinOps:
     def greater_equal(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
         """Whether x is greater than or equal to y, element by element."""
 
-    def half_squared_error(self, z: Operand, y: Operand, *, reduction: str = 'sum', name: str | None = None) -> Any:
+    def half_squared_error(
+        self,
+        z: Operand,
+        y: Operand,
+        *,
+        reduction: Literal['sum', 'mean', 'none'] = 'sum',
+        name: str | None = None,
+    ) -> Any:
         """Half the squared error, the loss of the derivation: L = ½ Σ c², c = z - y."""
 
-    def head_like(self, x: Operand, like: Operand, *, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
+    def head_like(self, x: Operand, like: Operand, *, axis: int = 0, name: str | None = None) -> Any:
         """Takes the first elements along an axis, as many as another value has there; undoes a concat, together with tail_like"""
 
     def increment(self, step: Operand, *, name: str | None = None) -> Any:
@@ -294,7 +307,7 @@ class BuiltinOps:
     def log1p(self, x: Operand, *, name: str | None = None) -> Any:
         """log(1 + x), accurate near 0, element by element."""
 
-    def log_softmax(self, x: Operand, *, axis: int | Sequence[int] = -1, name: str | None = None) -> Any:
+    def log_softmax(self, x: Operand, *, axis: int = -1, name: str | None = None) -> Any:
         """Logarithm of the softmax along an axis."""
 
     def logical_and(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
@@ -312,7 +325,14 @@ class BuiltinOps:
     def logistic_terms(self, z: Operand, y: Operand, *, name: str | None = None) -> Any:
         """The formula of binary cross-entropy of the sigmoid, for each element; `logistic_loss` also checks the targets."""
 
-    def logsumexp(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
+    def logsumexp(
+        self,
+        x: Operand,
+        *,
+        axis: int | Sequence[int] | None = None,
+        keepdims: bool = False,
+        name: str | None = None,
+    ) -> Any:
         """log Σ eˣ along axes, without overflow."""
 
     def matmul(self, a: Operand, b: Operand, *, name: str | None = None) -> Any:
@@ -321,16 +341,16 @@ class BuiltinOps:
     def matmul_add(self, acc: Operand, a: Operand, b: Operand, *, name: str | None = None) -> Any:
         """Matrix product added to a value in place, for sums of products."""
 
-    def max(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
+    def max(self, x: Operand, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, name: str | None = None) -> Any:
         """Largest element along axes."""
 
     def max_pool(
         self,
         x: Operand,
         *,
-        kernel: Attribute,
-        strides: Attribute = None,
-        padding: int | Sequence[int] = 0,
+        kernel: int | Sequence[int],
+        strides: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] | Literal['valid', 'same'] = 0,
         dilations: int | Sequence[int] = 1,
         name: str | None = None,
     ) -> Any:
@@ -340,10 +360,10 @@ class BuiltinOps:
         self,
         x: Operand,
         *,
-        size: Attribute = (1, 1, 1),
-        strides: Attribute = (1, 1, 1),
-        padding: Attribute = (0, 0, 0, 0, 0, 0),
-        dilations: Attribute = (1, 1, 1),
+        size: Sequence[int] = (1, 1, 1),
+        strides: Sequence[int] = (1, 1, 1),
+        padding: Sequence[int] = (0, 0, 0, 0, 0, 0),
+        dilations: Sequence[int] = (1, 1, 1),
         name: str | None = None,
     ) -> tuple[Any, Any]:
         """Largest element of each window and its index, which implements max_pool."""
@@ -351,10 +371,10 @@ class BuiltinOps:
     def maximum(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
         """The larger of two broadcast operands, element by element."""
 
-    def mean(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
+    def mean(self, x: Operand, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, name: str | None = None) -> Any:
         """Mean along axes."""
 
-    def min(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
+    def min(self, x: Operand, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, name: str | None = None) -> Any:
         """Smallest element along axes."""
 
     def minimum(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
@@ -374,7 +394,7 @@ class BuiltinOps:
     ) -> tuple[Any, Any]:
         """One step of gradient descent with momentum, in place."""
 
-    def mse(self, z: Operand, y: Operand, *, reduction: str = 'mean', name: str | None = None) -> Any:
+    def mse(self, z: Operand, y: Operand, *, reduction: Literal['sum', 'mean', 'none'] = 'mean', name: str | None = None) -> Any:
         """Squared error, by default its mean over the rows."""
 
     def multiply(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
@@ -389,25 +409,25 @@ class BuiltinOps:
     def not_equal(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
         """Whether operands differ, element by element."""
 
-    def one_hot(self, indices: Operand, *, depth: Attribute, dtype: str = 'float32', name: str | None = None) -> Any:
+    def one_hot(self, indices: Operand, *, depth: int, dtype: DTypeLike = 'float32', name: str | None = None) -> Any:
         """Encodes classes as rows with a single 1."""
 
-    def pad(self, x: Operand, *, padding: Attribute, value: float = 0.0, name: str | None = None) -> Any:
+    def pad(self, x: Operand, *, padding: Sequence[int], value: float = 0.0, name: str | None = None) -> Any:
         """Pads a value with a constant."""
 
-    def positions(self, x: Operand, *, axis: int | Sequence[int] = -1, name: str | None = None) -> Any:
+    def positions(self, x: Operand, *, axis: int = -1, count: int | None = None, name: str | None = None) -> Any:
         """Indices along an axis: 0, 1, 2, ..."""
 
     def power(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
         """Power of broadcast operands."""
 
-    def prod(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
+    def prod(self, x: Operand, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, name: str | None = None) -> Any:
         """Product along axes."""
 
     def reciprocal(self, x: Operand, *, name: str | None = None) -> Any:
         """Reciprocal, element by element."""
 
-    def reduce_loss(self, x: Operand, *, reduction: str = 'mean', name: str | None = None) -> Any:
+    def reduce_loss(self, x: Operand, *, reduction: Literal['sum', 'mean', 'none'] = 'mean', name: str | None = None) -> Any:
         """Reduces the terms of a loss to their sum or their mean over the rows."""
 
     def relu(self, x: Operand, *, name: str | None = None) -> Any:
@@ -416,7 +436,7 @@ class BuiltinOps:
     def remainder(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
         """Remainder of the quotient rounded down, element by element."""
 
-    def reshape(self, x: Operand, *, shape: Attribute, name: str | None = None) -> Any:
+    def reshape(self, x: Operand, *, shape: int | str | Sequence[int | str], name: str | None = None) -> Any:
         """Reshapes a value to other sizes, in row-major order."""
 
     def reshape_like(self, x: Operand, like: Operand, *, name: str | None = None) -> Any:
@@ -428,15 +448,7 @@ class BuiltinOps:
     def round(self, x: Operand, *, name: str | None = None) -> Any:
         """The whole number nearest to x, element by element; of two that are equally near, the even one."""
 
-    def scatter_add(
-        self,
-        d: Operand,
-        indices: Operand,
-        like: Operand,
-        *,
-        axis: int | Sequence[int] = 0,
-        name: str | None = None,
-    ) -> Any:
+    def scatter_add(self, d: Operand, indices: Operand, like: Operand, *, axis: int = 0, name: str | None = None) -> Any:
         """Zeros with slices added at indices along an axis: the gradient of gather."""
 
     def scatter_sums(
@@ -445,7 +457,7 @@ class BuiltinOps:
         indices: Operand,
         like: Operand,
         *,
-        axis: int | Sequence[int] = 0,
+        axis: int = 0,
         name: str | None = None,
     ) -> tuple[Any, Any, Any]:
         """Zeros with slices added at indices along an axis, in compensated sums: what scatter_add consists of."""
@@ -456,10 +468,10 @@ class BuiltinOps:
         index: Operand,
         like: Operand,
         *,
-        size: Attribute = (1, 1, 1),
-        strides: Attribute = (1, 1, 1),
-        padding: Attribute = (0, 0, 0, 0, 0, 0),
-        dilations: Attribute = (1, 1, 1),
+        size: Sequence[int] = (1, 1, 1),
+        strides: Sequence[int] = (1, 1, 1),
+        padding: Sequence[int] = (0, 0, 0, 0, 0, 0),
+        dilations: Sequence[int] = (1, 1, 1),
         name: str | None = None,
     ) -> Any:
         """Zeros with a value added at one place of each window: the gradient of max_windows."""
@@ -479,25 +491,32 @@ class BuiltinOps:
     def sin(self, x: Operand, *, name: str | None = None) -> Any:
         """Sine, element by element."""
 
-    def size(self, x: Operand, *, axis: Attribute = None, name: str | None = None) -> Any:
+    def size(self, x: Operand, *, axis: int | Sequence[int] | None = None, name: str | None = None) -> Any:
         """Number of elements along axes, as a graph value."""
 
     def slice(
         self,
         x: Operand,
         *,
-        starts: Attribute,
-        ends: Attribute,
-        axes: Attribute = None,
-        steps: Attribute = None,
+        starts: int | Sequence[int | None] | None,
+        ends: int | Sequence[int | None] | None,
+        axes: int | Sequence[int] | None = None,
+        steps: int | Sequence[int | None] | None = None,
         name: str | None = None,
     ) -> Any:
         """Takes a part of a value: from starts to ends by steps, along axes."""
 
-    def softmax(self, x: Operand, *, axis: int | Sequence[int] = -1, name: str | None = None) -> Any:
+    def softmax(self, x: Operand, *, axis: int = -1, name: str | None = None) -> Any:
         """Softmax along an axis."""
 
-    def softmax_cross_entropy(self, logits: Operand, labels: Operand, *, reduction: str = 'mean', name: str | None = None) -> Any:
+    def softmax_cross_entropy(
+        self,
+        logits: Operand,
+        labels: Operand,
+        *,
+        reduction: Literal['sum', 'mean', 'none'] = 'mean',
+        name: str | None = None,
+    ) -> Any:
         """Cross-entropy of the softmax with classes, by default its mean over the rows."""
 
     def softmax_cross_entropy_rows(self, logits: Operand, labels: Operand, *, name: str | None = None) -> tuple[Any, Any]:
@@ -512,10 +531,10 @@ class BuiltinOps:
     def square(self, x: Operand, *, name: str | None = None) -> Any:
         """Square, element by element."""
 
-    def squeeze(self, x: Operand, *, axis: Attribute = None, name: str | None = None) -> Any:
+    def squeeze(self, x: Operand, *, axis: int | Sequence[int] | None = None, name: str | None = None) -> Any:
         """Removes axes of size 1."""
 
-    def stack(self, *parts: Operand, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
+    def stack(self, *parts: Operand, axis: int = 0, name: str | None = None) -> Any:
         """Joins values of one shape along a new axis."""
 
     def stop_gradient(self, x: Operand, *, name: str | None = None) -> Any:
@@ -524,32 +543,32 @@ class BuiltinOps:
     def subtract(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
         """Difference of broadcast operands."""
 
-    def sum(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
+    def sum(self, x: Operand, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, name: str | None = None) -> Any:
         """Sum along axes."""
 
     def sum_to(self, x: Operand, like: Operand, *, name: str | None = None) -> Any:
         """Sum to the shape of another value, which undoes broadcasting."""
 
-    def supremum(self, x: Operand, *, axis: Attribute = None, keepdims: bool = False, name: str | None = None) -> Any:
-        """Least upper bound along axes: the largest element, or the lowest value of the type where there are no elements."""
-
-    def swap_axes(
+    def supremum(
         self,
         x: Operand,
         *,
-        axis1: int | Sequence[int] = -2,
-        axis2: int | Sequence[int] = -1,
+        axis: int | Sequence[int] | None = None,
+        keepdims: bool = False,
         name: str | None = None,
     ) -> Any:
+        """Least upper bound along axes: the largest element, or the lowest value of the type where there are no elements."""
+
+    def swap_axes(self, x: Operand, *, axis1: int = -2, axis2: int = -1, name: str | None = None) -> Any:
         """Swaps two axes: by default the last two, which transposes each matrix of a batch."""
 
     def swish(self, x: Operand, *, beta: float = 1.0, name: str | None = None) -> Any:
         """Swish (SiLU for beta = 1), element by element   (Ramachandran et al., 2017)."""
 
-    def tail_like(self, x: Operand, like: Operand, *, axis: int | Sequence[int] = 0, name: str | None = None) -> Any:
+    def tail_like(self, x: Operand, like: Operand, *, axis: int = 0, name: str | None = None) -> Any:
         """Drops the first elements along an axis, as many as another value has there; undoes a concat, together with head_like"""
 
-    def take_batch(self, data: Operand, order: Operand, cursor: Operand, *, batch: Attribute, name: str | None = None) -> Any:
+    def take_batch(self, data: Operand, order: Operand, cursor: Operand, *, batch: int, name: str | None = None) -> Any:
         """Takes the next mini-batch: rows `order[cursor], order[cursor + 1], ...` of a data array."""
 
     def tan(self, x: Operand, *, name: str | None = None) -> Any:
@@ -564,7 +583,7 @@ class BuiltinOps:
     def target_rows(self, y: Operand, *, name: str | None = None) -> Any:
         """Checks that rows of targets are probabilities of classes, such as one-hot rows."""
 
-    def transpose(self, x: Operand, *, axes: Attribute = None, name: str | None = None) -> Any:
+    def transpose(self, x: Operand, *, axes: Sequence[int] | None = None, name: str | None = None) -> Any:
         """Permutes the axes of a value."""
 
     def trunc(self, x: Operand, *, name: str | None = None) -> Any:
@@ -575,10 +594,10 @@ class BuiltinOps:
         d: Operand,
         like: Operand,
         *,
-        axis: int | Sequence[int] = 0,
-        start: int | Sequence[int] = 0,
-        end: int | Sequence[int] = 9223372036854775807,
-        step: int | Sequence[int] = 1,
+        axis: int = 0,
+        start: int | None = 0,
+        end: int | None = 9223372036854775807,
+        step: int = 1,
         name: str | None = None,
     ) -> Any:
         """Zeros with a value written into a part of one axis: the gradient of a slice."""
@@ -587,7 +606,7 @@ class BuiltinOps:
         self,
         x: Operand,
         *,
-        axis: Attribute = None,
+        axis: int | Sequence[int] | None = None,
         keepdims: bool = False,
         correction: float = 0.0,
         name: str | None = None,
@@ -601,15 +620,15 @@ class BuiltinOps:
         self,
         like: Operand,
         *,
-        size: Attribute,
-        strides: Attribute,
-        padding: Attribute,
-        dilations: Attribute,
+        size: Sequence[int],
+        strides: Sequence[int],
+        padding: Sequence[int],
+        dilations: Sequence[int],
         name: str | None = None,
     ) -> Any:
         """Number of elements of each window inside the input: the divisor of average_pool."""
 
-    def window_ones(self, like: Operand, *, size: Attribute, name: str | None = None) -> Any:
+    def window_ones(self, like: Operand, *, size: Sequence[int], name: str | None = None) -> Any:
         """Weights of 1 for each channel separately: with them, correlate sums each window."""
 
     def zeros_like(self, like: Operand, *, name: str | None = None) -> Any:

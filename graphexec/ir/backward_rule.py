@@ -14,7 +14,7 @@ from graphexec.ir.spec import TensorSpec
 
 def backward_op(op: Op, function: Function) -> Op:
     """Makes the op: operands are the values that the rule takes, outputs the deltas of floating inputs. *Raises* PluginError."""
-    names, _, _, attributes = read_parameters(function)
+    names, _, _, attributes, _ = read_parameters(function)
     deltas = tuple(f"d_{p}" for p in op.differentiable_inputs)
     asked = _asked(op, names, deltas) if isinstance(op, KernelOp) else names
     allowed = rule_names(op)
@@ -28,7 +28,8 @@ def backward_op(op: Op, function: Function) -> Op:
     common: dict[str, Any] = {
         "name": f"{op.name}.backward", "function": function, "outputs": deltas, "forward": op,
         "types": {f"d_{p}": t for p, t in op.types.items()} | dict(op.types) | fixed,
-        "attributes": {k: op.attributes[k] for k in attributes}, "file": op.file, "doc": f"Backward rule of {op.name}.",
+        "attributes": {k: op.attributes[k] for k in attributes}, "attribute_types": op.attribute_types,
+        "file": op.file, "doc": f"Backward rule of {op.name}.",
     }  # fmt: skip
     if isinstance(op, ElementwiseOp):
         return ElementwiseOp(inputs=asked, kinds="f", **common)

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from graphexec.ir.attributes import TRUTH, Axes, declared_type
 from graphexec.ir.backward_rule import backward_op, rule_names
 from graphexec.ir.declaration_checks import Function, check, place, refuse, refuse_unknown_options, refuse_unless
 from graphexec.ir.op import Op
 from graphexec.ir.op_kinds import KernelOp, ReductionOp, ShapeOp, ViewOp
-from graphexec.ir.parameters import Axes, doc_of, engine_parameters, optional_axes, parse_signature, read_parameters
+from graphexec.ir.parameters import CoreAxes, doc_of, engine_parameters, optional_axes, parse_signature, read_parameters
 
 Options = Mapping[str, Any]
 
@@ -88,7 +89,7 @@ class Declaration:
 
 def declare(op_type: type[Op], function: Function, options: Options, allowed: Sequence[str]) -> Declaration:
     """Declares an op of a class; its operands are the function's positional parameters."""
-    inputs, optional, variadic, attributes = read_parameters(function)
+    inputs, optional, variadic, attributes, kinds = read_parameters(function)
     fields = {k: v for k, v in options.items() if k in allowed}
     if op_type is ViewOp:
         fields.setdefault("kinds", "fib")
@@ -98,7 +99,7 @@ def declare(op_type: type[Op], function: Function, options: Options, allowed: Se
     fields |= {key: tuple(fields[key]) for key in ("outputs", "updates") if key in fields}
     op = op_type(
         name=function.__name__, function=function, inputs=inputs, optional=optional, variadic=variadic,
-        attributes=attributes, file=place(function), doc=doc_of(function), **fields,
+        attributes=attributes, attribute_types=kinds, file=place(function), doc=doc_of(function), **fields,
     )
     refuse_unknown_options(op, options, allowed)
     check(op)
@@ -113,12 +114,13 @@ def declare_reduction(function: Function, options: Options, allowed: Sequence[st
         refuse(op, "a reduction takes (accumulated, x) and nothing else")
     if options.get("shape_only", False):
         return Declaration(replace(op, inputs=(op.inputs[1], "like"), shape_only=frozenset({"like"})))
-    return Declaration(replace(op, inputs=(op.inputs[1],), attributes={"axis": None, "keepdims": False}))
+    kinds = {"axis": declared_type(Axes, None), "keepdims": TRUTH}
+    return Declaration(replace(op, inputs=(op.inputs[1],), attributes={"axis": None, "keepdims": False}, attribute_types=kinds))
 
 
 def declare_kernel(function: Function, signature: str | None, options: Options, allowed: Sequence[str]) -> Declaration:
     """Declares an array kernel: inputs, outputs to write, then parameters that the engine supplies."""
-    names, _, variadic, attributes = read_parameters(function)
+    names, _, variadic, attributes, kinds = read_parameters(function)
     draft = KernelOp(name=function.__name__, function=function, inputs=names, variadic=variadic, file=place(function))
     refuse_unknown_options(draft, options, allowed)
     if (signature is None) == ("shape" not in options):
@@ -130,7 +132,7 @@ def declare_kernel(function: Function, signature: str | None, options: Options, 
     fields = {k: v for k, v in options.items() if k not in ("shape_only", "strided", "outputs", "updates", "rows")}
     op = KernelOp(
         name=function.__name__, function=function, inputs=(*inputs, *shape_only), outputs=outputs,
-        shape_only=frozenset(shape_only), attributes=attributes, variadic=variadic,
+        shape_only=frozenset(shape_only), attributes=attributes, attribute_types=kinds, variadic=variadic,
         strided=frozenset(options.get("strided", ())), rows=_rows(options),
         updates=tuple(options.get("updates", ())), core=None if core is None else (*core[0], *core[1]),
         may_lack=optional_axes(signature or ""), file=place(function), doc=doc_of(function), **fields,
@@ -153,7 +155,7 @@ def _own_parameters(draft: KernelOp, options: Options) -> tuple[str, ...]:
 
 
 def _split(
-    draft: KernelOp, names: tuple[str, ...], core: tuple[tuple[Axes, ...], tuple[Axes, ...]] | None, signature: str | None,
+    draft: KernelOp, names: tuple[str, ...], core: tuple[tuple[CoreAxes, ...], tuple[CoreAxes, ...]] | None, signature: str | None,
     options: Options,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:  # fmt: skip
     """Splits a kernel's parameters into inputs and outputs."""

@@ -26,6 +26,7 @@ class CommonOptions(TypedDict, total=False):
     reference: Function
     domain: Interval | Mapping[str, Interval]
     onnx: str
+    internal: bool
 
 
 class ReductionOptions(CommonOptions, total=False):
@@ -112,6 +113,7 @@ def elementwise(function: Function | None = None, /, **options: Unpack[Elementwi
       an optimizer's update rule.
     - ``differentiable`` (bool; default True): False declares that the op has no gradient.
     - ``onnx`` (str; default none): the name of the corresponding ONNX operator.
+    - ``internal`` (bool; default False): True declares that only the engine writes nodes of it; graphs cannot name it.
 
     Traits, which let the optimizer rewrite calls of the op:
 
@@ -149,7 +151,8 @@ def reduction(function: Function | None = None, /, **options: Unpack[ReductionOp
     - ``additive`` (bool; default False): a trait: ``combine`` adds, so sums over parts may be added up in a wider type.
     - ``shape_only`` (bool; default False): True replaces the two attributes by a second operand, ``like``, used only for
       its shape: the first operand is reduced to that shape.
-    - ``reference``, ``domain``, ``kinds``, ``types``, ``differentiable``, ``onnx``: as for :func:`elementwise`.
+    - ``reference``, ``domain``, ``kinds``, ``types``, ``differentiable``, ``onnx``,
+      ``internal``: as for :func:`elementwise`.
 
     *Raises* PluginError when the declaration is not sound.
     """
@@ -173,7 +176,8 @@ def kernel(signature: str | None = None, /, **options: Unpack[KernelOptions]) ->
     - ``scratch`` (int; default 0): bytes of scratch memory per thread; the kernel takes its address as ``scratch``, before
       ``piece, pieces``. `array_at` turns it into an array.
     - ``errors`` (``{status: message}``; default none): messages for the statuses that the kernel may return.
-    - ``reference`` (required), ``domain``, ``kinds``, ``types``, ``differentiable``, ``onnx``: as for :func:`elementwise`.
+    - ``reference`` (required), ``domain``, ``kinds``, ``types``, ``differentiable``, ``onnx``,
+      ``internal``: as for :func:`elementwise`.
 
     Traits, which let the optimizer rewrite calls of the op:
 
@@ -203,7 +207,8 @@ def view(function: Function | None = None, /, **options: Unpack[ViewOptions]) ->
 
     - ``shape_only`` (operand names; default none): operands used only for their shape.
     - ``ordered_after`` (bool; default False): the output is available only once the operands in ``shape_only`` are computed.
-    - ``kinds`` (str; default ``"fib"``), ``reference``, ``domain``, ``differentiable``, ``onnx``: as for :func:`elementwise`;
+    - ``kinds`` (str; default ``"fib"``), ``reference``, ``domain``, ``differentiable``, ``onnx``,
+      ``internal``: as for :func:`elementwise`;
       without a reference, the view itself defines the op.
 
     *Raises* PluginError when the declaration is not sound.
@@ -222,7 +227,7 @@ def shape_value(function: Function | None = None, /, **options: Unpack[ShapeValu
     broadcast view (`np.broadcast_to`), or give ``shape``.
 
     - ``shape`` (function; default none): returns the TensorSpec of the value; by default, the engine computes the value for it.
-    - ``reference``, ``domain``, ``onnx``: as for :func:`elementwise`.
+    - ``reference``, ``domain``, ``onnx``, ``internal``: as for :func:`elementwise`.
 
     *Raises* PluginError when the declaration is not sound.
     """
@@ -243,7 +248,8 @@ def composite(function: Function | None = None, /, **options: Unpack[CompositeOp
     """Declare an op that consists of other ops: the function takes graph values and attributes and returns graph values.
 
     - ``outputs`` (names; default ``("out",)``): one name for each value that the function returns.
-    - ``reference`` (optional here), ``domain``, ``kinds``, ``types``, ``differentiable``, ``onnx``: as for :func:`elementwise`.
+    - ``reference`` (optional here), ``domain``, ``kinds``, ``types``, ``differentiable``, ``onnx``,
+      ``internal``: as for :func:`elementwise`.
 
     *Raises* PluginError when the declaration is not sound.
     """

@@ -10,14 +10,15 @@ from graphexec.errors import GraphExecError
 from graphexec.ir.function import ABSENT, Function
 from graphexec.ir.keys import Interner, freeze
 from graphexec.ir.op import Op
-from graphexec.ir.spec import Sizes, TensorSpec
+from graphexec.ir.spec import PROBE, Size, Sizes, TensorSpec, check_memory
 
 
 def infer(fn: Function, sizes: Mapping[str, int]) -> Function:
     """Fills in ``specs`` with named dimensions bound to ``sizes``; a dimension without a size gets a probe (see `Sizes`).
 
     Nodes with equal op, attributes and operand specs are inferred once, so that a graph of 100,000 nodes costs little more
-    than a walk over it. *Raises* ShapeError, DtypeError or OpError with the node and its operands.
+    than a walk over it. *Raises* ShapeError, DtypeError or OpError with the node and its operands, and
+    OutOfMemoryError for outputs that are larger than memory.
     """
     bound = sizes if isinstance(sizes, Sizes) else Sizes(sizes)
     specs: list[TensorSpec] = [None] * len(fn.names)  # type: ignore[list-item]
@@ -33,6 +34,9 @@ def infer(fn: Function, sizes: Mapping[str, int]) -> Function:
             known[key] = found = interner.all(_infer_node(node.op, operands, node.attributes, fn, node))
         for value, spec in zip(node.outputs, found, strict=True):
             specs[value] = spec
+    for name, v in fn.outputs.items():  # a view may have any size, but a run copies what it returns
+        if not any(type(n) is Size and n >= PROBE for n in specs[v].shape):
+            check_memory(specs[v].nbytes, f"the output {name!r}")
     return replace(fn, specs=specs)
 
 

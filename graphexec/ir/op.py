@@ -5,7 +5,6 @@ An op is a constant: it holds no state of a run.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -13,11 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphexec.errors import DtypeError, GraphExecError, KernelError, OpError, ShapeError, with_hint
+from graphexec.ir.attributes import REQUIRED, AttributeType, fill_in
 from graphexec.ir.keys import exactly
-from graphexec.ir.spec import DTYPES, KIND_NAMES, Size, TensorSpec, check_dtype, promote, shape_text
-
-REQUIRED: Any = inspect.Parameter.empty
-"""Marks an attribute without a default."""
+from graphexec.ir.spec import DTYPES, KIND_NAMES, Size, TensorSpec, check_dtype, check_size, promote, shape_text
 
 Attributes = Mapping[str, Any]
 Specs = Sequence[TensorSpec | None]
@@ -65,6 +62,8 @@ class Op:
     function: Callable[..., Any]
     inputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    attribute_types: Mapping[str, AttributeType] = field(default_factory=dict)
+    """What each attribute may be; one without an entry may be any literal."""
     outputs: tuple[str, ...] = ("out",)
     variadic: bool = False
     optional: frozenset[str] = frozenset()
@@ -80,6 +79,8 @@ class Op:
     domain: Any = None
     onnx: str | None = None
     differentiable: bool = True
+    internal: bool = False
+    """Only the engine writes nodes of it: graph files, NetworkX graphs and calls on graph values cannot name it."""
     # -- traits: properties that the optimizer may assume; passes check these, never an op's name
     commutative: bool = False
     """The two operands may be swapped; only the payload of a NaN may differ."""
@@ -150,7 +151,7 @@ class Op:
             raise OpError(what, op=self.name, facts=[f"{self.name} takes {self.signature}"], todo="Give each operand once.")
 
     def check_attributes(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Fills in defaults. *Raises* OpError for an attribute that is unknown, missing or not a literal."""
+        """Fills in defaults. *Raises* OpError for an attribute that is unknown, missing, of another type or out of range."""
         for key in given:
             if key not in self.attributes:
                 raise OpError(
@@ -158,17 +159,11 @@ class Op:
                     op=self.name, facts=[f"{self.name} takes {self.signature}"],
                     todo="Leave it out." if not self.attributes else f"Use one of: {', '.join(self.attributes)}.",
                 )
-        attributes = {}
-        for key, default in self.attributes.items():
-            value = given.get(key, default)
-            if value is REQUIRED:
-                raise OpError(
-                    f"attribute {key!r} is missing", op=self.name, facts=[f"{self.name} takes {self.signature}"],
-                    todo=f"Give {key}=...",
-                )
-            value = literal(value, key, self.name)
-            attributes[key] = float(value) if isinstance(default, float) and type(value) is int else value
-        return attributes
+        try:
+            return fill_in(self.attributes, self.attribute_types, given)
+        except OpError as error:
+            error.facts.append(f"{self.name} takes {self.signature}")
+            raise error.at(op=self.name) from None
 
     def non_defaults(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """The attributes that differ from their defaults, which are the ones worth printing."""
@@ -224,7 +219,26 @@ class Op:
     # -- shapes and types
 
     def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
-        """Infers the shape and dtype of every output. *Raises* ShapeError, DtypeError, OpError."""
+        """Infers the shape and dtype of every output, and checks them. *Raises* ShapeError, DtypeError, OpError."""
+        try:
+            found = self.infer_outputs(specs, attributes)
+        except GraphExecError:
+            raise
+        except Exception as error:  # a rule of a plugin may fail in any way
+            what = f"its shape rule failed: {type(error).__name__}: {error}"
+            raise OpError(what, op=self.name, facts=[f"declared in {self.file}"], todo="Check operands and attributes.") from error
+        for spec in found:
+            check_size(spec, self.name)
+        for name, spec in zip(self.updates, found, strict=False):
+            if spec != specs[self.inputs.index(name)]:
+                raise ShapeError(
+                    f"operand {name!r} cannot be overwritten by {spec}", op=self.name,
+                    todo=f"The other operands must not be larger than {name!r}, nor of a wider type.",
+                )
+        return found
+
+    def infer_outputs(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+        """The shape rule of the op: the shape and dtype of every output. *Raises* ShapeError, DtypeError, OpError."""
         raise NotImplementedError
 
     def evaluate(self, arrays: Sequence[Any], attributes: Attributes, specs: Specs | None = None) -> tuple[np.ndarray, ...]:
@@ -330,18 +344,3 @@ def resolve_names(shape: Any, known: Sequence[int], op: str) -> tuple[int, ...]:
             )
     return tuple(named[n] if isinstance(n, str) else n for n in given)
 
-
-def literal(value: Any, key: str, op: str) -> Any:
-    """Converts an attribute to plain data: bool, int, float, str, None, or a tuple of them. *Raises* OpError for anything else."""
-    if isinstance(value, (list, tuple)):
-        return tuple(literal(v, key, op) for v in value)
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
-        return check_dtype(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise OpError(
-        f"attribute {key!r} cannot be {type(value).__name__} {value!r}", op=op,
-        todo="Give a number, a string, a boolean, None, or a list of them; pass an array as an operand.",
-    )

@@ -28,7 +28,7 @@ class ElementwiseOp(Op):
 
     op_class: ClassVar[str] = "elementwise"
 
-    def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+    def infer_outputs(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         dtype = self.promoted(specs)
         shape = broadcast([s.shape for s in specs if s is not None])
         if "dtype" in attributes and attributes["dtype"] is not None:
@@ -94,7 +94,7 @@ class ReductionOp(Op):
             return tuple(a for a in range(x.ndim) if a not in kept)
         return reduced_axes(attributes["axis"], x.ndim, self.name)
 
-    def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+    def infer_outputs(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         x = specs[0]
         assert x is not None
         dtype = self.combined_as(self.promoted(specs))
@@ -161,7 +161,7 @@ class KernelOp(Op):
     rows: frozenset[str] | Callable[..., Sequence[str]] = frozenset()
     """Operands whose leading axis may count rows that do not depend on one another, or a function that names them."""
 
-    def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+    def infer_outputs(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         dtype = self.promoted(specs)
         if self.core is None:
             return self._from_rule(specs, attributes, dtype)
@@ -316,7 +316,7 @@ class ViewOp(Op):
         result: View = self.function(x, *others, **attributes)
         return result
 
-    def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+    def infer_outputs(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         x = specs[0]
         assert x is not None
         dtype = self.promoted(specs)
@@ -342,7 +342,7 @@ class ShapeOp(Op):
     shape: Callable[..., TensorSpec] | None = None
     """Returns the spec of a value that is too large to compute just for its shape."""
 
-    def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+    def infer_outputs(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         if self.shape is not None:
             return (self.shape(*specs, **attributes),)
         value = self.value(specs, attributes)
@@ -362,7 +362,7 @@ class CompositeOp(Op):
 
     op_class: ClassVar[str] = "composite"
 
-    def infer(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
+    def infer_outputs(self, specs: Specs, attributes: Attributes) -> tuple[TensorSpec, ...]:
         return EAGER_HOOKS.infer_composite(self, specs, attributes)
 
     def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:

@@ -54,10 +54,21 @@ class Registry:
             op = EAGER_HOOKS.derived(op, steps)
         if op is None:
             raise OpError(
-                with_hint(f"unknown op {name!r}", name, self._ops), facts=[str(e) for e in self.refused.values()][:1],
+                with_hint(f"unknown op {name!r}", name, self._public()), facts=[str(e) for e in self.refused.values()][:1],
                 todo="`graphexec ops list` lists the ops; --plugin FILE.py or gx.load_plugin(path) adds yours.",
             )
         return op
+
+    def of_node(self, name: str) -> Op:
+        """Returns the op that a node of a graph names. *Raises* OpError for an unknown op, and for one of the engine's own."""
+        op = self.get(name)
+        if op.internal:
+            todo = "Use another op: `graphexec ops list` lists them."
+            raise OpError(f"only the engine writes nodes of the op {name!r}", todo=todo)
+        return op
+
+    def _public(self) -> list[str]:
+        return [name for name, op in self._ops.items() if not op.internal]
 
     def snapshot(self) -> Mapping[str, Op]:
         """The ops by name as they are now, for :meth:`restore`."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphexec.errors import DtypeError, ShapeError
+from graphexec.errors import DtypeError, OutOfMemoryError, ShapeError
 
 DTYPES: dict[str, str] = {"float32": "f", "float64": "f", "int32": "i", "int64": "i", "bool": "b"}
 """The element types and their kinds: floating, integer, boolean."""
@@ -131,6 +133,49 @@ def itemsize(dtype: str) -> int:
     return _ITEMSIZE[dtype]
 
 
+MAX_AXES = 32
+"""Maximum number of axes of a value, that of NumPy 1."""
+
+MAX_BYTES = 2**47
+"""Maximum size of a value: the address space of a process."""
+
+
+def check_size(spec: TensorSpec, op: str | None = None) -> None:
+    """*Raises* ShapeError for a value that no memory can hold; empty axes count as 1, as in NumPy, and so do unbound sizes."""
+    shape, _ = spec
+    count = 1
+    for n in shape:
+        if n > 1 and (type(n) is not Size or n < PROBE):
+            count *= n
+    if count * itemsize(spec.dtype) > MAX_BYTES:
+        raise ShapeError(f"a value of shape {shape_text(shape)} is larger than any memory: {count} elements", op=op,
+                         todo="Correct the sizes.")  # fmt: skip
+    if len(shape) > MAX_AXES:
+        raise ShapeError(f"a value with {len(shape)} axes", op=op, todo=f"A value has at most {MAX_AXES}.")
+
+
+@functools.cache
+def _physical_memory() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on this system
+        return MAX_BYTES
+
+
+def check_memory(nbytes: int, what: str) -> None:
+    """*Raises* OutOfMemoryError for more bytes than the machine has."""
+    if nbytes > _physical_memory():
+        raise out_of_memory(nbytes, what)
+
+
+def out_of_memory(nbytes: int, what: str) -> OutOfMemoryError:
+    """The error for memory that cannot be had."""
+    return OutOfMemoryError(
+        f"{what} needs {nbytes / 2**30:.1f} GiB; this machine has {_physical_memory() / 2**30:.1f} GiB of memory",
+        todo="Use smaller sizes or smaller batches.",
+    )
+
+
 _ITEMSIZE = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "bool": 1}
 
 
@@ -140,17 +185,26 @@ def shape_text(shape: Iterable[Any]) -> str:
     return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"
 
 
+def element_type(dtype: Any) -> str | None:
+    """The name of an element type given as a name, NumPy dtype, NumPy scalar type, float, int or bool; None for anything else."""
+    if isinstance(dtype, type) and (dtype in (float, int, bool) or issubclass(dtype, np.generic)):
+        dtype = np.dtype(dtype)
+    name = dtype.name if isinstance(dtype, np.dtype) else str(dtype) if isinstance(dtype, str) else None
+    return name if name in DTYPES else None
+
+
 def check_dtype(dtype: Any) -> str:
-    """Returns the name of an element type given as a name, NumPy dtype or NumPy scalar type. *Raises* DtypeError."""
+    """Returns the name of an element type, as `element_type` does. *Raises* DtypeError for anything else."""
     known = _NAMES.get(dtype) if isinstance(dtype, np.dtype) else None
     if known is not None:
         return known
-    try:
-        name = dtype if isinstance(dtype, str) else str(dtype) if dtype is None else np.dtype(dtype).name
-    except TypeError:  # what NumPy cannot read as a type either
-        name = str(dtype)
-    if name not in DTYPES:
-        raise DtypeError(f"{name!r} is not an element type", todo=f"Use one of {', '.join(DTYPES)}.")
+    name = element_type(dtype)
+    if name is None:
+        try:
+            shown = str(dtype) if isinstance(dtype, str) or dtype is None else np.dtype(dtype).name
+        except TypeError:  # what NumPy cannot read as a type either
+            shown = str(dtype)
+        raise DtypeError(f"{shown!r:.80} is not an element type", todo=f"Use one of {', '.join(DTYPES)}.")
     return name
 
 
@@ -219,6 +273,8 @@ def broadcast(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 _PROBE_STEP = 720_720  # divisible by 1..16, so that a named axis can be split into equal parts during inference
+PROBE = _PROBE_STEP * 1_009
+"""The smallest number that stands for a named dimension without a size."""
 
 
 class Sizes(dict[str, int]):
@@ -229,7 +285,7 @@ class Sizes(dict[str, int]):
     """
 
     def __missing__(self, name: str) -> int:
-        self[name] = _PROBE_STEP * (1_009 + 2 * len(self))
+        self[name] = PROBE + 2 * _PROBE_STEP * len(self)
         return self[name]
 
     def bind(self, shape: Iterable[int | str]) -> tuple[int, ...]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from graphexec.ir.op import REQUIRED, Op
+from graphexec.ir.attributes import REQUIRED
+from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
 
 PATH = Path(__file__).with_name("_builtin_ops.pyi")
@@ -18,18 +19,16 @@ LINE_LENGTH = 132
 HEADER = '''"""The built-in ops and their signatures. Written by `python -m graphexec.ir.stubs`: do not edit it."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from numpy.typing import ArrayLike, DTypeLike
 
 from graphexec.ir.operators import Arithmetic
 
 Operand: TypeAlias = Arithmetic | ArrayLike | None  # None omits an optional operand
-Attribute: TypeAlias = bool | int | float | str | DTypeLike | Sequence[Attribute] | None
 
 class BuiltinOps:
 '''
-TYPES = {bool: "bool", int: "int | Sequence[int]", float: "float", str: "str"}
 
 
 def stub_text() -> str:
@@ -57,15 +56,15 @@ def _operands(op: Op) -> list[str]:
 
 def _attributes(op: Op) -> list[str]:
     """The attributes, with and without defaults: keyword-only parameters may come in any order."""
-    return [_attribute(key, default) for key, default in op.attributes.items()]
+    return [_attribute(key, default, op.attribute_types[key].stub) for key, default in op.attributes.items()]
 
 
-def _attribute(key: str, default: Any) -> str:
+def _attribute(key: str, default: Any, stub: str) -> str:
     if default is REQUIRED:
-        return f"{key}: Attribute"
+        return f"{key}: {stub}"
     if type(default) is float and default in (float("inf"), float("-inf")):
-        return f"{key}: float = ..."
-    return f"{key}: {TYPES.get(type(default), 'Attribute')} = {default!r}"
+        return f"{key}: {stub} = ..."
+    return f"{key}: {stub} = {default!r}"
 
 
 def _summary(op: Op) -> str:

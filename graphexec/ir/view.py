@@ -59,6 +59,7 @@ class View(NamedTuple):
         n = len(range(start, stop, step))
         size = self.shape[axis] if (start, step) == (0, 1) and stop == self.shape[axis] else n
         axis %= self.ndim
+        step = step if n > 1 or abs(step) <= self.shape[axis] else 1  # a stride that nothing uses could exceed 64 bits
         return View(
             (*self.shape[:axis], size, *self.shape[axis + 1 :]),
             (*self.strides[:axis], self.strides[axis] * step, *self.strides[axis + 1 :]),

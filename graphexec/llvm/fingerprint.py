@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -45,7 +46,8 @@ def environment() -> str:
     for path in sources():
         digest.update(path.read_bytes())
     name, features = toolchain.host()
-    return " ".join([sys.version.split()[0], version("numba"), version("llvmlite"), name, features, digest.hexdigest()])
+    checked = os.environ.get("NUMBA_BOUNDSCHECK", "")
+    return " ".join([sys.version.split()[0], version("numba"), version("llvmlite"), name, features, digest.hexdigest(), checked])
 
 
 def of_function(function: Callable[..., Any]) -> str:

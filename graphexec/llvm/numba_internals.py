@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from numba.core import cgutils, compiler, cpu_options
+from numba.core import cgutils, compiler, config, cpu_options
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys  # type: ignore[attr-defined]
 from numba.np.arrayobj import make_array
@@ -41,6 +41,7 @@ def compile_to_ir(function: Callable[..., Any], arguments: Sequence[Any]) -> tup
     flags.error_model = "numpy"
     flags.fastmath = cpu_options.FastMathOptions({"contract"})  # type: ignore[no-untyped-call]
     flags.nrt = True
+    flags.boundscheck = bool(getattr(config, "BOUNDSCHECK", False))  # for tests: a kernel then fails, and leaves no array
     typing, target = cpu_target.typing_context, cpu_target.target_context
     typing.refresh()
     target.refresh()

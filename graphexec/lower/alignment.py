@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphexec.abi import ALIGNMENT
+from graphexec.ir.spec import check_memory, out_of_memory
 
 
 def rounded(nbytes: int) -> int:
@@ -13,8 +14,12 @@ def rounded(nbytes: int) -> int:
 
 
 def aligned(nbytes: int) -> np.ndarray:
-    """Zeroed memory that starts on a cache line."""
-    raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    """Zeroed memory that starts on a cache line. *Raises* OutOfMemoryError."""
+    check_memory(nbytes, "the graph")
+    try:
+        raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
+    except MemoryError:
+        raise out_of_memory(nbytes, "the graph") from None
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + nbytes]
 

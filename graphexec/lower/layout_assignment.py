@@ -15,7 +15,7 @@ from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
 from graphexec.ir.op_kinds import ElementwiseOp, KernelOp, ShapeOp, ViewOp
-from graphexec.ir.spec import Size, TensorSpec
+from graphexec.ir.spec import Size, TensorSpec, check_memory
 from graphexec.ir.view import NotAView, View, collapse
 from graphexec.lower.concat_placement import Place, concat_places, copy_parts, put_in_place
 from graphexec.lower.layout import Layout, iteration
@@ -87,6 +87,7 @@ def _evaluate(layout: Layout, node: Node) -> None:
     assert isinstance(op, ShapeOp)
     specs = [layout.specs[v] for v in node.inputs if v != ABSENT]
     value = node.outputs[0]
+    check_memory(layout.specs[value].nbytes, f"the value {node.name!r}")
     layout.add_contiguous(value, persistent=True)
     layout.constants[layout.storage[value]] = np.ascontiguousarray(op.value(specs, node.attributes))
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from graphexec.errors import OpError, with_hint
 from graphexec.ir.call_text import parse_call
+from graphexec.ir.spec import check_memory
 
 Array = np.ndarray
 Generator = np.random.Generator
@@ -125,6 +126,7 @@ def initial_value(name: str, init: str | None, shape: tuple[int, ...], dtype: st
     """
     function, options = parse(init or "zeros")
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    check_memory(8 * math.prod(shape), f"the initial value of the parameter {name!r}")
     with np.errstate(all="ignore"):
         drawn = function(rng, tuple(int(n) for n in shape), **options)
         value = drawn.astype(dtype)

@@ -10,6 +10,8 @@ relative precision to cancellation, as in PyTorch. inf at inf, NaN at -inf (-inf
 derivative is 1 and 0 there.
 """
 
+from typing import Literal
+
 import numpy as np
 
 from graphexec import math
@@ -24,7 +26,7 @@ def _reference(x, *, approximate):
 
 
 @elementwise(reference=_reference, domain=(-4.0, 4.0), onnx="Gelu")
-def gelu(x, *, approximate="none"):
+def gelu(x, *, approximate: Literal["none", "tanh"] = "none"):
     if approximate == "tanh":
         return 0.5 * x * (1 + math.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))  # sqrt(2 / pi)
     return 0.5 * x * (1 + math.erf(0.7071067811865476 * x))

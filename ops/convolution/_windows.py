@@ -5,21 +5,32 @@ Internal ops work on three spatial axes; public ops take one to three and insert
 """
 
 import math
+from typing import Annotated, Literal
 
 import numpy as np
 
-from graphexec.plugin import ShapeError, shape_text
+from graphexec.plugin import Range, ShapeError, shape_text
 
 AXES = 3
 
 
-def per_axis(value, count, name, op, least):
+LARGEST = 2**31 - 1
+"""The largest stride, dilation, padding or window: products of two fit into 64 bits, so addresses never wrap."""
+
+PerAxis = Annotated[int | tuple[int, ...], Range(1, LARGEST)]
+Padding = Annotated[int | tuple[int, ...], Range(0, LARGEST)] | Literal["valid", "same"]
+Three = Annotated[tuple[int, int, int], Range(1, LARGEST)]
+Six = Annotated[tuple[int, int, int, int, int, int], Range(0, LARGEST)]
+Groups = Annotated[int, Range(1)]
+
+
+def per_axis(value, count, name, op):
     """Returns one number for each of `count` axes, from a number or a list. *Raises* ShapeError."""
-    numbers = (value,) * count if isinstance(value, int) else tuple(value)
-    if len(numbers) != count or any(type(n) is not int or n < least for n in numbers):
+    numbers = (value,) * count if isinstance(value, int) else value
+    if len(numbers) != count:
         raise ShapeError(
             f"{name} is {value!r}", op=op, facts=[f"{count} spatial axes"],
-            todo=f"Give an integer from {least}, or one for each spatial axis.",
+            todo="Give an integer, or one for each spatial axis.",
         )  # fmt: skip
     return numbers
 
@@ -27,7 +38,7 @@ def per_axis(value, count, name, op, least):
 def geometry(op, x, kernel, strides, padding, dilations):
     """Returns strides, padding and dilations for three axes, from the user's values for the spatial axes of x."""
     count = x.ndim - 2
-    strides, dilations = per_axis(strides, count, "strides", op, 1), per_axis(dilations, count, "dilations", op, 1)
+    strides, dilations = per_axis(strides, count, "strides", op), per_axis(dilations, count, "dilations", op)
     extents = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
     padding = _padding(op, x.shape[2:], extents, strides, padding)
     lead = AXES - count
@@ -46,11 +57,9 @@ def _padding(op, sizes, extents, strides, padding):
     if padding == "same":
         totals = [_same(op, *facts) for facts in zip(sizes, extents, strides, strict=True)]
         return tuple(t // 2 for t in totals) + tuple(t - t // 2 for t in totals)
-    if not isinstance(padding, str) and not isinstance(padding, int) and len(padding) == 2 * count:
-        return per_axis(padding, 2 * count, "padding", op, 0)
-    if isinstance(padding, str):
-        raise ShapeError(f"padding is {padding!r}", op=op, todo='Give "same", "valid", or numbers.')
-    return per_axis(padding, count, "padding", op, 0) * 2
+    if not isinstance(padding, int) and len(padding) == 2 * count:
+        return padding
+    return per_axis(padding, count, "padding", op) * 2
 
 
 def _same(op, size, extent, stride):
@@ -102,6 +111,13 @@ def pooled_axes(x, kernel):
     return max(x.ndim - 2, 1) if isinstance(kernel, int) else len(kernel)
 
 
+def check_axes(op, **operands):
+    """*Raises* ShapeError unless each operand, given as (shape, number of axes), has as many axes as it must."""
+    for name, (shape, count) in operands.items():
+        if len(shape) != count:
+            raise ShapeError(f"{name!r} has {len(shape)} axes, not {count}", op=op, todo="Use conv, max_pool or average_pool.")
+
+
 def out_sizes(op, sizes, kernel, strides, padding, dilations):
     """Returns the number of windows along each axis; a named size keeps its name where possible. *Raises* ShapeError."""
     found = []
@@ -143,7 +159,9 @@ def unwindows(patches, sizes, strides, padding, dilations):
 def check_weights(op, channels, w, groups, b=None):
     """*Raises* ShapeError unless weights (parts, out, channels / groups, kernel...) and bias fit."""
     facts = [f"{channels} input channels, {w[1]} output channels, groups={groups}"]
-    if groups < 1 or int(channels) % groups or int(w[1]) % groups:
+    if w[0] == 0:
+        raise ShapeError("there are no weights", op=op, facts=[f"w {shape_text(w)}"], todo="Axis 0 of w must not be empty.")
+    if int(channels) % groups or int(w[1]) % groups:
         raise ShapeError("channels do not fall into equal groups", op=op, facts=facts, todo="groups must divide both.")
     if int(channels) // groups != int(w[2]):
         raise ShapeError(
@@ -177,7 +195,7 @@ def weights_of(w, count, groups):
 def pool_geometry(op, x, kernel, strides, padding, dilations):
     """Returns size, strides, padding and dilations for three axes, from the user's values for pooling the spatial axes of x."""
     check_rank(op, x, None if isinstance(kernel, int) else len(kernel))
-    kernel = per_axis(kernel, x.ndim - 2, "kernel", op, 1)
+    kernel = per_axis(kernel, x.ndim - 2, "kernel", op)
     where = geometry(op, x, kernel, kernel if strides is None else strides, padding, dilations)
     return {"size": (1,) * (AXES + 2 - x.ndim) + kernel, **where}
 

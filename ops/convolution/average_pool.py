@@ -10,13 +10,25 @@ number of its elements inside x. Dtypes: float32, float64. Differentiable any nu
 
 import math
 
-from graphexec_ops.convolution._windows import batch_of, check_pool, from_three, pool_geometry, pooled_axes, to_three, without_batch
+from graphexec_ops.convolution._windows import (
+    Padding,
+    PerAxis,
+    batch_of,
+    check_pool,
+    from_three,
+    pool_geometry,
+    pooled_axes,
+    to_three,
+    without_batch,
+)
 
 from graphexec.plugin import ShapeError, composite, ops
 
 
 @composite(domain=(-4.0, 4.0), onnx="AveragePool")
-def average_pool(x, *, kernel, strides=None, padding=0, dilations=1, count_include_pad=True):
+def average_pool(
+    x, *, kernel: PerAxis, strides: PerAxis | None = None, padding: Padding = 0, dilations: PerAxis = 1, count_include_pad=True
+):
     spatial = pooled_axes(x, kernel)
     images = batch_of(ops, x, spatial)
     where = pool_geometry("average_pool", images, kernel, strides, padding, dilations)

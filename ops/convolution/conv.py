@@ -11,13 +11,23 @@ a group see only its input channels. Dtypes: float32, float64. Differentiable an
 Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
 """
 
-from graphexec_ops.convolution._windows import batch_of, check_rank, from_three, geometry, to_three, without_batch
+from graphexec_ops.convolution._windows import (
+    Groups,
+    Padding,
+    PerAxis,
+    batch_of,
+    check_rank,
+    from_three,
+    geometry,
+    to_three,
+    without_batch,
+)
 
 from graphexec.plugin import ShapeError, composite, ops
 
 
 @composite(domain=(-2.0, 2.0), onnx="Conv")
-def conv(x, w, b=None, *, strides=1, padding=0, dilations=1, groups=1):
+def conv(x, w, b=None, *, strides: PerAxis = 1, padding: Padding = 0, dilations: PerAxis = 1, groups: Groups = 1):
     spatial = w.ndim - 2
     images = batch_of(ops, x, spatial)
     check_rank("conv", images)

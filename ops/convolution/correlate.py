@@ -11,12 +11,13 @@ Source: Chellapilla, Puri and Simard, "High performance convolutional neural net
 
 import numpy as np
 from graphexec_ops.convolution._patches import PATCHES, column_block, part_of, row_block
-from graphexec_ops.convolution._windows import check_weights, out_sizes, weights_of, windows
+from graphexec_ops.convolution._windows import Groups, Six, Three, check_axes, check_weights, out_sizes, weights_of, windows
 
 from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, im2col, kernel, ops
 
 
 def _shape(x, w, b, *, strides, padding, dilations, groups):
+    check_axes("correlate", x=(x.shape, 5), w=(w.shape, 6), b=(b.shape, 1))
     check_weights("correlate", x.shape[1], w.shape, groups, b.shape)
     outs = out_sizes("correlate", x.shape[2:], w.shape[3:], strides, padding, dilations)
     return TensorSpec((x.shape[0], w.shape[1], *outs), x.dtype)
@@ -34,8 +35,9 @@ def _reference(x, w, b, *, strides, padding, dilations, groups):
     rows=lambda x, w, b=None, **attributes: ("x",) if w.shape[0] == 1 else (),
 )  # fmt: skip
 def correlate(
-    x, w, b, out, scratch, piece, pieces, *, strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1), groups=1
-):
+    x, w, b, out, scratch, piece, pieces, *, strides: Three = (1, 1, 1), padding: Six = (0, 0, 0, 0, 0, 0),
+    dilations: Three = (1, 1, 1), groups: Groups = 1,
+):  # fmt: skip
     parts, channels, per = w.shape[0], w.shape[1] // groups, w.shape[2]
     kernel, outs = w.shape[3:], out.shape[2:]
     rows, places = per * kernel[0] * kernel[1] * kernel[2], outs[0] * outs[1] * outs[2]

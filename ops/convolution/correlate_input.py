@@ -9,12 +9,13 @@ height, width), which out has. Dtypes: float32, float64.
 
 import numpy as np
 from graphexec_ops.convolution._patches import PATCHES, column_block, part_of, row_block
-from graphexec_ops.convolution._windows import check_deltas, unwindows, weights_of
+from graphexec_ops.convolution._windows import Groups, Six, Three, check_axes, check_deltas, unwindows, weights_of
 
 from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, col2im, gemm, kernel, ops
 
 
 def _shape(d, w, like, *, strides, padding, dilations, groups):
+    check_axes("correlate_input", d=(d.shape, 5), w=(w.shape, 6), like=(like.shape, 5))
     check_deltas("correlate_input", d.shape, w.shape, like.shape, groups, strides, padding, dilations)
     return TensorSpec(like.shape, d.dtype)
 
@@ -30,8 +31,9 @@ def _reference(d, w, like, *, strides, padding, dilations, groups):
     shape=_shape, shape_only=("like",), reference=_reference, domain=(-2.0, 2.0), parallel=True, scratch=GEMM_SCRATCH + PATCHES,
 )  # fmt: skip
 def correlate_input(
-    d, w, out, scratch, piece, pieces, *, strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1), groups=1
-):
+    d, w, out, scratch, piece, pieces, *, strides: Three = (1, 1, 1), padding: Six = (0, 0, 0, 0, 0, 0),
+    dilations: Three = (1, 1, 1), groups: Groups = 1,
+):  # fmt: skip
     parts, channels, per = w.shape[0], w.shape[1] // groups, w.shape[2]
     kernel, outs = w.shape[3:], d.shape[2:]
     volume, places = kernel[0] * kernel[1] * kernel[2], outs[0] * outs[1] * outs[2]

@@ -14,12 +14,13 @@ import math
 
 import numpy as np
 from graphexec_ops.convolution._patches import PATCHES, column_block, row_block
-from graphexec_ops.convolution._windows import check_deltas, part_borders, windows
+from graphexec_ops.convolution._windows import Groups, Six, Three, check_axes, check_deltas, part_borders, windows
 
 from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, im2col, kernel, ops
 
 
 def _shape(d, x, like, *, strides, padding, dilations, groups):
+    check_axes("correlate_weights", d=(d.shape, 5), x=(x.shape, 5), like=(like.shape, 6))
     check_deltas("correlate_weights", d.shape, like.shape, x.shape, groups, strides, padding, dilations)
     parts = like.shape[0]
     if parts == 1:  # out takes no more memory than the input
@@ -42,8 +43,9 @@ def _reference(d, x, like, *, strides, padding, dilations, groups):
     shape=_shape, shape_only=("like",), reference=_reference, domain=(-2.0, 2.0), parallel=True, scratch=GEMM_SCRATCH + PATCHES,
 )  # fmt: skip
 def correlate_weights(
-    d, x, out, scratch, piece, pieces, *, strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1), groups=1
-):
+    d, x, out, scratch, piece, pieces, *, strides: Three = (1, 1, 1), padding: Six = (0, 0, 0, 0, 0, 0),
+    dilations: Three = (1, 1, 1), groups: Groups = 1,
+):  # fmt: skip
     count, parts, channels, per = x.shape[0], out.shape[0], out.shape[1] // groups, out.shape[2]
     kernel, outs = out.shape[3:], d.shape[2:]
     rows, places = per * kernel[0] * kernel[1] * kernel[2], outs[0] * outs[1] * outs[2]

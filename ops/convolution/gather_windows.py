@@ -9,12 +9,13 @@ counted row by row in the window; an index outside the window gives 0, as does a
 
 import numpy as np
 from graphexec_ops.convolution._patches import PATCHES
-from graphexec_ops.convolution._windows import check_pool, check_windows, in_windows
+from graphexec_ops.convolution._windows import Six, Three, check_axes, check_pool, check_windows, in_windows
 
 from graphexec.plugin import TensorSpec, array_at, im2col, kernel, ops
 
 
 def _shape(x, index, *, size, strides, padding, dilations):
+    check_axes("gather_windows", x=(x.shape, 5), index=(index.shape, 5))
     check_pool("gather_windows", size, padding, dilations)
     check_windows("gather_windows", (index.shape,), x.shape, size, strides, padding, dilations)
     return TensorSpec(index.shape, x.dtype)
@@ -31,8 +32,9 @@ def _reference(x, index, *, size, strides, padding, dilations):
     domain={"x": (-4.0, 4.0), "index": (0, 1)},
 )  # fmt: skip
 def gather_windows(
-    x, index, out, scratch, piece, pieces, *, size=(1, 1, 1), strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1)
-):
+    x, index, out, scratch, piece, pieces, *, size: Three = (1, 1, 1), strides: Three = (1, 1, 1),
+    padding: Six = (0, 0, 0, 0, 0, 0), dilations: Three = (1, 1, 1),
+):  # fmt: skip
     planes, places = x.shape[0] * x.shape[1], out.shape[2] * out.shape[3] * out.shape[4]
     images = x.reshape(planes, 1, x.shape[2], x.shape[3], x.shape[4])
     taken, which = out.reshape(planes, places), index.reshape(planes, places)

@@ -10,13 +10,22 @@ one axis more is one image, (channels, spatial...), and gives (channels, windows
 it).
 """
 
-from graphexec_ops.convolution._windows import batch_of, from_three, pool_geometry, pooled_axes, to_three, without_batch
+from graphexec_ops.convolution._windows import (
+    Padding,
+    PerAxis,
+    batch_of,
+    from_three,
+    pool_geometry,
+    pooled_axes,
+    to_three,
+    without_batch,
+)
 
 from graphexec.plugin import composite, ops
 
 
 @composite(domain=(-4.0, 4.0), onnx="MaxPool")
-def max_pool(x, *, kernel, strides=None, padding=0, dilations=1):
+def max_pool(x, *, kernel: PerAxis, strides: PerAxis | None = None, padding: Padding = 0, dilations: PerAxis = 1):
     spatial = pooled_axes(x, kernel)
     images = batch_of(ops, x, spatial)
     where = pool_geometry("max_pool", images, kernel, strides, padding, dilations)

@@ -11,12 +11,13 @@ point to padding, and the delta is dropped.
 
 import numpy as np
 from graphexec_ops.convolution._patches import PATCHES
-from graphexec_ops.convolution._windows import check_pool, in_windows, out_sizes
+from graphexec_ops.convolution._windows import Six, Three, check_axes, check_pool, in_windows, out_sizes
 
 from graphexec.plugin import TensorSpec, array_at, im2col, kernel, ops
 
 
 def _shape(x, *, size, strides, padding, dilations):
+    check_axes("max_windows", x=(x.shape, 5))
     check_pool("max_windows", size, padding, dilations)
     shape = (*x.shape[:2], *out_sizes("max_windows", x.shape[2:], size, strides, padding, dilations))
     return TensorSpec(shape, x.dtype), TensorSpec(shape, "int32")
@@ -32,8 +33,9 @@ def _reference(x, *, size, strides, padding, dilations):
     scratch=PATCHES, rows=("x",),
 )  # fmt: skip
 def max_windows(
-    x, out, index, scratch, piece, pieces, *, size=(1, 1, 1), strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1)
-):
+    x, out, index, scratch, piece, pieces, *, size: Three = (1, 1, 1), strides: Three = (1, 1, 1),
+    padding: Six = (0, 0, 0, 0, 0, 0), dilations: Three = (1, 1, 1),
+):  # fmt: skip
     planes, places = x.shape[0] * x.shape[1], out.shape[2] * out.shape[3] * out.shape[4]
     images = x.reshape(planes, 1, x.shape[2], x.shape[3], x.shape[4])
     tops, which = out.reshape(planes, places), index.reshape(planes, places)

@@ -6,10 +6,16 @@ Shapes: weights (parts, out, channels / groups, kernel...), out (out,), of their
 """
 
 import numpy as np
+from graphexec_ops.convolution._windows import check_axes
 
-from graphexec.plugin import shape_value
+from graphexec.plugin import TensorSpec, shape_value
 
 
-@shape_value
+def _spec(weights):
+    check_axes("no_bias", weights=(weights.shape, 6))
+    return TensorSpec(weights.shape[1:2], weights.dtype)
+
+
+@shape_value(shape=_spec)
 def no_bias(weights):
     return np.broadcast_to(np.zeros((), weights.dtype), weights.shape[1:2])

@@ -9,12 +9,13 @@ Dtypes: d floating, index int32, counted row by row in the window; -1 adds nothi
 
 import numpy as np
 from graphexec_ops.convolution._patches import PATCHES
-from graphexec_ops.convolution._windows import check_pool, check_windows, unwindows
+from graphexec_ops.convolution._windows import Six, Three, check_axes, check_pool, check_windows, unwindows
 
 from graphexec.plugin import TensorSpec, array_at, col2im, kernel, ops
 
 
 def _shape(d, index, like, *, size, strides, padding, dilations):
+    check_axes("scatter_windows", d=(d.shape, 5), index=(index.shape, 5), like=(like.shape, 5))
     check_pool("scatter_windows", size, padding, dilations)
     check_windows("scatter_windows", (d.shape, index.shape), like.shape, size, strides, padding, dilations)
     return TensorSpec(like.shape, d.dtype)
@@ -31,8 +32,9 @@ def _reference(d, index, like, *, size, strides, padding, dilations):
     domain={"d": (-4.0, 4.0), "index": (0, 1)},
 )  # fmt: skip
 def scatter_windows(
-    d, index, out, scratch, piece, pieces, *, size=(1, 1, 1), strides=(1, 1, 1), padding=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1)
-):
+    d, index, out, scratch, piece, pieces, *, size: Three = (1, 1, 1), strides: Three = (1, 1, 1),
+    padding: Six = (0, 0, 0, 0, 0, 0), dilations: Three = (1, 1, 1),
+):  # fmt: skip
     planes, places = d.shape[0] * d.shape[1], d.shape[2] * d.shape[3] * d.shape[4]
     images = out.reshape(planes, 1, out.shape[2], out.shape[3], out.shape[4])
     deltas, which = d.reshape(planes, places), index.reshape(planes, places)

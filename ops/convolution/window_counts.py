@@ -6,19 +6,25 @@ Shapes: like (batch, channels, depth, height, width), out (1, 1, windows...), of
 """
 
 import numpy as np
-from graphexec_ops.convolution._windows import AXES, out_sizes
+from graphexec_ops.convolution._windows import AXES, Six, Three, check_axes, out_sizes
 
-from graphexec.plugin import shape_value
+from graphexec.plugin import TensorSpec, shape_value
 
 
 def _along(size, count, kernel, stride, before, dilation):
-    """Returns the counts along one axis."""
-    seen = np.arange(count)[:, None] * stride + np.arange(kernel) * dilation - before
-    return np.sum((seen >= 0) & (seen < size), axis=1)
+    """Returns the counts along one axis: element a of window z is inside if 0 <= z stride + a dilation - before < size."""
+    first = before - np.arange(count) * stride
+    low, high = np.maximum(-(-first // dilation), 0), np.minimum(-(-(first + size) // dilation), kernel)
+    return np.maximum(high - low, 0)
 
 
-@shape_value
-def window_counts(like, *, size, strides, padding, dilations):
+def _spec(like, *, size, strides, padding, dilations):
+    check_axes("window_counts", like=(like.shape, 5))
+    return TensorSpec((1, 1, *out_sizes("window_counts", like.shape[2:], size, strides, padding, dilations)), like.dtype)
+
+
+@shape_value(shape=_spec)
+def window_counts(like, *, size: Three, strides: Three, padding: Six, dilations: Three):
     counts = out_sizes("window_counts", like.shape[2:], size, strides, padding, dilations)
     total = np.ones((1, 1), like.dtype)
     for axis in range(AXES):

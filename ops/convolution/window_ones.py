@@ -6,10 +6,16 @@ Shapes: like (batch, channels, ...), out (1, channels, 1, size...), of the type 
 """
 
 import numpy as np
+from graphexec_ops.convolution._windows import Three, check_axes
 
-from graphexec.plugin import shape_value
+from graphexec.plugin import TensorSpec, shape_value
 
 
-@shape_value
-def window_ones(like, *, size):
+def _spec(like, *, size):
+    check_axes("window_ones", like=(like.shape, 5))
+    return TensorSpec((1, like.shape[1], 1, *size), like.dtype)
+
+
+@shape_value(shape=_spec)
+def window_ones(like, *, size: Three):
     return np.broadcast_to(np.ones((), like.dtype), (1, like.shape[1], 1, *size))

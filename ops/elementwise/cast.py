@@ -10,7 +10,7 @@ becomes an infinity. To bool: whether x is not 0; NaN is not.
 
 import numpy as np
 
-from graphexec.plugin import elementwise, ops
+from graphexec.plugin import DType, elementwise, ops
 
 
 @np.errstate(all="ignore")
@@ -24,7 +24,7 @@ def _reference(x, *, dtype):
 
 
 @elementwise(reference=_reference, domain=(-4.0, 4.0), kinds="fib", exact=True, onnx="Cast", identity_function=True)
-def cast(x, *, dtype):
+def cast(x, *, dtype: DType):
     return x  # the engine stores it as dtype
 
 

@@ -13,7 +13,7 @@ from graphexec.plugin import GEMM_SCRATCH, GemmTrait, gemm, kernel
 
 @kernel(
     "(m,n),(m,k),(k,n)->(m,n)", reference=lambda acc, a, b: acc + np.matmul(a, b), domain=(-2.0, 2.0), updates=("acc",),
-    strided=("a", "b"), parallel=True, scratch=GEMM_SCRATCH, differentiable=False,
+    strided=("a", "b"), parallel=True, scratch=GEMM_SCRATCH, differentiable=False, internal=True,
     gemm=GemmTrait(a=1, b=2, accumulate=0),
 )  # fmt: skip
 def matmul_add(acc, a, b, out, scratch, piece, pieces):

@@ -8,9 +8,11 @@ Dtypes: float32, float64; targets are from 0 to 1, soft ones included, and have 
 when a target is below 0, above 1, or NaN.
 """
 
+from graphexec_ops.loss._reduction import Reduction
+
 from graphexec.plugin import composite, ops
 
 
 @composite(domain={"z": (-4.0, 4.0), "y": (0.0, 1.0)})
-def binary_cross_entropy_with_logits(z, y, *, reduction="mean"):
+def binary_cross_entropy_with_logits(z, y, *, reduction: Reduction = "mean"):
     return ops.reduce_loss(ops.logistic_loss(z, y), reduction=reduction)

@@ -7,9 +7,11 @@ Shapes: z and y broadcast; out is a scalar, or has their shape for reduction="no
 the size of axis 0, also if that is the only axis. Dtypes: float32, float64.
 """
 
+from graphexec_ops.loss._reduction import Reduction
+
 from graphexec.plugin import composite, ops
 
 
 @composite(domain=(-4.0, 4.0))
-def half_squared_error(z, y, *, reduction="sum"):
+def half_squared_error(z, y, *, reduction: Reduction = "sum"):
     return ops.reduce_loss(0.5 * ops.square(z - y), reduction=reduction)

@@ -8,9 +8,11 @@ mse_loss takes the mean over all elements (for that, write square(z - y).mean())
 float32, float64.
 """
 
+from graphexec_ops.loss._reduction import Reduction
+
 from graphexec.plugin import composite, ops
 
 
 @composite(domain=(-4.0, 4.0))
-def mse(z, y, *, reduction="mean"):
+def mse(z, y, *, reduction: Reduction = "mean"):
     return ops.reduce_loss(ops.square(z - y), reduction=reduction)

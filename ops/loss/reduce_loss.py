@@ -7,15 +7,13 @@
 Shapes: any; out is a scalar, or has the shape of x. Dtypes: float32, float64. Also meant for your own losses.
 """
 
-from graphexec.plugin import OpError, composite, ops
+from graphexec_ops.loss._reduction import Reduction
 
-REDUCTIONS = ("sum", "mean", "none")
+from graphexec.plugin import composite, ops
 
 
 @composite(domain=(-4.0, 4.0))
-def reduce_loss(x, *, reduction="mean"):
-    if reduction not in REDUCTIONS:
-        raise OpError(f"reduction={reduction!r} is not known", todo="Use 'sum', 'mean' (over the rows, axis 0) or 'none'.")
+def reduce_loss(x, *, reduction: Reduction = "mean"):
     if reduction == "none":
         return x
     total = ops.sum(x)

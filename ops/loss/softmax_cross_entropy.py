@@ -8,11 +8,13 @@ one axis are a single sample with a scalar label. reduction is "mean", "sum" or 
 int64, from 0 to classes - 1. Does not overflow. *Raises* KernelError when a label is out of range.
 """
 
+from graphexec_ops.loss._reduction import Reduction
+
 from graphexec.plugin import ShapeError, composite, ops
 
 
 @composite(domain={"logits": (-4.0, 4.0), "labels": (0, 1)}, types={"labels": "int64"})
-def softmax_cross_entropy(logits, labels, *, reduction="mean"):
+def softmax_cross_entropy(logits, labels, *, reduction: Reduction = "mean"):
     if labels.ndim != logits.ndim - 1:
         raise ShapeError("there must be one label for each row", todo="Give labels the shape of logits without the last axis.")
     losses, _ = ops.softmax_cross_entropy_rows(logits, labels)

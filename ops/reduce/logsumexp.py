@@ -9,7 +9,7 @@ An element of inf gives inf. NaN anywhere gives NaN.
 
 import numpy as np
 
-from graphexec.plugin import composite, ops
+from graphexec.plugin import Axes, composite, ops
 
 
 @np.errstate(all="ignore")
@@ -18,7 +18,7 @@ def _reference(x, *, axis=None, keepdims=False):
 
 
 @composite(reference=_reference, domain=(-4.0, 4.0), onnx="ReduceLogSumExp")
-def logsumexp(x, *, axis=None, keepdims=False):
+def logsumexp(x, *, axis: Axes = None, keepdims=False):
     top = ops.stop_gradient(ops.supremum(x, axis=axis, keepdims=True))
     top = ops.where(ops.less(ops.abs(top), float("inf")), top, 0.0)
     total = ops.sum(ops.exp(x - top), axis=axis, keepdims=True)

@@ -7,11 +7,11 @@ Shapes: as sum. Dtypes: any; out is of x's type if that is floating, else float6
 give NaN. Error bound: as sum.
 """
 
-from graphexec.plugin import composite, ops
+from graphexec.plugin import Axes, composite, ops
 
 
 @composite(domain=(-4.0, 4.0), kinds="fib", onnx="ReduceMean")
-def mean(x, *, axis=None, keepdims=False):
+def mean(x, *, axis: Axes = None, keepdims=False):
     if not x.dtype.startswith("float"):
         x = ops.cast(x, dtype="float64")
     return ops.sum(x, axis=axis, keepdims=keepdims) / ops.size(x, axis=axis)

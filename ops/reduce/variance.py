@@ -10,11 +10,13 @@ Error bound: as sum, relative to the result. Source: Chan, Golub and LeVeque, "A
 The American Statistician 37(3), 1983, the corrected two-pass algorithm.
 """
 
-from graphexec.plugin import composite, ops
+from typing import Annotated
+
+from graphexec.plugin import Axes, Range, composite, ops
 
 
 @composite(domain=(-4.0, 4.0), kinds="fib")
-def variance(x, *, axis=None, keepdims=False, correction=0.0):
+def variance(x, *, axis: Axes = None, keepdims=False, correction: Annotated[float, Range(0, 2**31)] = 0.0):
     if not x.dtype.startswith("float"):
         x = ops.cast(x, dtype="float64")
     centred = x - ops.mean(x, axis=axis, keepdims=True)

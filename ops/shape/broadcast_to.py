@@ -7,11 +7,13 @@ Shapes: x's axes, counted from the last, equal those of `shape` or are 1; a size
 A view: nothing is copied. To take the shape of another value, its named dimensions included, use broadcast_like.
 """
 
-from graphexec.plugin import ops, resolve_names, view
+from typing import Annotated
+
+from graphexec.plugin import Range, Shape, ops, resolve_names, view
 
 
 @view(domain=(-4.0, 4.0), onnx="Expand")
-def broadcast_to(x, *, shape):
+def broadcast_to(x, *, shape: Annotated[Shape, Range(0)]):
     return x.broadcast(resolve_names(shape, x.shape, "broadcast_to"))
 
 

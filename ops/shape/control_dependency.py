@@ -11,7 +11,7 @@ the memory of token can be reused. Nodes that read out always run after token is
 from graphexec.plugin import view
 
 
-@view(reference=lambda x, token: x, domain=(-4.0, 4.0), shape_only=("token",), ordered_after=True)
+@view(reference=lambda x, token: x, domain=(-4.0, 4.0), shape_only=("token",), ordered_after=True, internal=True)
 def control_dependency(x, token):
     return x
 

@@ -12,7 +12,7 @@ from graphexec.plugin import normalize_axes, ops, view
 
 
 @view(reference=lambda x, *, axis: np.expand_dims(x, axis), domain=(-4.0, 4.0), onnx="Unsqueeze")
-def expand_dims(x, *, axis):
+def expand_dims(x, *, axis: int | tuple[int, ...]):
     count = 1 if isinstance(axis, int) else len(axis)
     for a in normalize_axes(axis, x.ndim + count, "expand_dims"):
         x = x.insert(a)

@@ -9,7 +9,7 @@ A view: nothing is copied.
 
 import numpy as np
 
-from graphexec.plugin import ops, reduced_axes, view
+from graphexec.plugin import Axes, ops, reduced_axes, view
 
 
 def _reference(d, like, *, axis=None, keepdims=False):
@@ -19,7 +19,7 @@ def _reference(d, like, *, axis=None, keepdims=False):
 
 
 @view(reference=_reference, domain=(-4.0, 4.0), shape_only=("like",))
-def expand_like(d, like, *, axis=None, keepdims=False):
+def expand_like(d, like, *, axis: Axes = None, keepdims=False):
     if not keepdims:
         for a in reduced_axes(axis, like.ndim, "expand_like"):
             d = d.insert(a)

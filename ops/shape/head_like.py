@@ -18,6 +18,8 @@ def _reference(x, like, *, axis=0):
 @view(reference=_reference, domain=(-4.0, 4.0), shape_only=("like",))
 def head_like(x, like, *, axis=0):
     (a,) = normalize_axes(axis, x.ndim, "head_like")
+    if like.ndim != x.ndim:
+        raise ShapeError(f"x has {x.ndim} axes and like {like.ndim}", op="head_like", todo="Give them as many axes.")
     count = like.shape[axis]
     if count > x.shape[a]:
         raise ShapeError(f"axis {a} has {int(x.shape[a])} elements, fewer than {int(count)}", op="head_like", todo="Take no more.")

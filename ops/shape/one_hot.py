@@ -6,9 +6,11 @@ Shapes: any; out has a new last axis of size depth. Dtypes: indices integer; out
 derivative.
 """
 
+from typing import Annotated
+
 import numpy as np
 
-from graphexec.plugin import composite, ops
+from graphexec.plugin import DType, Range, composite, ops
 
 
 def _reference(indices, *, depth, dtype="float32"):
@@ -16,5 +18,6 @@ def _reference(indices, *, depth, dtype="float32"):
 
 
 @composite(reference=_reference, domain={"indices": (0, 3)}, differentiable=False)
-def one_hot(indices, *, depth, dtype="float32"):
-    return ops.cast(ops.equal(ops.expand_dims(indices, axis=-1), np.arange(depth)), dtype=dtype)
+def one_hot(indices, *, depth: Annotated[int, Range(0, 2**31 - 1)], dtype: DType = "float32"):
+    hit = ops.equal(ops.expand_dims(indices, axis=-1), ops.positions(indices, count=depth))
+    return ops.cast(hit, dtype=dtype)

@@ -6,13 +6,15 @@
 Shapes: `padding` has the amount before each axis, then the amount after each, as in ONNX; a named axis keeps a name. Dtypes: any.
 """
 
+from typing import Annotated
+
 import numpy as np
 
-from graphexec.plugin import ShapeError, TensorSpec, kernel, ops
+from graphexec.plugin import Range, ShapeError, TensorSpec, kernel, ops
 
 
 def _shape(x, *, padding, value):
-    if x.ndim == 0 or len(padding) != 2 * x.ndim or any(type(p) is not int or p < 0 for p in padding):
+    if x.ndim == 0 or len(padding) != 2 * x.ndim:
         raise ShapeError(
             f"padding is {padding!r} for {x.ndim} axes",
             todo=f"Give {2 * x.ndim} integers from 0: before each axis, then after each.",
@@ -25,7 +27,7 @@ def _reference(x, *, padding, value=0.0):
 
 
 @kernel(shape=_shape, reference=_reference, domain=(-4.0, 4.0), kinds="fib", rows=("x",), onnx="Pad")
-def pad(x, out, *, padding, value=0.0):
+def pad(x, out, *, padding: Annotated[tuple[int, ...], Range(0)], value: Annotated[float, Range(nan=True)] = 0.0):
     source, target, width = x.reshape(-1), out.reshape(-1), x.shape[x.ndim - 1]
     target[:] = value
     for row in range(source.size // max(width, 1)):

@@ -8,8 +8,9 @@ Shapes: any with as many elements; one size may be -1 (what remains), and a size
 """
 
 import math
+from typing import Annotated
 
-from graphexec.plugin import Size, ops, resolve_names, view
+from graphexec.plugin import Range, Shape, Size, ops, resolve_names, view
 
 
 def _with_rest(old, new):
@@ -23,7 +24,7 @@ def _with_rest(old, new):
 
 
 @view(domain=(-4.0, 4.0), onnx="Reshape")
-def reshape(x, *, shape):
+def reshape(x, *, shape: Annotated[Shape, Range(-1)]):
     return x.reshape(_with_rest(x.shape, resolve_names(shape, x.shape, "reshape")))
 
 

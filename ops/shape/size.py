@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
-from graphexec.plugin import reduced_axes, shape_value
+from graphexec.plugin import Axes, reduced_axes, shape_value
 
 
 @shape_value(domain=(-4.0, 4.0))
-def size(x, *, axis=None):
+def size(x, *, axis: Axes = None):
     count = math.prod(int(x.shape[a]) for a in reduced_axes(axis, x.ndim, "size"))
     return np.array(count, x.dtype if x.dtype.startswith("float") else "float32")

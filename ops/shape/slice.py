@@ -10,7 +10,9 @@ A view: nothing is copied.
 
 import builtins
 
-from graphexec.plugin import OpError, Size, normalize_axes, ops, view
+from graphexec.plugin import Axes, OpError, Size, normalize_axes, ops, view
+
+Bounds = int | tuple[int | None, ...] | None
 
 
 def _parts(ndim, starts, ends, axes, steps):
@@ -47,7 +49,7 @@ def _size(whole, start, end, step):
 
 
 @view(reference=_reference, domain=(-4.0, 4.0), onnx="Slice")
-def slice(x, *, starts, ends, axes=None, steps=None):
+def slice(x, *, starts: Bounds, ends: Bounds, axes: Axes = None, steps: Bounds = None):
     for axis, start, end, step in _parts(x.ndim, starts, ends, axes, steps):
         whole = x.shape[axis]
         x = x.slice(axis, *builtins.slice(start, end, step).indices(whole))

@@ -9,7 +9,7 @@ happens to be 1. Dtypes: any. A view: nothing is copied.
 
 import numpy as np
 
-from graphexec.plugin import ShapeError, Size, ops, reduced_axes, view
+from graphexec.plugin import Axes, ShapeError, Size, ops, reduced_axes, view
 
 
 def _axes(shape, axis):
@@ -20,7 +20,7 @@ def _axes(shape, axis):
 
 
 @view(reference=lambda x, *, axis=None: np.squeeze(x, axis), domain=(-4.0, 4.0), onnx="Squeeze")
-def squeeze(x, *, axis=None):
+def squeeze(x, *, axis: Axes = None):
     for a in reversed(_axes(x.shape, axis)):
         if x.shape[a] != 1:
             raise ShapeError(f"axis {a} has size {int(x.shape[a])}, not 1", todo="Only axes of size 1 can be left out.")

@@ -18,6 +18,8 @@ def _reference(x, like, *, axis=0):
 @view(reference=_reference, domain=(-4.0, 4.0), shape_only=("like",))
 def tail_like(x, like, *, axis=0):
     (a,) = normalize_axes(axis, x.ndim, "tail_like")
+    if like.ndim != x.ndim:
+        raise ShapeError(f"x has {x.ndim} axes and like {like.ndim}", op="tail_like", todo="Give them as many axes.")
     count, whole = like.shape[axis], x.shape[a]
     if count > whole:
         raise ShapeError(f"axis {a} has {int(whole)} elements, fewer than {int(count)}", op="tail_like", todo="Leave no more out.")

@@ -5,9 +5,11 @@
 Shapes: data (rows, ...), order (rows,) int64, cursor () int64, out (batch, ...). Dtypes: any.
 """
 
+from typing import Annotated
+
 import numpy as np
 
-from graphexec.plugin import kernel, prefetch
+from graphexec.plugin import Range, kernel, prefetch
 
 AHEAD = 8
 """Number of rows to prefetch ahead of the one that is copied."""
@@ -22,10 +24,10 @@ def _reference(data, order, cursor, *, batch):
 
 
 @kernel(shape=_shape, reference=_reference, kinds="fib", types={"order": "int64", "cursor": "int64"}, differentiable=False,
-        errors={1: "the batch reaches past the end of the data"})  # fmt: skip
-def take_batch(data, order, cursor, out, *, batch):
+        internal=True, errors={1: "the batch reaches past the end of the data"})  # fmt: skip
+def take_batch(data, order, cursor, out, *, batch: Annotated[int, Range(0)]):
     first = cursor.item()
-    if first < 0 or first + batch > order.size:
+    if first < 0 or first > order.size - batch:  # a sum could wrap
         return 1
     count = data.size // max(data.shape[0], 1)
     rows, taken = data.reshape(data.shape[0], count), out.reshape(batch, count)

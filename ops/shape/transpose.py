@@ -12,7 +12,7 @@ from graphexec.plugin import ops, view
 
 
 @view(reference=lambda x, *, axes=None: np.transpose(x, axes), domain=(-4.0, 4.0), onnx="Transpose")
-def transpose(x, *, axes=None):
+def transpose(x, *, axes: tuple[int, ...] | None = None):
     return x.permute(tuple(reversed(range(x.ndim))) if axes is None else axes)
 
 

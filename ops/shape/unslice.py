@@ -17,6 +17,8 @@ from graphexec.plugin import ShapeError, TensorSpec, kernel, normalize_axes, ops
 
 def _shape(d, like, *, axis, start, end, step):
     (a,) = normalize_axes(axis, like.ndim, "unslice")
+    if step == 0:
+        raise ShapeError("the step is 0", op="unslice", todo="Steps are positive or negative.")
     part = len(range(*builtins.slice(start, end, step).indices(like.shape[a])))
     if d.shape != (*like.shape[:a], part, *like.shape[a + 1 :]):
         raise ShapeError("the value does not have the shape of the part", todo=f"Axis {a} of 'd' must have size {part}.")
@@ -30,7 +32,7 @@ def _reference(d, like, *, axis, start, end, step):
 
 
 @kernel(shape=_shape, shape_only=("like",), reference=_reference, domain=(-4.0, 4.0), kinds="fib", scatters_slice=True)
-def unslice(d, out, *, axis=0, start=0, end=sys.maxsize, step=1):
+def unslice(d, out, *, axis=0, start: int | None = 0, end: int | None = sys.maxsize, step=1):
     axis = axis % out.ndim
     whole, part, inner = out.shape[axis], d.shape[axis], 1
     for a in range(axis + 1, out.ndim):

@@ -14,6 +14,7 @@ from graphexec.plugin import elementwise
     updates=("total",),
     types={"total": "float64"},
     differentiable=False,
+    internal=True,
 )
 def accumulate(total, x, *, weight=1.0):
     return total + weight * x

@@ -21,7 +21,7 @@ def _reference(total, x, *, weight=1.0):
 
 @kernel(
     shape=lambda total, x, *, weight=1.0: total.shape, reference=_reference, updates=("total",),
-    types={"total": "float64", "out": "float64"}, differentiable=False, errors={1: "the loss is NaN or infinite"},
+    types={"total": "float64", "out": "float64"}, differentiable=False, internal=True, errors={1: "the loss is NaN or infinite"},
 )  # fmt: skip
 def accumulate_finite(total, x, out, *, weight=1.0):
     term = weight * np.float64(x.flat[0])

@@ -12,6 +12,7 @@ Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015; weigh
 """
 
 import numpy as np
+from graphexec_ops.update._limits import Decay, Rate
 
 from graphexec import math
 from graphexec.plugin import elementwise
@@ -30,7 +31,9 @@ def _reference(p, d, m, v, step, *, lr, beta1, beta2, eps, weight_decay):
     domain={"p": (-2.0, 2.0), "d": (-1.0, 1.0), "m": (-1.0, 1.0), "v": (0.1, 1.0), "step": (1, 100)},
     shared_operand="step",
 )  # fmt: skip
-def adam(p, d, m, v, step, *, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+def adam(
+    p, d, m, v, step, *, lr: Rate = 1e-3, beta1: Decay = 0.9, beta2: Decay = 0.999, eps: Rate = 1e-8, weight_decay: Rate = 0.0
+):
     g = d + weight_decay * p
     mean = beta1 * m + (1 - beta1) * g
     variance = beta2 * v + (1 - beta2) * g * g

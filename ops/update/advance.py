@@ -10,7 +10,7 @@ from graphexec.plugin import elementwise
 
 @elementwise(
     reference=lambda cursor, *, by=1: cursor + by, outputs=("cursor",), updates=("cursor",), types={"cursor": "int64"},
-    differentiable=False,
+    differentiable=False, internal=True,
 )
 def advance(cursor, *, by=1):
     return cursor + by

@@ -11,7 +11,8 @@ from graphexec.plugin import elementwise
 
 
 @elementwise(
-    reference=lambda step: np.asarray(step + 1), outputs=("step",), updates=("step",), types={"step": "int64"}, differentiable=False
-)
+    reference=lambda step: np.asarray(step + 1), outputs=("step",), updates=("step",), types={"step": "int64"},
+    differentiable=False, internal=True,
+)  # fmt: skip
 def increment(step):
     return step + 1

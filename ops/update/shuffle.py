@@ -50,7 +50,7 @@ def _reference(order, key):
 
 
 @kernel("(n),(k)->(n)", reference=_reference, updates=("order",), types={"order": "int64", "key": "int64", "out": "int64"},
-        differentiable=False, errors={1: "it has more rows than numbers of 32 bits can tell apart"})  # fmt: skip
+        differentiable=False, internal=True, errors={1: "it has more rows than numbers of 32 bits can tell apart"})  # fmt: skip
 def shuffle(order, key, out):
     if out.size > LOW:
         return 1

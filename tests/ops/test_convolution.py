@@ -210,8 +210,8 @@ def test_second_derivative(strides, groups, rng):
     (lambda x: ops.conv(x, np.ones((4, 3, 3))), ["differ in rank"]),
     (lambda x: ops.conv(x[0], np.ones((4, 3, 3))), ["weights are for 3 channels"]),
     (lambda x: ops.conv(x[0, 0], np.ones((4, 3))), ["has 2 axes"]),
-    (lambda x: ops.conv(x, np.ones((4, 3, 3, 3)), strides=0), ["strides is 0", "from 1"]),
-    (lambda x: ops.conv(x, np.ones((4, 3, 3, 3)), padding="full"), ["'full'", '"same"']),
+    (lambda x: ops.conv(x, np.ones((4, 3, 3, 3)), strides=0), ["'strides' cannot be 0", "from 1"]),
+    (lambda x: ops.conv(x, np.ones((4, 3, 3, 3)), padding="full"), ["'padding' cannot be 'full'", "'same'"]),
     (lambda x: ops.conv(x, np.ones((4, 3, 3, 3)), padding=(1, 2, 3)), ["padding is (1, 2, 3)", "each spatial axis"]),
     (lambda x: ops.max_pool(x, kernel=7), ["larger than the padded input"]),
     (lambda x: ops.max_pool(x, kernel=2, padding=2), ["nothing but padding"]),
@@ -219,7 +219,7 @@ def test_second_derivative(strides, groups, rng):
     (lambda x: ops.pad(x, padding=(1, 1)), ["padding is (1, 1)", "8 integers"]),
 ])  # fmt: skip
 def test_errors_say_what_does_not_fit(call, words):
-    with pytest.raises(ShapeError) as caught:
+    with pytest.raises(gx.GraphExecError) as caught:
         call(np.ones((2, 3, 6, 6)))
     for word in words:
         assert word in str(caught.value)

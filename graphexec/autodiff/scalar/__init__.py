@@ -73,7 +73,8 @@ class _Backward(Derivation):
         types |= {d: op.types[o] for d, o in zip(given, op.outputs, strict=True) if d in inputs and o in op.types}
         return ElementwiseOp(
             name=f"{op.name}.backward", function=function, inputs=inputs, outputs=outputs, types=types, kinds="f",
-            attributes=attributes, file=op.file, doc=f"Backward rule of {op.name}, derived from its function.", forward=op,
+            attributes=attributes, attribute_types=op.attribute_types, file=op.file,
+            doc=f"Backward rule of {op.name}, derived from its function.", forward=op,
         )  # fmt: skip
 
     def _check(self) -> None:

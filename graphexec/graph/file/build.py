@@ -180,7 +180,7 @@ class GraphBuilder:
 
     def op(self, name: str, node: str | None, line: int) -> Op:
         """Returns an op by name. *Raises* OpError with node and line."""
-        return self.guarded(lambda: registry.get(name), node, line)  # type: ignore[no-any-return]
+        return self.guarded(lambda: registry.of_node(name), node, line)  # type: ignore[no-any-return]
 
     def operand(self, base: str, argument: Expression) -> str | None:
         """Returns the name of the value that an argument refers to; None for an omitted operand."""

@@ -125,14 +125,14 @@ def _outputs(page: Page, fields: Mapping, builder: GraphBuilder) -> None:
     if "outputs" not in fields.items:
         dag.graph["outputs"] = [n for n, degree in dag.out_degree() if degree == 0 and dag.nodes[n]["op"] not in LEAVES]
         return
-    names: list[str] = []
+    names: dict[str, None] = {}
     for item in sequence(page, fields.items["outputs"], "outputs"):
         name = text(page, item, "an output")
         builder.known_output(name, item.line)
         if name in names:
             page.fail(item.line, f"outputs: {name!r} is given twice", todo="Remove one of them.")
-        names.append(name)
-    dag.graph["outputs"] = names
+        names[name] = None
+    dag.graph["outputs"] = list(names)
 
 
 def _derivatives(page: Page, fields: Mapping, builder: GraphBuilder) -> None:

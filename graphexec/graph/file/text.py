@@ -10,6 +10,9 @@ import yaml
 
 from graphexec.graph.file.tree import Item, Mapping, Page, Sequence, TreeBuilder, fail_depth
 
+_NEAR = 500
+"""Characters on either side of a fault that are searched for its cause."""
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -77,13 +80,15 @@ def _fail_yaml(page: Page, error: yaml.YAMLError) -> None:
     total = page.text.rstrip("\n").count("\n") + 1
     line = None if line is None else min(line, total)
     text = page.text.split("\n", line)[line - 1] if line else ""
+    text = text[max(getattr(mark, "column", 0) - _NEAR, 0) :][: 2 * _NEAR]  # what is searched for hints is short
     if "nesting depth" in problem:  # the parser's own limit, if it is reached before ours
         fail_depth(page, line)
     facts = [text.strip()[:120]] if text.strip() else []
     todo = None
-    if re.search(r"\{.*\b(?:float32|float64|int32|int64|bool)\s*\[", text):
+    inside = text.partition("{")[2]
+    if re.search(r"\b(?:float32|float64|int32|int64|bool)\s*\[", inside):
         todo = 'Inside { } quote types: {type: "float32[2, 2]"}.'
-    elif re.search(r"\{.*\w\(.*[\[{]", text):
+    elif re.search(r"\w\([^\[{]*[\[{]", inside):
         todo = "Inside { } quote calls."
     elif "\t" in text[: len(text) - len(text.lstrip())]:
         todo = "Indent with spaces, not with tabs."

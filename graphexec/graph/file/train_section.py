@@ -21,6 +21,7 @@ from graphexec.graph.graph import Graph
 from graphexec.ir.function import Function
 from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
+from graphexec.ir.spec import TensorSpec
 from graphexec.optim.optimizers import Optimizer
 from graphexec.options import SQUARE_ROOT
 
@@ -38,24 +39,25 @@ class Train:
 
     def check(self, builder: GraphBuilder, fn: Function) -> None:
         """Checks that loss and metrics are scalars. *Raises* GraphFileError, and the errors of the ops in a metric's call."""
+        ids = {name: k for k, name in enumerate(fn.names)}
         for what, (name, line) in self.scalars.items():
-            _refuse_array(builder.page, fn, what, name, line)
+            _refuse_array(builder.page, fn.specs[ids[name]], what, name, line)
         if not self.calls:
             return
         extended = GraphBuilder(builder.page, builder.graph.copy())
         extended.lines = dict(builder.lines)
         names = add_metrics(extended, self.calls)
         fn = check_graph(extended)
+        ids = {name: k for k, name in enumerate(fn.names)}
         for metric, name in names.items():
-            _refuse_array(builder.page, fn, f"metric {metric!r}", name, self.calls[metric].line)
+            _refuse_array(builder.page, fn.specs[ids[name]], f"metric {metric!r}", name, self.calls[metric].line)
 
 
-def _refuse_array(page: Page, fn: Function, what: str, name: str, line: int) -> None:
-    shape = fn.specs[fn.value_id(name)].shape
-    if shape != ():
+def _refuse_array(page: Page, spec: TensorSpec, what: str, name: str, line: int) -> None:
+    if spec.shape != ():
         page.fail(
             line,
-            f"the {what} must be a scalar, but {name!r} has shape {fn.specs[fn.value_id(name)]}",
+            f"the {what} must be a scalar, but {name!r} has shape {spec}",
             todo="Sum it, or take the mean.",
         )
 
@@ -139,7 +141,7 @@ def _is_input(builder: GraphBuilder, name: str) -> bool:
 
 
 def _per_input(page: Page, fields: Mapping, what: str, builder: GraphBuilder) -> dict[str, str]:
-    inputs = [n for n, d in builder.dag.nodes(data=True) if d["op"] == "input"]
+    inputs = dict.fromkeys(n for n, d in builder.dag.nodes(data=True) if d["op"] == "input")
     for name, line in fields.lines.items():
         if name not in inputs:
             page.unknown(line, f"{what}: the graph has no input", name, inputs)

@@ -8,7 +8,9 @@ and ``yes`` are strings. Keys are always strings.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
+from functools import cached_property
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -21,6 +23,7 @@ _NAMES_COMPARED = 20_000  # comparing a misspelled name with more names would ta
 
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_SPACES = re.compile(r"\s*+")
 _WORDS: dict[str, Any] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -34,10 +37,11 @@ _WORDS: dict[str, Any] = {
 class Scalar:
     """The text of a scalar; ``plain`` if it is not quoted and may therefore be a number, a boolean or null."""
 
-    __slots__ = ("last", "line", "plain", "text")
+    __slots__ = ("last", "line", "plain", "starts", "text")
 
     def __init__(self, text: str, plain: bool, line: int, last: int | None = None) -> None:
         self.text, self.plain, self.line, self.last = text, plain, line, last or line
+        self.starts: list[int] | None = None  # of its lines, in its text; see `Page.line_of`
 
 
 class Sequence:
@@ -88,26 +92,35 @@ class Page:
         self.fail(line, with_hint(f"{what} {word!r}", word, known), **{"todo": listed, **more})
 
     def line_of(self, item: Scalar, offset: int) -> int:
-        """Returns the line of a character in a scalar that may span several lines.
-
-        Folding turns line breaks into spaces, so only the other characters are counted. Quoted scalars may contain
-        escapes, so their first line is returned.
-        """
+        """Returns the line of a character in a scalar that may span several; the first if it is quoted and may hold escapes."""
         if item.last <= item.line:
             return item.line
-        lines = self.text.split("\n", item.last)[item.line - 1 : item.last]
+        if item.starts is None:
+            item.starts = self._line_starts(item)
+        return item.line + bisect_right(item.starts, offset) - 1 if item.starts else item.line
+
+    def _line_starts(self, item: Scalar) -> list[int]:
+        """The offsets in the scalar's text at which its lines begin; none for one in quotes, which may hold escapes."""
+        lines = self.lines[item.line - 1 : item.last]
         begin = lines[0].rstrip()
         if not item.plain:
             block = re.search(r"[|>][-+0-9]*\s*(?:#.*)?$", begin)
-            return item.line + 1 + item.text.count("\n", 0, offset) if block and "|" in begin else item.line
+            if block is None or "|" not in block[0]:
+                return []
+            return [0, 0, *(found.end() for found in re.finditer("\n", item.text))]
         first = item.text.split(maxsplit=1)[0] if item.text.strip() else ""
         lines[0] = begin[begin.rfind(first) :] if first in begin else begin
-        before = len(re.sub(r"\s", "", item.text[:offset]))
-        for number, text in enumerate(lines):
-            before -= len(re.sub(r"\s", "", text))
-            if before < 0:
-                return item.line + number
-        return item.last
+        starts, at = [], 0
+        for text in lines:  # folding turned the space around a line break into one space
+            at = _SPACES.match(item.text, at).end() if at < len(item.text) else at  # type: ignore[union-attr]
+            starts.append(at)
+            at += len(text.strip())
+        return [0, *starts[1:]]
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines of the text."""
+        return self.text.split("\n")
 
 
 def fail_depth(page: Page, line: int | None) -> NoReturn:
@@ -126,6 +139,8 @@ class TreeBuilder:
         self.count = 0
         self.cut: Scalar | None = None  # the first part of a call in { }, which YAML splits at commas
         self.joined = False
+        self.parts: list[str] = []  # of the split call
+        self.unclosed = 0  # its parentheses
         self.end = 0
 
     @property
@@ -144,22 +159,33 @@ class TreeBuilder:
         else:
             self._add(item := Scalar(text, plain, line, last), line)
             top = self.stack[-1] if self.stack else None
-            self.cut = item if isinstance(top, Mapping) and top.flow and plain and _is_open(text) else None
-            self.end = end
+            self.cut = item if isinstance(top, Mapping) and top.flow and plain and _unclosed(text) > 0 else None
+            self.parts, self.unclosed, self.end = [text], _unclosed(text), end
 
     def _join(self, cut: Scalar, text: str, last: int, begin: int, end: int) -> None:
         """Rejoins a split call: YAML reads ``{a: f(x, y)}`` as ``a`` with value ``f(x`` and ``y)`` with an empty value."""
         gap = self.page.text[self.end : begin]
-        cut.text += (gap if gap.strip() == "," else ", ") + text
+        self.parts += [gap if gap.strip() == "," else ", ", text]
+        self.unclosed += _unclosed(text)
+        if self.unclosed <= 0:
+            cut.text = "".join(self.parts)
         cut.last, self.end, self.joined = last, end, True
 
     def _end_join(self, text: str, plain: bool, line: int) -> None:
         """Consumes the empty value after a rejoined part. *Raises* GraphFileError if it is not empty."""
         assert self.cut is not None
         if text or not plain:
-            self.page.fail(line, f"cannot read {shorten(self.cut.text)!r}: ')' is missing", todo="Inside { } quote calls.")
+            written = shorten("".join(self.parts))
+            self.page.fail(line, f"cannot read {written!r}: ')' is missing", todo="Inside { } quote calls.")
         self.joined = False
-        self.cut = self.cut if _is_open(self.cut.text) else None
+        if self.unclosed <= 0:
+            self._end_cut()
+
+    def _end_cut(self) -> None:
+        """Ends a split call; one that stays open is refused when it is read as a call."""
+        if self.cut is not None and len(self.parts) > 1:
+            self.cut.text = "".join(self.parts)
+        self.cut = None
 
     def open(self, item: Sequence | Mapping) -> None:
         """Opens a list or mapping. *Raises* GraphFileError if it is a key or nested too deeply."""
@@ -168,7 +194,7 @@ class TreeBuilder:
         if self.wants_key:
             todo = "Inside { } quote calls." if self.cut is not None else None
             self.page.fail(item.line, "a key must be a string, not a list or a mapping", todo=todo)
-        self.cut = None
+        self._end_cut()
         self._add(item, item.line)
         self.stack.append(item)
         if len(self.stack) > MAX_DEPTH:
@@ -177,7 +203,7 @@ class TreeBuilder:
     def close(self) -> None:
         """Closes the innermost list or mapping."""
         self.stack.pop()
-        self.cut = None
+        self._end_cut()
 
     def _begin_entry(self, key: str, line: int) -> None:
         top = self.stack[-1]
@@ -202,8 +228,8 @@ class TreeBuilder:
             top.items[self.key], self.key = item, None
 
 
-def _is_open(text: str) -> bool:
-    return "(" in text and text.count("(") > text.count(")")
+def _unclosed(text: str) -> int:
+    return text.count("(") - text.count(")")
 
 
 def resolve(page: Page, item: Scalar) -> Any:

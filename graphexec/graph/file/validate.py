@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import networkx as nx
+from collections.abc import Sequence
+
 import numpy as np
 
 from graphexec.errors import CycleError, GraphExecError
@@ -21,16 +22,15 @@ def check_graph(builder: GraphBuilder) -> Function:
     """Checks a graph and returns its function with shapes inferred. *Raises* CycleError with lines, and the errors of `infer`."""
     try:
         fn = builder.graph.function()
-    except CycleError:
-        raise _cycle(builder) from None
+    except CycleError as error:
+        raise _cycle(builder, error.nodes) from None
     if builder.numbers:
         settle_numbers(builder, fn)
         fn = builder.graph.function()
     return infer(fn, Sizes())
 
 
-def _cycle(builder: GraphBuilder) -> CycleError:
-    names = [str(edge[0]) for edge in nx.find_cycle(builder.dag)]
+def _cycle(builder: GraphBuilder, names: Sequence[str]) -> CycleError:
     # start at the line that comes first in the file
     first = min(range(len(names)), key=lambda k: builder.lines[names[k]])
     names = [*names[first:], *names[:first]]

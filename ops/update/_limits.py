@@ -1,0 +1,8 @@
+"""The limits of hyperparameters that the update rules share."""
+
+from typing import Annotated
+
+from graphexec.plugin import Range
+
+Rate = Annotated[float, Range(0, below=float("inf"))]
+Decay = Annotated[float, Range(0, below=1)]
