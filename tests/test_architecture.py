@@ -56,6 +56,7 @@ LONGER = {  # file: lines it may have, and why
     "tests/vecmath/test_math.py": (460, "one table of functions and their exact values"),
     "tests/test_math_of_nn.py": (420, "the tutorial's equations in their order"),
     "tests/rewrite/test_rowwise.py": (400, "softmax, normalisation and others against their parts"),
+    "tests/ops/samples.py": (400, "one table of operands for each op that does not take any shapes"),
 }
 
 

@@ -13,8 +13,9 @@ from graphexec.cli import format as out
 from graphexec.cli.session import Result, Settings, load_plugins
 from graphexec.errors import DifferentiationError, GradientMismatch, GraphExecError, OpError, PluginError
 from graphexec.ir.attributes import REQUIRED
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Op
-from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp, KernelOp
+from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES
 from graphexec.system_errors import unwritable

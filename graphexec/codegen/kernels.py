@@ -25,8 +25,9 @@ from graphexec.errors import OpError
 from graphexec.ir.attributes import REQUIRED
 from graphexec.ir.fused.row_schedule import RowSchedule
 from graphexec.ir.fused.scalar import BodyCall, ScalarRef
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Op
-from graphexec.ir.op_kinds import KernelOp, ReductionOp
+from graphexec.ir.op_kinds import ReductionOp
 from graphexec.ir.spec import DTYPES
 from graphexec.llvm import fingerprint, toolchain
 

@@ -17,8 +17,9 @@ from graphexec.codegen.operands import Step
 from graphexec.codegen.specialize import specialize
 from graphexec.errors import GraphExecError, PluginError
 from graphexec.ir.fused.scalar import BodyCall
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Op
-from graphexec.ir.op_kinds import KernelOp, ReductionOp
+from graphexec.ir.op_kinds import ReductionOp
 from graphexec.ir.spec import DTYPES
 from graphexec.llvm import cache, fingerprint, toolchain
 

@@ -13,8 +13,9 @@ from graphexec.graph.graph import Graph
 from graphexec.interpret import asked_deltas, floating_as, prepare
 from graphexec.ir.builder import FunctionBuilder, Traced
 from graphexec.ir.function import ABSENT, Function, Leaf
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Op
-from graphexec.ir.op_kinds import CompositeOp, KernelOp
+from graphexec.ir.op_kinds import CompositeOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES, TensorSpec
 from graphexec.rewrite.legalize.inline_composites import inline_composites

@@ -6,8 +6,9 @@ import inspect
 from typing import Any
 
 from graphexec.ir.declaration_checks import Function, refuse
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Op
-from graphexec.ir.op_kinds import ElementwiseOp, KernelOp
+from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.parameters import engine_parameters, read_parameters
 from graphexec.ir.spec import TensorSpec
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from graphexec.errors import PluginError, did_you_mean
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import GemmTrait, Op
-from graphexec.ir.op_kinds import KernelOp
 from graphexec.ir.spec import DTYPES
 
 Function = Callable[..., Any]

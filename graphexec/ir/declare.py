@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from graphexec.ir.attributes import TRUTH, Axes, declared_type
 from graphexec.ir.backward_rule import backward_op, rule_names
 from graphexec.ir.declaration_checks import Function, check, place, refuse, refuse_unknown_options, refuse_unless
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Op
-from graphexec.ir.op_kinds import KernelOp, ReductionOp, ShapeOp, ViewOp
+from graphexec.ir.op_kinds import ReductionOp, ShapeOp, ViewOp
 from graphexec.ir.parameters import CoreAxes, doc_of, engine_parameters, optional_axes, parse_signature, read_parameters
 
 Options = Mapping[str, Any]

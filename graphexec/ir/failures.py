@@ -10,8 +10,8 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Op
-from graphexec.ir.op_kinds import KernelOp
 
 
 @functools.cache

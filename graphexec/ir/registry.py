@@ -23,8 +23,9 @@ from typing import Any, NoReturn
 
 from graphexec.errors import GraphExecError, OpError, PluginError, with_hint
 from graphexec.ir.declare import Declaration
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import EAGER_HOOKS, Op
-from graphexec.ir.op_kinds import ElementwiseOp, KernelOp
+from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.system_errors import require_file
 
 ENTRY_POINTS = "graphexec.ops"

@@ -6,8 +6,8 @@ from functools import cache
 from typing import TypeGuard
 
 from graphexec.ir.function import Function, Node
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import GemmTrait, Op
-from graphexec.ir.op_kinds import KernelOp
 
 
 @cache

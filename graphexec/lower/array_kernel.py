@@ -10,8 +10,8 @@ from graphexec.codegen.array_kernel import Array
 from graphexec.codegen.kernels import Kernel
 from graphexec.gemm.partition import most_pieces_by_rows, panels
 from graphexec.ir.function import ABSENT, Node
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Attributes, GemmTrait
-from graphexec.ir.op_kinds import KernelOp
 from graphexec.ir.spec import is_one, itemsize
 from graphexec.ir.view import View, collapse
 from graphexec.lower.cost import array_kernel_nanoseconds

@@ -7,7 +7,7 @@ from math import prod
 
 from graphexec.ir.function import Node
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
-from graphexec.ir.op_kinds import KernelOp
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.lower.layout import Layout
 
 

@@ -10,8 +10,9 @@ from graphexec.ir.function import ABSENT, Node
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
 from graphexec.ir.fused.horizontal import HorizontalOp
 from graphexec.ir.fused.rowwise import RowwiseOp
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.keys import freeze
-from graphexec.ir.op_kinds import ElementwiseOp, KernelOp, ReductionOp
+from graphexec.ir.op_kinds import ElementwiseOp, ReductionOp
 from graphexec.lower.array_kernel import array_kernel_spec
 from graphexec.lower.elementwise import elementwise_spec
 from graphexec.lower.gemm_epilogue import gemm_epilogue_spec

@@ -14,7 +14,8 @@ from graphexec.abi import CHUNK
 from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.fused.gemm_epilogue import GemmEpilogueOp
-from graphexec.ir.op_kinds import ElementwiseOp, KernelOp, ShapeOp, ViewOp
+from graphexec.ir.kernel_op import KernelOp
+from graphexec.ir.op_kinds import ElementwiseOp, ShapeOp, ViewOp
 from graphexec.ir.spec import Size, TensorSpec, check_memory
 from graphexec.ir.view import NotAView, View, collapse
 from graphexec.lower.concat_placement import Place, concat_places, copy_parts, put_in_place

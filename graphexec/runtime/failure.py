@@ -14,8 +14,8 @@ import numpy as np
 
 from graphexec.errors import KernelError
 from graphexec.ir.function import Function, Node
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import array_spec
-from graphexec.ir.op_kinds import KernelOp
 from graphexec.lower.program import Program
 
 MAX_REPEATED = 1_000_000

@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 from graphexec.ir.function import Function, Leaf, Node
 from graphexec.ir.infer import infer
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import normalize_axes
-from graphexec.ir.op_kinds import ElementwiseOp, KernelOp, ReductionOp, ShapeOp, ViewOp
+from graphexec.ir.op_kinds import ElementwiseOp, ReductionOp, ShapeOp, ViewOp
 from graphexec.ir.spec import Size, Sizes, TensorSpec
 from graphexec.ir.view import NotAView, View
 

@@ -16,8 +16,9 @@ from graphexec.errors import DifferentiationError, GradientMismatch, GraphExecEr
 from graphexec.gradcheck import check_gradient, draw_operands
 from graphexec.interpret import asked_deltas, evaluate, interpret, interpret_gradients
 from graphexec.ir.infer import infer
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import REQUIRED
-from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp, KernelOp, ReductionOp, ShapeOp, ViewOp
+from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp, ReductionOp, ShapeOp, ViewOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES
 from graphexec.plugin import elementwise, kernel, ops

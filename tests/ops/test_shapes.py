@@ -8,7 +8,8 @@ import pytest
 
 import graphexec as gx
 from graphexec.errors import GraphExecError, ShapeError
-from graphexec.ir.op_kinds import KernelOp, ReductionOp
+from graphexec.ir.kernel_op import KernelOp
+from graphexec.ir.op_kinds import ReductionOp
 from graphexec.ir.registry import registry
 
 SHAPES = [(), (0,), (1,), (3,), (2, 0), (0, 3), (2, 3), (1, 1, 1), (2, 3, 4)]

@@ -12,8 +12,9 @@ from functools import cache
 from typing import Any, ClassVar
 
 from graphexec.ir.intrinsics import GEMM_SCRATCH, gemm
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Attributes, GemmTrait, Op, Specs
-from graphexec.ir.op_kinds import ElementwiseOp, KernelOp
+from graphexec.ir.op_kinds import ElementwiseOp
 from graphexec.ir.spec import TensorSpec
 
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from graphexec.errors import GraphExecError
 from graphexec.ir.builder import FunctionBuilder, Traced, call_composite
 from graphexec.ir.function import ABSENT, Function, Node
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.namespace import ops
-from graphexec.ir.op_kinds import CompositeOp, KernelOp
+from graphexec.ir.op_kinds import CompositeOp
 from graphexec.ir.spec import TensorSpec
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import Function, Node
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.namespace import ops
 from graphexec.ir.op import reduced_axes
-from graphexec.ir.op_kinds import KernelOp
 
 
 def move_axis_last(fn: Function) -> Function:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from graphexec.ir.builder import FunctionBuilder
 from graphexec.ir.function import ABSENT, Function, Node
-from graphexec.ir.op_kinds import KernelOp, ReductionOp
+from graphexec.ir.kernel_op import KernelOp
+from graphexec.ir.op_kinds import ReductionOp
 from graphexec.ir.registry import registry
 
 
