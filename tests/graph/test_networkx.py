@@ -6,6 +6,7 @@ import json
 import networkx as nx
 import numpy as np
 import pytest
+from helpers.run import steady
 from networkx.readwrite.gml import literal_destringizer, literal_stringizer
 
 import graphexec as gx
@@ -111,7 +112,7 @@ def test_each_operation_gives_the_same(operation):
     assert (state(given), state(dag)) == before, "from_networkx changed the caller's graph"
 
 
-@pytest.mark.parametrize("data", [{"axis": 0}, {"attributes": {"axis": 0}}, {"axis": np.int64(0), "_note": "mine"}], ids=str)
+@pytest.mark.parametrize("data", [{"axis": 0}, {"attributes": {"axis": 0}}, {"axis": np.int64(0), "_note": "mine"}], ids=steady)
 def test_attributes_stand_beside_op_or_in_a_mapping(data):
     np.testing.assert_array_equal(result(built(**data))["y"], WANTED)
 
@@ -138,7 +139,7 @@ def test_an_op_itself_is_taken(op):
         ({"op": "summ"}, "did you mean 'sum'"),
         ({"op": "take_batch"}, "only the engine writes"),
     ],
-    ids=str,
+    ids=steady,
 )
 def test_keys_that_nothing_reads_are_refused(data, words):
     dag = built()
@@ -168,7 +169,7 @@ def test_keys_that_nothing_reads_are_refused(data, words):
         ({"op": "parameter", "shape": (2,), "value": np.ones(3)}, "value and shape disagree"),
         ({"op": "parameter", "shape": (10**15,)}, "larger than any memory"),
     ],
-    ids=str,
+    ids=steady,
 )
 def test_leaves_are_checked(data, words):
     dag = built()
@@ -193,7 +194,7 @@ def test_leaves_are_checked(data, words):
         (1, {"output": "zz"}, "takes output 'zz'"),
         (0, {}, "a second time"),
     ],
-    ids=str,
+    ids=steady,
 )
 def test_edges_are_checked(key, data, words):
     dag = built()

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -132,3 +133,8 @@ def registered(*declarations):
     finally:
         for declaration in declarations:
             registry.unregister(declaration.op.name)
+
+
+def steady(value):
+    """A test's id without addresses: workers of a parallel run must find the same ids."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import networkx as nx
 import numpy as np
 import pytest
+from helpers.run import steady
 
 import graphexec as gx
 from graphexec.graph.file.read import loads
@@ -82,7 +83,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("op", "attributes"), WRONG, ids=str)
+@pytest.mark.parametrize(("op", "attributes"), WRONG, ids=steady)
 def test_wrong_values_are_refused_in_one_form(op, attributes):
     key = list(attributes)[-1]
     with pytest.raises(gx.OpError, match=f"^op '{op}': attribute '{key}' cannot be ") as caught:
@@ -112,7 +113,7 @@ def test_wrong_values_are_refused_in_one_form(op, attributes):
         ("reshape", {"shape": ("batch", -1)}, ("batch", -1)),
         ("pad", {"padding": [0, 1], "value": math.inf}, math.inf),
     ],
-    ids=str,
+    ids=steady,
 )
 def test_exact_values_of_numpy_are_taken(op, given, kept):
     key = list(given)[-1]
