@@ -84,10 +84,13 @@ def test_nested_composites_are_named_by_the_node_that_was_written(registry_kept)
 BAD = {  # operands that each op refuses, attributes, and the line that says where
     "class_labels": ([np.array([0, 3, 1]), np.arange(3, dtype="int32")], {}, "[1] = 3"),
     "gather": ([np.zeros((4, 2)), np.array([0, -5])], {"axis": 0}, "[1] = -5"),
-    "scatter_add": ([np.zeros((2, 3)), np.array([0, 4]), np.zeros((4, 3))], {"axis": 0}, "[1] = 4"),
+    "scatter_sums": ([np.zeros((2, 3)), np.array([0, 4]), np.zeros((4, 3))], {"axis": 0}, "[1] = 4"),
+    "target_probabilities": ([np.array([[0.5, 1.0], [0.0, 1.5]])], {}, "[1, 1] = 1.5"),
+    "target_rows": ([np.array([[0.5, 0.5], [0.5, 0.6]])], {}, "[1] = [0.5, 0.6]"),
 }
 ELSEWHERE = {
     "take_batch": "the data of a training: its rows are numbered by the engine",
+    "accumulate_finite": "the loss of a training: an error of the loop names it",
     "shuffle": "it refuses a size, not a value",
 }
 
