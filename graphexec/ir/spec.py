@@ -272,8 +272,8 @@ def broadcast(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(out)
 
 
-_PROBE_STEP = 720_720  # divisible by 1..16, so that a named axis can be split into equal parts during inference
-PROBE = _PROBE_STEP * 1_009
+PROBE_STEP = 720_720  # divisible by 1..16, so that a named axis can be split into equal parts during inference
+PROBE = PROBE_STEP * 1_009
 """The smallest number that stands for a named dimension without a size."""
 
 
@@ -285,7 +285,7 @@ class Sizes(dict[str, int]):
     """
 
     def __missing__(self, name: str) -> int:
-        self[name] = PROBE + 2 * _PROBE_STEP * len(self)
+        self[name] = PROBE + 2 * PROBE_STEP * len(self)
         return self[name]
 
     def bind(self, shape: Iterable[int | str]) -> tuple[int, ...]:

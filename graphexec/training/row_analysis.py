@@ -22,11 +22,11 @@ from graphexec.ir.infer import infer
 from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import normalize_axes
 from graphexec.ir.op_kinds import ElementwiseOp, ReductionOp, ShapeOp, ViewOp
-from graphexec.ir.spec import Size, Sizes, TensorSpec
+from graphexec.ir.spec import PROBE, PROBE_STEP, Size, Sizes, TensorSpec
 from graphexec.ir.view import NotAView, View
 
-PROBES = (720_720 * 809, 720_720 * 811)
-"""Two numbers of rows; axes whose sizes differ between them depend on the number of rows."""
+PROBES = (PROBE + PROBE_STEP, PROBE + 3 * PROBE_STEP)
+"""Two numbers of rows, between the probes of other dimensions; axes whose sizes differ between them depend on the rows."""
 
 
 class Place(NamedTuple):
