@@ -16,8 +16,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphexec.autodiff.scalar import rules
+from graphexec.autodiff.scalar.chain_rule import Tangents
+from graphexec.autodiff.scalar.dag import Dag, Unreadable
 from graphexec.autodiff.scalar.dead_code import names_read
 from graphexec.autodiff.scalar.derivation import Derivation, Namespace, compile_function, identifier, make_arguments, rename
+from graphexec.autodiff.scalar.emission import emit
+from graphexec.autodiff.scalar.evaluation import Evaluation
 from graphexec.autodiff.scalar.inlining import inlined
 from graphexec.autodiff.scalar.sharing import share
 from graphexec.autodiff.scalar.statements import DualWriter
@@ -53,6 +57,35 @@ def is_linear(rule: ElementwiseOp, deltas: tuple[str, ...]) -> bool:
     except DifferentiationError:
         return False
     return names_read(body).isdisjoint(deltas)
+
+
+class _Graph(Derivation):
+    """The function of an op of the first order as a dag, and its derivatives; of the operands alone."""
+
+    def __init__(self, first: PartialOp) -> None:
+        super().__init__(first.root)
+        self.dag = Dag()
+        tree, scope = self.source(first.function)
+        forward, around = self.source(self.op.function)
+        self.arguments = (tree.args, forward.args)
+        names = {n: self.dag.name(n) for n in (first.inputs[0], *self.op.inputs, *self.op.attributes)}
+        given = {n: names[n] for n in (*self.op.inputs, *self.op.attributes)}
+        found = Evaluation(self.dag, around, self.source).run(forward.body, given)
+        if len(found) != len(self.op.outputs):
+            raise Unreadable("another number of outputs")
+        (value,) = Evaluation(self.dag, scope, self.source).run(tree.body, dict(zip(self.op.outputs, found, strict=True)) | names)
+        self.known: dict[tuple[str, ...], int | None] = {(): value}
+        self.tangents = {x: Tangents(self.dag, x, self.source) for x in self.op.differentiable_inputs}
+
+    def derivative(self, by: tuple[str, ...]) -> int | None:
+        """The node of a derivative of the first one. *Raises* Unreadable where none is known."""
+        if by not in self.known:
+            before = self.derivative(by[:-1])
+            self.known[by] = None if before is None else self.tangents[by[-1]].of(before)
+        return self.known[by]
+
+
+_graph = functools.cache(_Graph)
 
 
 class _Partial(Derivation):
@@ -103,10 +136,28 @@ class _Partial(Derivation):
         return self._made(body, namespace, tree.args)
 
     def _next(self) -> PartialOp | None:
-        """From the op of one order less, whose operands are then the inputs alone: it computes the outputs that it reads."""
+        """From the op of the first order, differentiated as a graph; from the source of the order before where that cannot be."""
         before = _partial(self.op, self.output, self.by[:-1])
         if before is None:
             return None
+        try:
+            return self._of_graph()
+        except Unreadable:
+            return self._of_source(before)
+
+    def _of_graph(self) -> PartialOp | None:
+        first = _partial(self.op, self.output, self.by[:1])
+        assert first is not None
+        graph = _graph(first)
+        value = graph.derivative(self.by[1:])
+        if value is None:
+            return None
+        self.zero = False
+        body, namespace = emit(graph.dag, value, self.op.attributes)
+        return self._made(body, namespace, *graph.arguments)
+
+    def _of_source(self, before: PartialOp) -> PartialOp | None:
+        """The operands are the inputs alone: the function computes the outputs that it reads."""
         tree, namespace = self.source(before.function)
         defaults = [tree.args]
         outputs = [o for o in self.op.outputs if o in before.inputs]

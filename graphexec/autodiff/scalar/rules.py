@@ -202,18 +202,19 @@ def divide(a: ast.expr, b: ast.expr) -> ast.expr:
 
 
 @functools.cache
-def _parsed(rule: str) -> ast.expr:
+def parsed(rule: str) -> ast.expr:
+    """The syntax tree of a rule."""
     return ast.parse(rule, mode="eval").body
 
 
 def mentions(rule: str, name: str) -> bool:
     """Whether a rule uses a name."""
-    return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(_parsed(rule)))
+    return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(parsed(rule)))
 
 
 def write(rule: str, module: str, **parts: ast.expr) -> ast.expr:
     """Writes a rule with expressions substituted for x, y, out and d; its functions are attributes of ``module``."""
-    return _Write(module, parts).put(_parsed(rule))
+    return _Write(module, parts).put(parsed(rule))
 
 
 class _Write:
