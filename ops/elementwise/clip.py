@@ -7,13 +7,15 @@ Shapes: any. Dtypes: float32, float64. NaN stays NaN and passes its delta on; a 
 and stops the delta, as in PyTorch. If low > high, out is high, as in NumPy.
 """
 
+from typing import Annotated
+
 import numpy as np
 
-from graphexec.plugin import elementwise
+from graphexec.plugin import Range, elementwise
 
 
 @elementwise(reference=lambda x, *, low, high: np.clip(x, low, high), domain=(-4.0, 4.0), onnx="Clip")
-def clip(x, *, low=-np.inf, high=np.inf):
+def clip(x, *, low: Annotated[float, Range(nan=True)] = -np.inf, high: Annotated[float, Range(nan=True)] = np.inf):
     raised = x if x >= low or x != x else low  # x != x: x is NaN
     return raised if raised <= high or raised != raised else high
 
