@@ -15,10 +15,11 @@ operand is packed if reading it in place would miss the cache, and read in place
 Special shapes have ways of their own (`Driver.ways`, `special_shapes`). A few rows use wider register tiles. A few columns of an A
 by columns use the transposed product. A small C does too, if transposing it is less work than packing a transposed B. One column of
 an A by rows, and a few rows by a transposed B, are dot products along k. A few last columns that would need a vector of their own
-are computed apart from the others. All of it is LLVM IR (`driver`, `blocked`, `special_shapes`, `microkernels`, `packing`).
+are computed apart from the others. A k over `Target.deep` is cut into slabs; their rounding errors are added apart (`deep`).
+All of it is LLVM IR (`driver`, `blocked`, `deep`, `special_shapes`, `microkernels`, `packing`).
 
 Threads: each calls with the same arguments except its own `piece` < `pieces` and its own `work`, and computes a rectangle of C. k
-is never divided among threads and each element is one chain of operations, so the bits of C do not depend on `pieces`.
+is never divided among threads, and the order of the operations for an element does not depend on `pieces`, nor do its bits.
 
 The entry that kernels call takes one more argument: the address of an epilogue, which the thread that finishes a part of C runs on
 it (`Loops.epilogue`), or 0.

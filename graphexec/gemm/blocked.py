@@ -10,6 +10,7 @@ A panel of B is packed in the first ic iteration and a panel of A in the first j
 miss the cache.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from graphexec.gemm.emitter import ADD_C, I64, Int
@@ -26,6 +27,8 @@ GROUP = 4  #: adjacent panels that are packed together if their lines are contig
 class _Rectangle(NamedTuple):
     """A rectangle of C = A B and `remainder` columns to its right: the arguments of `blocks`."""
 
+    tile: Callable[[Any, Sequence[Any]], None]
+    """Writes the call that computes a register tile."""
     c: Int
     ldc: Int
     a: Int
@@ -116,9 +119,13 @@ class Blocked(SpecialShapes):
         """A rectangle of C."""
 
         def body(*arguments: Int) -> None:
-            self._loop_jc(_Rectangle(*arguments))
+            self.loops_of_blocks(*arguments, tile=self.tile)
 
         return self.loops("blocks", 18, body)
+
+    def loops_of_blocks(self, *arguments: Int, tile: Callable[[Any, Sequence[Any]], None]) -> None:
+        """The five loops, for the arguments of `blocks`; `tile` takes the place of the kernel of that name."""
+        self._loop_jc(_Rectangle(tile, *arguments))
 
     def _loop_jc(self, x: _Rectangle) -> None:
         target = self.target
@@ -196,6 +203,6 @@ class Blocked(SpecialShapes):
                             now.depth)
                 with single:
                     self.do(self.pack(), panel, target.packed_rows, in_place, x.rsa, x.csa, rows, now.depth)
-            self.do(self.tile, now.pack_a.pick(panel, in_place), now.pack_a.pick(1, x.rsa),
+            self.do(x.tile, now.pack_a.pick(panel, in_place), now.pack_a.pick(1, x.rsa),
                     now.pack_a.pick(target.packed_rows, x.csa), b.packed.pick(b.panel, b.in_place), b.packed.pick(b.width, x.rsb),
                     x.c + (i * x.ldc + b.j) * item, x.ldc, now.depth, rows, b.columns, now.flags, x.bias + b.j * item)

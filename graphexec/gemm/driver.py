@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphexec import abi
-from graphexec.gemm.blocked import Blocked
+from graphexec.gemm.deep import Deep
 from graphexec.gemm.emitter import ADD_BIAS, ADD_C, I64, Int
 from graphexec.gemm.integers import N
 
@@ -17,7 +17,7 @@ PANELS = 1 << abi.STRIPS  #: times BY_ROWS or BY_COLUMNS, added to the number of
 BY_ROWS, BY_COLUMNS = 1, 2  #: panels of C one below the other, or side by side
 
 
-class Driver(Blocked):
+class Driver(Deep):
     """The entry of the product."""
 
     def gemm(self) -> Any:
@@ -43,6 +43,8 @@ class Driver(Blocked):
                 "nothing": lambda: None,
                 "empty": lambda: self.do(self.empty(), c, ldc, m, n, flags, bias, piece, pieces, epilogue),
                 "tile": lambda: call_tile(False),
+                "deep": lambda: self.do(
+                    self.deep(), c, ldc, a, rsa, csa, b, rsb, csb, m, n, k, flags, bias, work, piece, pieces, epilogue),
                 "dot_rows": lambda: self.do(
                     self.dot_rows(), c, ldc, a, rsa, csa, b, csb, m, n, k, flags, bias, work, piece, pieces, epilogue),
                 "packed_tile": lambda: call_tile(True),
@@ -91,6 +93,7 @@ class Driver(Blocked):
             ("nothing", lambda: (m <= 0) | (n <= 0)),
             ("empty", lambda: k <= 0),
             ("tile", lambda: by_rows & one_tile),
+            ("deep", lambda: self.is_deep(k)),
             ("dot_rows", dot_rows),
             ("packed_tile", lambda: one_tile),
             ("gemv_like", gemv_like),

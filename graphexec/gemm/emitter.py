@@ -168,6 +168,9 @@ class Int:
     def at_most(self, other: "Int | int") -> "Int":
         return (self < other).pick(self, other)
 
+    def at_least(self, other: "Int | int") -> "Int":
+        return (self < other).pick(other, self)
+
     def up(self, step: int) -> "Int":
         """The number of steps that cover this many."""
         return (self + (step - 1)) // step

@@ -71,6 +71,9 @@ class Target:
     b_bytes: int = 1 << 20  #: largest B by rows read in place whatever C's rows
     local_bytes: int = 1 << 15  #: largest B that every piece reads whole, so that it can work on rows of A of its own
     local_rows: int = 8  #: fewest rows of such a piece
+    deep: int = 8192  #: longest k in one chain of additions
+    slab: int = 64  #: of a longer k, products in one chain
+    deep_bytes: int = 1 << 18  #: of a block of the C of such a product
 
     @property
     def tag(self) -> str:
@@ -121,6 +124,16 @@ class Target:
     def transposed_place(self) -> int:
         """Offset of such a C^T in a thread's scratch memory: after a block of A and a block of B."""
         return self.block_bytes + self.column_block * self.depth * self.item
+
+    @property
+    def deep_columns(self) -> int:
+        """Columns of a block of C for a long k: half of those whose panels of B fit into scratch memory."""
+        return self.column_block // self.columns // 2 * self.columns
+
+    @property
+    def deep_place(self) -> int:
+        """Offset of such blocks in a thread's scratch memory, in the free half."""
+        return self.block_bytes + self.deep_columns * self.depth * self.item
 
     @property
     def work_bytes(self) -> int:

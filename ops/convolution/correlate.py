@@ -10,7 +10,7 @@ Source: Chellapilla, Puri and Simard, "High performance convolutional neural net
 """
 
 import numpy as np
-from graphexec_ops.convolution._patches import PATCHES, column_block, part_of, row_block
+from graphexec_ops.convolution._patches import LONG, PATCHES, SLAB, SPARE, add_errors, add_part, column_block, part_of, row_block
 from graphexec_ops.convolution._windows import Groups, Six, Three, check_axes, check_weights, out_sizes, weights_of, windows
 
 from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, im2col, kernel, ops
@@ -44,8 +44,11 @@ def correlate(
     images = x.reshape(x.shape[0] * groups, per, x.shape[2], x.shape[3], x.shape[4])
     weights, results = w.reshape(parts * groups, channels, rows), out.reshape(x.shape[0] * groups, channels, places)
     seen = array_at(scratch + GEMM_SCRATCH, PATCHES // x.itemsize, x)
-    depth = row_block(rows)
-    width = column_block(places, depth, images.shape[0], x.itemsize)
+    long, most = rows > LONG, SPARE // x.itemsize
+    parts_of_sums, errors_of_sums = seen[2 * most : 3 * most], seen[3 * most :]
+    depth = SLAB if long else row_block(rows)
+    width = SLAB if long else column_block(places, depth, images.shape[0], x.itemsize)
+    height = most // SLAB if long else channels
     tiles = -(-places // width)
     items = images.shape[0] * tiles
     for item in range(items * piece // pieces, items * (piece + 1) // pieces):
@@ -58,11 +61,19 @@ def correlate(
             row = target[o]
             for i in range(row.size):
                 row[i] = start
-        for low in range(0, rows, depth):
-            high = min(low + depth, rows)
-            im2col(images[at], seen, low, high, first, last, kernel, outs, strides, padding, dilations)
-            block = seen[: (high - low) * (last - first)].reshape(high - low, last - first)
-            gemm(matrix[:, low:high], block, target, scratch, 0, 1, True)
+        for begin in range(0, channels, height):
+            sums, factors = target[begin : begin + height], matrix[begin : begin + height]
+            lines, columns = sums.shape[0] if long else 0, last - first
+            part = parts_of_sums[: lines * columns].reshape(lines, columns)
+            errors = errors_of_sums[: lines * columns].reshape(lines, columns)
+            errors[:] = 0
+            for low in range(0, rows, depth):
+                high = min(low + depth, rows)
+                im2col(images[at], seen, low, high, first, last, kernel, outs, strides, padding, dilations)
+                block = seen[: (high - low) * columns].reshape(high - low, columns)
+                gemm(factors[:, low:high], block, part if long else sums, scratch, 0, 1, not long)
+                add_part(sums, errors, part)
+            add_errors(sums, errors)
 
 
 @correlate.gradient

@@ -5,15 +5,15 @@
 
 Shapes: d (batch, out, windows...), x (batch, channels, depth, height, width) and the shape of like, (1, out, channels / groups,
 kernel...). out has the same shape except for axis 0: up to 8 parts of the batch are summed separately, so that threads can share
-the work and the order of summation depends only on the shape. If like has more than one part, out has as many. Dtypes: float32,
-float64.
+the work and the order of summation depends only on the shape. If like has more than one part, out has as many. More than LONG
+products are added in slabs (`_patches`). Dtypes: float32, float64.
 """
 
 import itertools
 import math
 
 import numpy as np
-from graphexec_ops.convolution._patches import PATCHES, column_block, row_block
+from graphexec_ops.convolution._patches import LONG, PATCHES, SLAB, SPARE, add_errors, add_part, column_block, row_block
 from graphexec_ops.convolution._windows import Groups, Six, Three, check_axes, check_deltas, part_borders, windows
 
 from graphexec.plugin import GEMM_SCRATCH, TensorSpec, array_at, gemm, im2col, kernel, ops
@@ -52,27 +52,46 @@ def correlate_weights(
     images = x.reshape(count * groups, per, x.shape[2], x.shape[3], x.shape[4])
     sums, deltas = out.reshape(parts * groups, channels, rows), d.reshape(count * groups, channels, places)
     seen = array_at(scratch + GEMM_SCRATCH, PATCHES // d.itemsize, d)
-    depth = row_block(rows)
-    width = column_block(places, depth, 8, d.itemsize)
+    long, most = -(-count // parts) * places > LONG, SPARE // d.itemsize
+    parts_of_sums, errors_of_sums = seen[2 * most : 3 * most], seen[3 * most :]
+    depth = min(row_block(rows), 2 * SLAB) if long else row_block(rows)
+    width = SLAB if long else column_block(places, depth, 8, d.itemsize)
     items, sharers = parts * groups, pieces
     if items == 1:  # every thread runs im2col; they share each product
         mine, begin, end = piece, 0, 1
     else:
         mine, sharers, begin, end = 0, 1, items * piece // pieces, items * (piece + 1) // pieces
+    height = (16 if items == 1 else most // depth) if long else channels
     for item in range(begin, end):
         part, group = item // groups, item % groups
         if count == 0:
             sums[item] = 0
-        for low in range(0, rows, depth):
-            high = min(low + depth, rows)
-            for n in range(count * part // parts, count * (part + 1) // parts):
-                at = n * groups + group
-                for first in range(0, places, width):
-                    last = min(first + width, places)
-                    im2col(images[at], seen, low, high, first, last, kernel, outs, strides, padding, dilations)
-                    block = seen[: (high - low) * (last - first)].reshape(high - low, last - first)
-                    fresh = n == count * part // parts and first == 0
-                    gemm(deltas[at, :, first:last], block.T, sums[item, :, low:high], scratch, mine, sharers, not fresh)
+        for top in range(0, channels, height):
+            if long and top // height % pieces != piece and items == 1:
+                continue  # threads share the blocks of channels
+            for low in range(0, rows, depth):
+                high = min(low + depth, rows)
+                total = sums[item, top : top + height, low:high]
+                lines, columns = total.shape[0] if long else 0, high - low
+                slab = parts_of_sums[: lines * columns].reshape(lines, columns)
+                errors = errors_of_sums[: lines * columns].reshape(lines, columns)
+                errors[:] = 0
+                for n in range(count * part // parts, count * (part + 1) // parts):
+                    at = n * groups + group
+                    for first in range(0, places, width):
+                        last = min(first + width, places)
+                        im2col(images[at], seen, low, high, first, last, kernel, outs, strides, padding, dilations)
+                        block = seen[: columns * (last - first)].reshape(columns, last - first)
+                        fresh = n == count * part // parts and first == 0
+                        factors = deltas[at, top : top + height, first:last]
+                        if long:
+                            gemm(factors, block.T, slab, scratch, 0, 1)
+                            if fresh:
+                                total[:] = 0
+                            add_part(total, errors, slab)
+                        else:
+                            gemm(factors, block.T, total, scratch, mine, sharers, not fresh)
+                add_errors(total, errors)
 
 
 @correlate_weights.gradient

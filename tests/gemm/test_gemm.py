@@ -87,8 +87,9 @@ def check(isa: str | None, dtype: str, shape: tuple[int, int, int], seed: int) -
     expected, size = a.astype("d") @ b.astype("d"), np.abs(a).astype("d") @ np.abs(b)
     for term in ([old] if accumulate else []) + ([bias] if biased else []):
         expected, size = expected + term, size + np.abs(term)
-    error = np.abs(results[0] - expected)
-    assert (error <= EPSILON[dtype] * (k + 2) * size).all(), (isa, dtype, shape, seed, ta, tb, error.max())
+    error, target = np.abs(results[0] - expected), target_for(dtype, isa)
+    chain = k if k <= target.deep else target.slab + 2
+    assert (error <= EPSILON[dtype] * (chain + 2) * size).all(), (isa, dtype, shape, seed, ta, tb, error.max())
     for result in results[1:]:
         assert result.tobytes() == results[0].tobytes(), (isa, dtype, shape, seed, "depends on the pieces")
 
@@ -104,6 +105,20 @@ def test_random_shapes(isa: str, dtype: str) -> None:
 def test_shapes_of_every_path(isa: str, dtype: str) -> None:
     for seed, shape in enumerate(SPECIAL * 3):
         check(isa, dtype, shape, 1000 + seed)
+
+
+@pytest.mark.parametrize(("isa", "dtype"), COMPILED)
+def test_a_long_k(isa: str, dtype: str) -> None:
+    """The bound of `check` is that of one slab, however long k is."""
+    for seed, shape in enumerate([(1, 1), (1, 40), (2, 33), (5, 300), (8, 8), (40, 1), (33, 3), (64, 17), (45, 70)] * 2):
+        check(isa, dtype, (*shape, 8193 + 97 * seed), 4000 + seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_long_k_and_several_blocks(dtype: str) -> None:
+    for seed, shape in enumerate([(700, 300), (20, 1500), (1500, 20), (1, 70_000), (70_000, 1), (3, 20_000)] * 2):
+        check(None, dtype, (*shape, 8200), 5000 + seed)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -204,7 +219,8 @@ def test_nothing_to_write() -> None:
             assert compiled("float32", None)(0, n, 0, k, 1, 0, n, 1, m, n, k, 0, 0, 0, 0, 1) == 0
 
 
-@pytest.mark.parametrize("shape", [(3, 5, 7), (1, 90, 40), (1, 40, 5000), (60, 10, 40), (40, 1, 77), (40, 50, 60)])
+@pytest.mark.parametrize("shape", [(3, 5, 7), (1, 90, 40), (1, 40, 5000), (60, 10, 40), (40, 1, 77), (40, 50, 60),
+                                   (3, 5, 9000), (1, 90, 9000), (40, 10, 9000), (20, 1, 9000)])
 def test_nan_and_infinity_stay_where_they_belong(shape: tuple[int, int, int]) -> None:
     m, n, k = shape
     for ta in (False, True):
@@ -244,7 +260,7 @@ def fenced(values: Any, at_end: bool) -> tuple[Any, Any]:
 @pytest.mark.parametrize("isa", [pytest.param(i, marks=pytest.mark.slow) if i == "neon" else i for i in ISAS])
 def test_nothing_outside_is_touched(isa: str) -> None:
     shapes = [(1, 1, 1), (1, 37, 19), (37, 1, 19), (3, 37, 5), (7, 10, 3), (40, 9, 33), (33, 65, 63), (14, 31, 2)]
-    for m, n, k in [*shapes, (2, 9, 2), (70, 12, 9)]:
+    for m, n, k in [*shapes, (2, 9, 2), (70, 12, 9), (2, 9, 8201), (15, 5, 8201)]:
         for case in range(16):
             ta, tb, at_end, accumulate = (bool(case & bit) for bit in (1, 2, 4, 8))
             rng = np.random.default_rng(case)
@@ -265,6 +281,8 @@ def test_targets() -> None:
             assert target.narrow_rows % target.lanes == target.column_block % target.columns == 0
             assert target.row_block % target.rows == 0  # panels of A are packed several at a time where all are whole
             assert work_size(dtype, isa) <= 2 << 20
+            assert target.deep_place + 2 * target.deep_bytes <= target.transposed_place  # sums and errors of a block
+            assert target.deep_bytes <= target.deep_place - target.block_bytes  # the product of a slab
     assert target_for("float32", {"avx2": True, "fma": True, "avx512f": False}).isa == "avx2"
     assert target_for("float32", {}).isa == "scalar"
     with pytest.raises(ValueError, match="not int32"):
