@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,8 @@ from graphexec.rewrite.legalize.inline_composites import inline_composites
 
 Array = np.ndarray
 Arrays = Mapping[str, Any]
+Watch = Callable[[Sequence[Node]], Iterable[Node]]
+Seen = Callable[[Node, Sequence[tuple[int, Array | None]], Mapping[int, Array]], None]
 
 
 class Plain(Arithmetic):
@@ -164,14 +166,14 @@ def floating_as(attributes: Attributes, dtype: str) -> dict[str, Any]:
 # -- forward and back
 
 
-def forward(fn: Function, given: Mapping[int, Array]) -> dict[int, Array]:
-    """Computes every value of a function; given values, leaves or not, are used unchanged."""
+def forward(fn: Function, given: Mapping[int, Array], *, watch: Watch = iter) -> dict[int, Array]:
+    """Computes every value of a function; given values, leaves or not, are used unchanged. ``watch`` passes the nodes on."""
     values = {leaf.value_id: np.asarray(leaf.value, leaf.dtype) for leaf in fn.leaves if leaf.value is not None}
     values.update(given)
-    for node in fn.nodes:
+    for node in watch(fn.nodes):
         arrays = [None if v == ABSENT else values[v] for v in node.inputs]
         try:
-            results = evaluate(node.op, arrays, _with_sizes(node, fn).attributes)
+            results = evaluate(node.op, arrays, with_sizes(node, fn).attributes)
         except GraphExecError as error:
             raise error.at(node=node.name, op=node.op.name, source=node.location) from error.__cause__
         for v, result in zip(node.outputs, results, strict=True):
@@ -179,7 +181,7 @@ def forward(fn: Function, given: Mapping[int, Array]) -> dict[int, Array]:
     return values
 
 
-def _with_sizes(node: Node, fn: Function) -> Node:
+def with_sizes(node: Node, fn: Function) -> Node:
     """Replaces dimension names in attributes, as in ``shape=(-1, "batch")``, by sizes, because arrays have no names."""
     if not any(isinstance(value, tuple) and any(isinstance(n, str) for n in value) for value in node.attributes.values()):
         return node
@@ -188,8 +190,13 @@ def _with_sizes(node: Node, fn: Function) -> Node:
     return Node(node.name, node.op, node.inputs, node.outputs, attributes, node.location)
 
 
-def reverse(fn: Function, values: Mapping[int, Array], of: int, wrt: Sequence[int]) -> dict[int, Array]:
-    """Computes the delta of every value between ``wrt`` and ``of``."""
+def reverse(
+    fn: Function, values: Mapping[int, Array], of: int, wrt: Sequence[int], *, watch: Watch = iter, seen: Seen | None = None
+) -> dict[int, Array]:
+    """Computes the delta of every value between ``wrt`` and ``of``.
+
+    ``watch`` passes the nodes on; ``seen`` is told what each one contributes, and the deltas so far, which include its outputs'.
+    """
     if values[of].shape != () or values[of].dtype.kind != "f":
         raise DifferentiationError(f"{fn.names[of]!r} is not a floating scalar", node=fn.names[of], todo="Reduce it first.")
     active = set(wrt)
@@ -199,13 +206,15 @@ def reverse(fn: Function, values: Mapping[int, Array], of: int, wrt: Sequence[in
     parts: dict[int, list[Array]] = {of: [np.ones_like(values[of])]}
     makers = {v: node for node in fn.nodes for v in node.outputs}
     deltas: dict[int, Array] = {}
-    for node in reversed(fn.nodes):
+    for node in watch(fn.nodes[::-1]):
         _settle(node.outputs, parts, deltas)
         if not active.isdisjoint(node.reads) and any(v in deltas for v in node.outputs):
             try:
-                given = _pull_back(_with_sizes(node, fn), values, deltas, active, makers)
+                given = list(_pull_back(with_sizes(node, fn), values, deltas, active, makers))
             except GraphExecError as error:
                 raise error.at(node=node.name, source=node.location) from error.__cause__
+            if seen is not None:
+                seen(node, given, deltas)
             for v, delta in given:
                 if delta is not None and v in active:
                     parts.setdefault(v, []).append(_sum_to(delta, values[v]))

@@ -29,7 +29,7 @@ ONLY = {  # third-party package: the modules that may import it
     "networkx": ["graph.*", "cli.run"],
     "click": ["cli", "cli.*"],
     "yaml": ["graph.file.text"],
-    "tqdm": ["training.loop"],
+    "tqdm": ["training.loop", "gradcheck.progress"],
     "tabulate": ["gradcheck", "cli.format"],
     "safetensors": ["training.checkpoint"],
     "llvmlite": [

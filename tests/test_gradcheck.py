@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import graphexec as gx
+from graphexec import gradcheck
 
 BAD = [np.nan, np.inf, -np.inf]
 
@@ -63,4 +64,57 @@ def test_a_wrong_rule_is_still_called_one(registry_kept):
     g = gx.Graph("g")
     g.output(gx.ops.sum(wrong_of_this_test(g.input("x", (3,), "float64"), name="y"), name="loss"))
     with pytest.raises(gx.GradientMismatch, match="node 'y'"):
+        gx.check_gradient(g, of="loss")
+
+
+@pytest.fixture
+def together(monkeypatch):
+    """Checks all operands together, as in a large graph."""
+    monkeypatch.setattr(gradcheck, "MAX_EVALUATIONS", -1)
+
+
+def deep(layer, layers=30):
+    g = gx.Graph("deep")
+    value = g.input("x", (2, 3), "float64")
+    for k in range(layers):
+        value = layer(value, g.parameter(f"w{k}", (3,), "float64", init="ones"), k)
+    g.output(gx.ops.sum(value, name="loss"))
+    return g
+
+
+def test_kinks_of_many_nodes_do_not_fail(together):
+    report = gx.check_gradient(deep(lambda v, w, k: gx.ops.abs(gx.ops.maximum(v * w, -v) - 0.3), 200), of="loss")
+    assert report.passed
+    assert {c.operand for c in report.checks} == {"all 201 together"}
+
+
+def test_a_stopped_gradient_is_no_wrong_rule(together):
+    g = deep(lambda v, w, k: gx.ops.tanh(v * w + gx.ops.stop_gradient(v)))
+    assert gx.check_gradient(g, of="loss").passed
+
+
+def test_saturated_nodes_do_not_fail(together):
+    assert gx.check_gradient(deep(lambda v, w, k: gx.ops.tanh(v * w * 12.0)), of="loss").passed
+
+
+def test_slopes_that_are_all_zero_are_said_to_be(together):
+    report = gx.check_gradient(deep(lambda v, w, k: v * w * 0.0), of="loss")
+    assert any("all slopes are 0" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("layers", [3, 200])  # behind the second one, the gradient vanishes
+def test_the_wrong_rule_of_a_large_graph_is_named(together, registry_kept, layers):
+    from graphexec.plugin import elementwise
+
+    @elementwise(reference=np.sin, domain=(-1.0, 1.0))
+    def slightly_wrong_of_this_test(x):
+        return np.sin(x)
+
+    @slightly_wrong_of_this_test.backward
+    def _(d_out, x):
+        return d_out * np.cos(x) * 1.001
+
+    gx.register(slightly_wrong_of_this_test)
+    g = deep(lambda v, w, k: slightly_wrong_of_this_test(v, name="bad") if k == 1 else gx.ops.tanh(v * w * 0.5), layers)
+    with pytest.raises(gx.GradientMismatch, match="node 'bad'"):
         gx.check_gradient(g, of="loss")

@@ -177,7 +177,7 @@ def check(settings: Settings, file: str, inputs: Names, loss: str | None) -> Res
     """
     from graphexec.cli import run as cli_run
 
-    return cli_run.check(file, settings, inputs, loss)
+    return cli_run.check(file, settings, inputs, loss, has_terminal() and not settings.quiet)
 
 
 @cli.command()

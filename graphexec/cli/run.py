@@ -176,7 +176,7 @@ def _grad_text(
 # -- check
 
 
-def check(path: str, settings: Settings, specs: Sequence[str], loss: str | None) -> Result:
+def check(path: str, settings: Settings, specs: Sequence[str], loss: str | None, bar: bool = False) -> Result:
     """Validates a file, infers shapes, and compares gradients with central differences."""
     from graphexec.gradcheck import check_gradient
 
@@ -190,7 +190,7 @@ def check(path: str, settings: Settings, specs: Sequence[str], loss: str | None)
         return Result("\n".join([*text, f"{path}: valid"]), record, session.notes)
     inputs = session.some_inputs(CHECKED_ROWS, {}, specs) if specs or "data" in session.train else None
     try:
-        report = check_gradient(session.graph, of=of, inputs=inputs, seed=session.seed, **settings.passes)
+        report = check_gradient(session.graph, of=of, inputs=inputs, seed=session.seed, progress=bar, **settings.passes)
     except GraphExecError as error:
         record["gradients"] = {"passed": False, "error": str(error)}
         what = "are wrong" if isinstance(error, GradientMismatch) else "cannot be checked"

@@ -8,14 +8,17 @@ It checks two gradients on the same data: the native program's, and the interpre
 Random weights first reduce an op's outputs to one number, so that every entry of its Jacobian contributes. Small operands
 are checked entry by entry, others along random directions. The differences,
 `(8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h`, use the NumPy references and are accurate to fourth order in h.
+Where that would evaluate too many nodes, all operands are checked together, along directions in which all of them move; then
+the differences are taken node by node (`gradcheck/joint.py`).
 Source: Fornberg, "Generation of finite difference formulas on arbitrarily spaced grids", 1988.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,12 +26,14 @@ from tabulate import tabulate
 
 from graphexec.autodiff.reverse import differentiate_function
 from graphexec.errors import GradientMismatch, GraphExecError
+from graphexec.gradcheck import joint
 from graphexec.gradcheck.finite import obstacle
 from graphexec.gradcheck.problem import Problem, draw, draw_operands, higher, pose_graph, pose_op
+from graphexec.gradcheck.progress import Progress
 from graphexec.graph.graph import Graph
 from graphexec.interpret import forward, reverse
 from graphexec.ir.declare import Declaration
-from graphexec.ir.function import ABSENT, Function
+from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.keys import freeze
 from graphexec.ir.op import Op
@@ -53,9 +58,11 @@ DIRECTIONS = 3
 KINK = 1e-4
 """Suspect a kink if the slopes of neighbouring steps deviate from a straight line by more than this fraction."""
 MAX_EVALUATIONS = 200_000
-"""Nodes computed one by one for the differences of a check, about; beyond, it tries fewer directions, then fewer operands."""
+"""Nodes computed one by one for the differences of a check, about; beyond, its operands are checked together."""
 MAX_NODES_PER_SIGNATURE = 3
 """Nodes of one op, attributes and operand specs that are tried to find the one whose rule is wrong."""
+MAX_TRIED = 100
+"""Nodes of any kind that are tried."""
 ATTEMPTS = 4
 
 
@@ -102,7 +109,7 @@ def check_gradient(
     target: Any, *operands: Any, attributes: Mapping[str, Any] | None = None, shapes: Sequence[Any] | None = None,
     of: str | None = None, wrt: Iterable[str] | None = None, inputs: Arrays | None = None, parameters: Arrays | None = None,
     derivative: int = 1, seed: int = 0, tolerance: float = TOLERANCE, raises: bool = True, optimize: bool = True,
-    skip_passes: str | Iterable[str] = (),
+    skip_passes: str | Iterable[str] = (), progress: bool = False,
 ) -> GradientReport:  # fmt: skip
     """Compares gradients with central differences in float64.
 
@@ -110,8 +117,9 @@ def check_gradient(
     ``shapes`` of operands to draw from its domain. For a graph, give the scalar ``of`` (default: its only scalar output),
     ``wrt`` (default: its trainable parameters and floating inputs), ``inputs`` (default: drawn) and ``parameters`` (default:
     initial values). ``derivative=2`` checks the gradient of the gradient. If drawn operands seem to have hit a kink, where
-    the slope changes abruptly, others are drawn. ``optimize`` and ``skip_passes`` are those of `compile`. In a large graph, each
-    operand is checked along few directions, and if there are many operands, some are drawn; the report says how many.
+    the slope changes abruptly, others are drawn. ``optimize`` and ``skip_passes`` are those of `compile`. In a large graph, all
+    operands are checked together, along few random directions, and the report says so; the time grows with the number of nodes.
+    ``progress`` shows a bar on standard error for each stage that takes more than a second.
 
     *Raises* GradientMismatch, unless ``raises=False``; DataError if NaN or infinity, in the data or in a result, keeps gradients
     from being compared; DifferentiationError if there is no gradient to check.
@@ -123,7 +131,7 @@ def check_gradient(
         def graph_problem(rng: Generator) -> Problem:
             return higher(pose_graph(target, of, wanted, inputs or {}, parameters or {}, rng), derivative, rng)._replace(skip=skip)
 
-        return _attempt(graph_problem, seed, tolerance, raises)
+        return _attempt(graph_problem, seed, tolerance, raises, Progress(progress))
     op = target.op if isinstance(target, Declaration) else target if isinstance(target, Op) else registry.get(target)
     checked = op.check_attributes(attributes or {})
 
@@ -131,35 +139,43 @@ def check_gradient(
         arrays = [None if o is None else np.asarray(o) for o in operands] or draw_operands(op, rng, shapes)
         return higher(pose_op(op, arrays, checked, rng), derivative, rng)._replace(drawn=not operands, skip=skip)
 
-    return _attempt(op_problem, seed, tolerance, raises)
+    return _attempt(op_problem, seed, tolerance, raises, Progress(progress))
 
 
 # -- the comparison
 
 
+class _Found(NamedTuple):
+    """Largest errors by operand and rule; for an un-jitted rule that is wrong, the node, if it has been found."""
+
+    checks: list[Check]
+    node: Node | None = None
+    note: str = ""
+
+
 @np.errstate(all="ignore")  # what is not finite becomes an error, with its place
-def _attempt(problem: Any, seed: int, tolerance: float, raises: bool) -> GradientReport:
+def _attempt(problem: Any, seed: int, tolerance: float, raises: bool, progress: Progress) -> GradientReport:
     """Checks, and repeats with other operands while a kink may explain every failure; a wrong rule fails on those too."""
     for attempt in range(ATTEMPTS):
         posed: Problem = problem(np.random.default_rng([seed, attempt]))
-        checks = _compare(posed, np.random.default_rng([seed, attempt, 1]), tolerance)
-        failed = [c for c in checks if not c.error <= tolerance]
+        found = _compare(posed, np.random.default_rng([seed, attempt, 1]), tolerance, progress)
+        failed = [c for c in found.checks if not c.error <= tolerance]
         if not posed.drawn or not failed or not all(c.kink for c in failed):
             break
     notes = [f"operands were drawn {attempt + 1} times, because the first ones hit a kink"] if attempt else []
-    checked = len({c.operand for c in checks})
-    if checked < len(posed.wrt):
-        notes.append(f"{checked} of {len(posed.wrt)} operands were checked, drawn by the seed: the graph is large")
-    report = GradientReport(posed.target, tuple(checks), tolerance, tuple(notes))
+    notes += [found.note] if found.note else []
+    report = GradientReport(posed.target, tuple(found.checks), tolerance, tuple(notes))
     if failed and raises:
         unknown = None if all(np.isfinite(c.numeric) for c in failed) else obstacle(posed)
-        raise _mismatch(posed, max(failed, key=lambda c: c.error), report) if unknown is None else unknown
+        raise _mismatch(posed, max(failed, key=lambda c: c.error), report, found.node) if unknown is None else unknown
     return report
 
 
-def _mismatch(problem: Problem, worst: Check, report: GradientReport) -> GradientMismatch:
+def _mismatch(problem: Problem, worst: Check, report: GradientReport, wrong_node: Node | None) -> GradientMismatch:
     node = op = None
-    if problem.target.startswith("graph"):
+    if wrong_node is not None:
+        node, op = wrong_node.name, wrong_node.op.name
+    elif problem.target.startswith("graph"):
         node, op = _culprit(problem, report.tolerance)
     else:
         op = problem.fn.name
@@ -183,60 +199,89 @@ def _culprit(problem: Problem, tolerance: float) -> tuple[str | None, str | None
         tried[signature] += 1
         if tried[signature] > MAX_NODES_PER_SIGNATURE:
             continue
+        if len(tried) > MAX_TRIED:
+            break
         try:
             own = pose_op(node.op, arrays, node.attributes, np.random.default_rng(0))
-            if any(not c.error <= tolerance for c in _compare(own, np.random.default_rng(1), tolerance)):
+            if any(not c.error <= tolerance for c in _compare(own, np.random.default_rng(1), tolerance, Progress(False)).checks):
                 return node.name, node.op.name
         except GraphExecError:
             continue
     return None, None
 
 
-def _compare(problem: Problem, rng: Generator, tolerance: float) -> list[Check]:
-    values = forward(problem.fn, problem.leaves)
-    deltas = reverse(problem.fn, values, problem.of, list(problem.wrt.values()))
-    plain = {v: deltas.get(v, np.zeros_like(values[v])) for v in problem.wrt.values()}
-    native = native_gradients(problem.fn, problem.of, list(problem.wrt.values()), problem.leaves, problem.skip)
+def _compare(problem: Problem, rng: Generator, tolerance: float, progress: Progress) -> _Found:
+    values = forward(problem.fn, problem.leaves, watch=partial(progress.watch, "values"))
+    wrt = list(problem.wrt.values())
+    deltas = reverse(problem.fn, values, problem.of, wrt, watch=partial(progress.watch, "un-jitted rules"))
+    plain = {v: deltas.get(v, np.zeros_like(values[v])) for v in wrt}
+    native = native_gradients(problem.fn, problem.of, wrt, problem.leaves, problem.skip)
+    gradients = {"native": native, "un-jitted": plain}
+    count = sum(size if size < WHOLE_BELOW else DIRECTIONS for size in (values[v].size for v in wrt))
+    if 5 * count * len(problem.fn.nodes) > MAX_EVALUATIONS:
+        return _compare_together(problem, values, deltas, gradients, rng, tolerance, progress)
     rounding = 1e-6 * max(abs(float(values[problem.of])), 1.0)
     checks = []
-    for name, v, found in _plan(problem, values, rng):
+    for name, v in progress.watch("differences", list(problem.wrt.items()), "operand"):
+        found = _directions(values[v], rng)
         probes = [_numeric(problem, v, values[v], direction) for _, direction in found]
         largest = max((abs(p.slope) for p in probes), default=0.0)
-        for rule, gradient in (("native", native[v]), ("un-jitted", plain[v])):
+        for rule, gradient in gradients.items():
             entries = [Check(name, rule, 0.0, 0.0, 0.0, "nowhere: it is empty")]
             for (where, direction), probe in zip(found, probes, strict=True):
-                analytic = float(np.sum(gradient * direction))
+                analytic = float(np.sum(gradient[v] * direction))
                 scale = max(abs(analytic), abs(probe.slope), 1e-3 * largest, rounding)
                 error = abs(analytic - probe.slope) / scale
                 entries.append(Check(name, rule, error if np.isfinite(error) else np.inf, analytic, probe.slope, where, probe.kink))
             # report a failure that no kink explains before one that a kink may explain
             checks.append(max(entries[1:] or entries, key=lambda c: (c.error > tolerance and not c.kink, c.error)))
-    return checks
+    return _Found(checks)
 
 
-def _plan(
-    problem: Problem, values: Mapping[int, Array], rng: Generator
-) -> Iterator[tuple[str, int, list[tuple[str, Array]]]]:
-    """What to check: operands with their directions, as many as `MAX_EVALUATIONS` allows for the number of nodes."""
-    operands = list(problem.wrt.items())
-    allowed = max(MAX_EVALUATIONS // (5 * max(len(problem.fn.nodes), 1)), 1)
-    sizes = [values[v].size for _, v in operands]
-    if sum(size if size < WHOLE_BELOW else DIRECTIONS for size in sizes) <= allowed:
-        whole, count = WHOLE_BELOW, DIRECTIONS
-    else:
-        whole, count = 2, max(min(allowed // len(operands), DIRECTIONS), 1)
-        if len(operands) > allowed:
-            operands = [operands[k] for k in sorted(rng.choice(len(operands), allowed, replace=False))]
-    for name, v in operands:
-        yield name, v, _directions(values[v], rng, whole, count)
+def _compare_together(
+    problem: Problem, values: Mapping[int, Array], deltas: Mapping[int, Array], gradients: Mapping[str, Mapping[int, Array]],
+    rng: Generator, tolerance: float, progress: Progress,
+) -> _Found:  # fmt: skip
+    """Compares along directions in which all operands move; the number of nodes decides how many."""
+    checks: list[Check] = []
+    noise = 0.0
+    count = min(max(MAX_EVALUATIONS // (2 * len(problem.fn.nodes)), 1), DIRECTIONS)
+    rounding = 1e-6 * max(abs(float(values[problem.of])), 1.0)
+    name = f"all {len(problem.wrt)} together"
+    for k in range(count):
+        along = joint.direction(gradients["un-jitted"], rng)
+        moved = joint.tangents(problem.fn, values, along, partial(progress.watch, f"differences, direction {k}"))
+        numeric = float(moved.of.get(problem.of, np.float64(0.0)))
+        uncertain = moved.uncertainty(deltas)
+        for rule, gradient in gradients.items():
+            terms = np.array([np.sum(gradient[v] * d) for v, d in along.items()])
+            analytic = float(np.sum(terms))
+            scale = max(abs(analytic), abs(numeric), float(np.linalg.norm(terms)), rounding, uncertain / tolerance)
+            error, noise = abs(analytic - numeric) / scale, max(noise, uncertain / max(float(np.linalg.norm(terms)), rounding))
+            error = error if np.isfinite(error) else np.inf
+            checks.append(Check(name, rule, error, analytic, numeric, f"random direction {k}", bool(moved.kinks)))
+        if k == 0:
+            stage = partial(progress.watch, "rules, node by node")
+            wrong = joint.wrong_rule(problem.fn, values, moved, problem.of, list(along), tolerance, stage)
+    if wrong is not None:
+        checks.append(Check(f"operands of {wrong.node.name}", "un-jitted", wrong.error, wrong.analytic, wrong.numeric, "the node"))
+    note = (
+        f"the graph is large: its {len(problem.wrt)} operands were checked together, along {count} random direction(s), "
+        f"and the un-jitted rules of its {len(problem.fn.nodes)} nodes one by one, along the first"
+    )
+    if all(c.analytic == c.numeric == 0.0 for c in checks):
+        note += "; all slopes are 0 there, so give parameters at which they are not"
+    if noise > tolerance:
+        note += f"; rounding makes these differences uncertain by {noise:.0e}, so together the gradients are checked no better"
+    return _Found(checks, None if wrong is None else wrong.node, note)
 
 
-def _directions(array: Array, rng: Generator, whole_below: int, count: int) -> list[tuple[str, Array]]:
+def _directions(array: Array, rng: Generator) -> list[tuple[str, Array]]:
     """Named directions: unit directions for a small array, random ones for a large one."""
-    if array.size < whole_below:
+    if array.size < WHOLE_BELOW:
         units = np.eye(array.size).reshape(array.size, *array.shape)
         return [(f"index {tuple(map(int, index))}", unit) for index, unit in zip(np.ndindex(array.shape), units, strict=True)]
-    return [(f"random direction {k}", rng.uniform(-1.0, 1.0, array.shape)) for k in range(count)]
+    return [(f"random direction {k}", rng.uniform(-1.0, 1.0, array.shape)) for k in range(DIRECTIONS)]
 
 
 class _Probe(NamedTuple):

@@ -12,6 +12,7 @@ import pytest
 from helpers.compare import assert_close, scale_of
 from helpers.run import differentiated, dtypes_of, load_samples, native, one_node, registered, run_function
 
+from graphexec import gradcheck
 from graphexec.errors import DifferentiationError, GradientMismatch, GraphExecError, OpError
 from graphexec.gradcheck import check_gradient, draw_operands
 from graphexec.interpret import asked_deltas, evaluate, interpret, interpret_gradients
@@ -304,6 +305,15 @@ def summed(fn, inputs):
     total = parts[0] if len(parts) == 1 else ops.add_n(*parts)
     wrt = [n for n, array in inputs.items() if array.dtype.kind == "f" and (op.variadic or n in op.differentiable_inputs)]
     return builder.build(fn, outputs={total.name: total.index}), total.name, wrt, inputs
+
+
+@pytest.mark.parametrize(("op", "make", "attributes", "dtype"), list(cases(has_gradient, double, every=2)))
+def test_gradient_as_in_a_large_graph(op, make, attributes, dtype, rng, monkeypatch):
+    """All operands together, with differences taken node by node."""
+    monkeypatch.setattr(gradcheck, "MAX_EVALUATIONS", -1)
+    arrays = operands(make, rng, dtype) if op.name in SAMPLES else []
+    report = check_gradient(op, *arrays, attributes=attributes)
+    assert any("operands were checked together" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(("op", "make", "attributes", "dtype"), list(cases(has_gradient, double, every=3)))
