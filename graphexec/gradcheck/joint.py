@@ -160,11 +160,12 @@ def wrong_rule(
 ) -> WrongRule | None:
     """The first node whose un-jitted rule does not fit the tangents; None if all do. A kink proves nothing."""
     found: WrongRule | None = None
+    moved = frozenset(wrt)
 
     def test(node: Node, given: Sequence[tuple[int, Array | None]], deltas: Values) -> None:
         nonlocal found
         reached = [v for v in node.outputs if v in deltas and v in along.of]
-        if not along.kinks.isdisjoint(reached) or _stops(node.op) or any(v in wrt for v in node.outputs):
+        if not along.kinks.isdisjoint(reached) or _stops(node.op) or not moved.isdisjoint(node.outputs):
             return
         out = [deltas[v] * along.of[v] for v in reached]
         into = [delta * along.of[v] for v, delta in given if delta is not None and v in along.of]

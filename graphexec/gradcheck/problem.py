@@ -142,7 +142,9 @@ def pose_graph(
         reached = _reached(fn, fn.value_id(of))
         floating = [leaf for leaf in fn.leaves if leaf.role != "constant" and leaf.trainable and DTYPES[leaf.dtype] == "f"]
         wrt = [leaf.name for leaf in floating if leaf.value_id in reached]
-    return Problem(f"graph {graph.name!r}", fn, fn.value_id(of), {n: fn.value_id(n) for n in wrt}, leaves, bool(drawn))
+    index = {name: v for v, name in enumerate(fn.names)}
+    ids = {n: index[n] if n in index else fn.value_id(n) for n in wrt}
+    return Problem(f"graph {graph.name!r}", fn, fn.value_id(of), ids, leaves, bool(drawn))
 
 
 def _reached(fn: Function, of: int) -> set[int]:
