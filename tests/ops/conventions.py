@@ -47,6 +47,17 @@ ELEMENTWISE: dict[str, tuple[dict[str, Any], list[Row]]] = {
         row(-inf, -1, 0), row(-40, -1, e**-40, "from x: out + 1 would have no correct digit"), row(inf, inf, inf),
         row(nan, nan, nan),
     ]),
+    "ceil": ({}, [row(1, 1, None, "a step: 0 everywhere"), row(-inf, -inf, None), row(nan, nan, None)]),
+    "round": ({}, [row(0.5, 0, None, "a step: 0 everywhere"), row(inf, inf, None), row(nan, nan, None)]),
+    "trunc": ({}, [row(-1.5, -1, None, "a step: 0 everywhere"), row(-inf, -inf, None), row(nan, nan, None)]),
+    "floor_divide": ({}, [
+        row((7, 2), 3, (None, None), "a step: 0 everywhere"), row((-7, inf), -1, (None, None)),
+        row((1, 0.0), inf, (None, None), "pole, as in NumPy"), row((nan, 1), nan, (None, None)),
+    ]),
+    "remainder": ({}, [
+        row((4, 2), 0, (1, -2), "a step: the slope to the right"), row((3, inf), 3, (1, 0)), row((1, 0.0), nan, (1, -inf), "pole"),
+        row((inf, 2), nan, (1, nan)), row((nan, 1), nan, (1, nan)),
+    ]),
     "floor": ({}, [row(1, 1, None, "a step: 0 everywhere"), row(-inf, -inf, None), row(nan, nan, None)]),
     "gelu": ({}, [
         row(-inf, nan, 0, "the value is -inf * 0, as in PyTorch"), row(-1000, 0, 0), row(0, 0, 0.5), row(inf, inf, 1),
@@ -58,7 +69,7 @@ ELEMENTWISE: dict[str, tuple[dict[str, Any], list[Row]]] = {
         row(nan, nan, nan),
     ]),
     "log1p": ({}, [row(-1, -inf, inf, "pole"), row(inf, inf, 0), row(nan, nan, nan)]),
-    "logistic_loss": ({}, [
+    "logistic_terms": ({}, [
         row((-1000, 1), 1000, (-1, 1000)), row((1000, 0), 1000, (1, -1000)), row((0, 1), log(2), (-0.5, 0)),
         row((30, 1), log1p(e**-30), (-(e**-30) / (1 + e**-30), -30), "sigmoid(z) - y would have no correct digit"),
         row((inf, 0), nan, (1, -inf), "the value is inf - inf * 0, as in PyTorch"), row((nan, 1), nan, (nan, nan)),
