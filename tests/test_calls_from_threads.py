@@ -91,7 +91,7 @@ def mixed(exe, number, calls, folder):
             assert exe.fit(given, epochs=1, progress=False, batch_size=2)[0]["epoch"] == 1
 
 
-@pytest.mark.parametrize("calls", [60, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("calls", [60, pytest.param(10_000, marks=pytest.mark.exhaustive)])
 def test_mixed_calls_of_eight_threads_give_each_its_own_results(calls, tmp_path):
     exe = compiled()
     together(8, lambda number: mixed(exe, number, calls, tmp_path))

@@ -117,7 +117,7 @@ def check(op, x, points, orders):
             np.testing.assert_allclose(results[name], wanted, rtol=1e-9, atol=1e-10 * scale + 1e-30, err_msg=f"order {order}")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("op", "x"), CASES, ids=lambda v: getattr(v, "name", v))
 def test_orders_one_to_six(op, x):
     check(op, x, 20, ORDERS)

@@ -73,7 +73,7 @@ def test_a_signal_at_any_moment_prints_one_line(net, number, delay):
     assert len(error.splitlines()) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("number", "delay"), [(number, 0.1 * k) for k in range(15) for number in (signal.SIGINT, signal.SIGTERM)])
 def test_a_signal_at_many_moments_prints_one_line_at_most(net, number, delay):
     process = start("train", net, *LONG, "--quiet", env={**os.environ, "GRAPHEXEC_CACHE_DIR": str(net.parent / "cold")})
@@ -142,7 +142,7 @@ def whole(folder):
     return record["epoch"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_kills_at_random_moments_leave_whole_files(call, net):
     """kill -9 while a checkpoint, or the weights, are written; each run goes on from the last."""
     rng, epoch = random.Random(0), 0

@@ -159,14 +159,14 @@ def test_checkpoints(kind, checkpoint):
     assert "refused" in outcomes
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["npy", "npz", "csv"])
 def test_many_data_files(kind, tmp_path):
     for number in range(1_000_000, 1_000_000 + count(6_000)):
         try_data_file(kind, number, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["record", "arrays"])
 def test_many_checkpoints(kind, checkpoint):
     for number in range(1_000_000, 1_000_000 + count(4_000)):

@@ -1,8 +1,8 @@
 """Mutated graph files: whatever a file holds, it gives a graph or one of the library's own errors, in bounded time and memory.
 
-By default some hundred files are tried; `-m slow` tries more, with `python -O` and with kernels that check bounds. A full run:
+By default some hundred files are tried; `-m exhaustive` tries more, with `python -O` and with kernels that check bounds. A full run:
 
-    GRAPHEXEC_FUZZ=200000 GRAPHEXEC_FUZZ_SEED=1 python -m pytest -m slow tests/fuzz/test_graph_files.py
+    GRAPHEXEC_FUZZ=200000 GRAPHEXEC_FUZZ_SEED=1 python -m pytest -m exhaustive tests/fuzz/test_graph_files.py
 
 Files that once did harm are kept in `seeds/graph_files` and tried every time.
 """
@@ -62,7 +62,7 @@ def test_sound_and_broken_files():
     assert broken.outcomes == {"refused": len(damaged())}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("python", "environment"), [((), {}), (("-O",), {}), ((), {"NUMBA_BOUNDSCHECK": "1"})], ids=["plain", "optimized", "bounds"]
 )

@@ -175,7 +175,7 @@ def attempt(exe, sound, path, seed):
 
 
 @pytest.mark.parametrize(
-    "seeds", [[*KEPT, *range(100, 300)], pytest.param(range(1_000, 21_000), marks=pytest.mark.slow)], ids=["some", "many"]
+    "seeds", [[*KEPT, *range(100, 300)], pytest.param(range(1_000, 21_000), marks=pytest.mark.exhaustive)], ids=["some", "many"]
 )
 def test_damaged_weights_are_refused_and_change_nothing(exe, sound, tmp_path, seeds):
     path = tmp_path / "damaged.safetensors"

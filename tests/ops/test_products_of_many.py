@@ -100,7 +100,7 @@ def test_gradients_of_linear(make, outputs):
     check(found["b"], t.T, np.ones(len(x), np.float32))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_ten_million_rows():
     x, t, found = linear_gradients(10_000_000, tenths, 3)
     check(found["w"], t.T, x)
@@ -149,7 +149,7 @@ def test_average_pool(size, kernel):
             np.testing.assert_allclose(found[:, :, i, j], seen.mean((2, 3), dtype=np.float64), rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_average_pool_of_four_million():
     x = tenths((1, 1, 2000, 2000), "float32")
     np.testing.assert_allclose(ops.average_pool(x, kernel=2000), float(x[0, 0, 0, 0]), rtol=1e-6)

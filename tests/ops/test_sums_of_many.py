@@ -201,7 +201,7 @@ def test_an_op_that_sums(case):
     check(found, wanted, "float32")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_an_op_that_sums_ten_million(case):
     found, wanted = case(9_999_960)
@@ -215,7 +215,7 @@ def test_no_reduction_is_missing():
     assert {name for name in builtin if registry.get(name).exact} == EXACT
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_examples():
     n = 2 * 10**7
     ones = np.ones(n, np.float32)
