@@ -10,6 +10,7 @@ from graphexec import process as _process  # noqa: F401 - before imports that ta
 # isort: split
 from importlib import import_module
 from os import PathLike
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from graphexec.eager import install as _install_eager_mode
@@ -50,6 +51,8 @@ __all__ = [
 _WHERE = {"Executable": "executable", "compile": "executable", "differentiate": "autodiff.reverse"}
 """Public names whose modules are imported when they are first asked for: the compiler is most of the package."""
 
+_IMPORTING = RLock()
+
 load_plugin = _registry.load_file
 register = _registry.register_declaration
 
@@ -71,8 +74,9 @@ def check_gradient(graph_or_op: Any, *arguments: Any, **options: Any) -> Any:
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'graphexec' has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"graphexec.{_WHERE[name]}"), name)
-    return found
+    with _IMPORTING:
+        found = globals()[name] = getattr(import_module(f"graphexec.{_WHERE[name]}"), name)
+        return found
 
 
 def __dir__() -> list[str]:

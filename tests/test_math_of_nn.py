@@ -385,8 +385,7 @@ def test_an_edited_graph_runs_as_edited():
     dag.remove_edge("p2", "z2", key=0)
     dag.add_edge("p1", "z2", key=0)  # the second layer now reads what the first one read
     dag.remove_node("p2")
-    dag.graph["outputs"] = ["loss"]
-    g = gx.Graph.from_networkx(dag)
+    g = gx.Graph.from_networkx(dag, outputs=["loss"])
     arrays = {"x": X, "w": W, "b": B, "y": Y}
     _, gradients, _ = backpropagate(g, arrays, ["w", "b"])
     d = W @ X + B - Y

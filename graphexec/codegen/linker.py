@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterable
 
 from graphexec.gemm.shared import PREFIX, compile_shared
@@ -19,7 +18,6 @@ from graphexec.llvm.interrupt import held_back
 _NAMES = re.compile(rf"@({PREFIX}\w+|{'|'.join(runtime.SYMBOLS)})\b")
 _NUMBA = re.compile(rb"\b(?:NRT_|numba_|Py)\w+")
 _INSIDE = {"NRT_incref", "NRT_decref"}  # defined in every module that calls them
-_LOCK = threading.RLock()
 _loaded: dict[str, int] = {}
 
 
@@ -50,7 +48,7 @@ def obtain(name: str, make: Callable[[], tuple[list[str], str]], *, written: boo
 
     For ``written`` see `toolchain.optimized`.
     """
-    with held_back():
+    with held_back(), toolchain.LOCK:
         payload = cache.read(name + ".o")
         if payload is None:
             modules, entry = make()
@@ -62,7 +60,7 @@ def obtain(name: str, make: Callable[[], tuple[list[str], str]], *, written: boo
 
 def require(name: str) -> None:
     """Loads a shared function, so that code linked later can call it."""
-    with _LOCK:
+    with toolchain.LOCK:
         if name in _loaded or (name in runtime.SYMBOLS and toolchain.is_known(name)):
             return
         unique = toolchain.symbol_name(f"shared_{name.removeprefix(PREFIX)}", fingerprint.environment())

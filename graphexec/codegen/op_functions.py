@@ -94,16 +94,19 @@ def compiled(
     op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Mapping[str, Any], dtype: str, *, scalar: bool
 ) -> tuple[str, tuple[str, ...]]:
     """IR of an op's function and the element types of its results; from memory, from the cache, or from Numba."""
-    if symbol not in _functions:
+    found = _functions.get(symbol)
+    if found is not None:
+        return found
+    with toolchain.LOCK:
         payload = cache.read(symbol + ".ll")
         if payload is not None:
             head, _, text = payload.decode().partition("\n")
             _functions[symbol] = (text, tuple(json.loads(head)))
-        else:
+        elif symbol not in _functions:
             made = _compile(op, symbol, arguments, constants, dtype, scalar)
             cache.write(symbol + ".ll", (json.dumps(made.results) + "\n" + made.ir).encode())
             _functions[symbol] = (made.ir, made.results)
-    return _functions[symbol]
+        return _functions[symbol]
 
 
 def _compile(

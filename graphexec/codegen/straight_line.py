@@ -23,8 +23,9 @@ _CALLEE = re.compile(r"@([\w.$]+)\(")
 
 def straighten(modules: Sequence[str], entry: str) -> StraightLineBody | None:
     """The instructions of function ``entry``; None unless it has one block, writes each pointer once, and returns 0."""
-    module = toolchain.optimized(modules, entry)
-    return _read(module, module.get_function(entry))
+    with toolchain.LOCK:
+        module = toolchain.optimized(modules, entry)
+        return _read(module, module.get_function(entry))
 
 
 def _read(module: Any, function: Any) -> StraightLineBody | None:

@@ -77,7 +77,7 @@ def attributes_of(name: str, op: Op, data: Mapping[str, Any]) -> Mapping[str, An
             _refuse(name, op, data, f"node {name!r} has {key!r} twice, beside op and in attributes", "Remove one of them.")
         if key in op.attributes:
             attributes[key] = data[key]
-        elif not _is_note(key):
+        elif key not in LEAF_KEYS and not _is_note(key):  # composing graphs leaves a leaf's keys in a node of its name
             known = [*op.attributes, *NODE_KEYS]
             what = with_hint(f"node {name!r} has the unknown key {key!r}", str(key), known)
             _refuse(name, op, data, what, _unknown_todo(f"{op.name} takes {op.signature}"))

@@ -15,6 +15,8 @@ from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys  # type: ignore[attr-defined]
 from numba.np.arrayobj import make_array
 
+from graphexec.llvm.toolchain import LOCK
+
 __all__ = ["SEEN_WITH", "alloca_once", "array_struct", "compile_to_ir", "start_runtime", "unpack_tuple"]
 
 SEEN_WITH = {"numba": ("0.63.0", "0.68.1"), "llvmlite": ("0.46.0", "0.50.0")}
@@ -43,10 +45,11 @@ def compile_to_ir(function: Callable[..., Any], arguments: Sequence[Any]) -> tup
     flags.nrt = True
     flags.boundscheck = bool(getattr(config, "BOUNDSCHECK", False))  # for tests: a kernel then fails, and leaves no array
     typing, target = cpu_target.typing_context, cpu_target.target_context
-    typing.refresh()
-    target.refresh()
-    result = compiler.compile_extra(typing, target, function, tuple(arguments), None, flags, {})  # type: ignore[no-untyped-call]
-    return result.library.get_llvm_str(), result.fndesc.llvm_func_name, result.signature.return_type
+    with LOCK:
+        typing.refresh()
+        target.refresh()
+        result = compiler.compile_extra(typing, target, function, tuple(arguments), None, flags, {})  # type: ignore[no-untyped-call]
+        return result.library.get_llvm_str(), result.fndesc.llvm_func_name, result.signature.return_type
 
 
 def start_runtime() -> None:

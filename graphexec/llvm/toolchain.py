@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 else:
     llvm = None  # imported when code is first compiled or loaded, because the import takes a third of a second
 
-_LOCK = threading.RLock()
+LOCK = threading.RLock()
+"""Held by whatever compiles or links: LLVM, and Numba with it, work on one context, which two threads must not use at a time."""
 
 
 def _load_llvm() -> None:
@@ -64,13 +65,13 @@ def _target_machine() -> llvm.TargetMachine:
 
 def build(modules: Sequence[str], entry: str, *, written: bool = False) -> bytes:
     """Object code of IR modules linked and optimised together; only ``entry`` stays visible. For ``written`` see `optimized`."""
-    with _LOCK:
+    with LOCK:
         return bytes(_target_machine().emit_object(optimized(modules, entry, written=written)))
 
 
 def assembly(modules: Sequence[str], entry: str) -> str:
     """The machine code as readable text."""
-    with _LOCK:
+    with LOCK:
         return str(_target_machine().emit_assembly(optimized(modules, entry)))
 
 
@@ -81,7 +82,7 @@ def optimized(modules: Sequence[str], entry: str, *, written: bool = False) -> l
     fused with the sum that uses it, and the last elements of an array would differ from the others in a bit.
     """
     _load_llvm()
-    with _LOCK:
+    with LOCK:
         module = llvm.parse_assembly(modules[0])
         for text in modules[1:]:
             module.link_in(llvm.parse_assembly(text))
@@ -98,7 +99,7 @@ def optimized(modules: Sequence[str], entry: str, *, written: bool = False) -> l
 def isolate(text: str, entry: str, name: str) -> str:
     """A module with only ``entry`` visible, under ``name``, so that it can be linked with any other module."""
     _load_llvm()
-    with _LOCK:
+    with LOCK:
         module = llvm.parse_assembly(re.sub(r"^target datalayout.*$", "", text, flags=re.M).replace(entry, name))
         _internalize(module, name, shared="linkonce_odr")
         return str(module)
@@ -120,7 +121,7 @@ def _engine() -> llvm.ExecutionEngine:
 
 def load(code: bytes, entry: str) -> int:
     """Links object code into the process; gives the address of ``entry``, whose name must be new."""
-    with _LOCK:
+    with LOCK:
         engine = _engine()
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from graphexec.ir.function import Function
+from graphexec.llvm.toolchain import LOCK
 from graphexec.lower.buffer_assignment import assign_buffers
 from graphexec.lower.instruction_selection import select_kernels
 from graphexec.lower.layout_assignment import assign_layout
@@ -24,5 +25,6 @@ def lower(
     """
     layout = assign_layout(fn)
     memory = assign_buffers(layout, live_out, reuse=reuse)
-    specs = select_kernels(layout)
-    return assemble(layout, memory, specs, buffers, threads)
+    with LOCK:
+        specs = select_kernels(layout)
+        return assemble(layout, memory, specs, buffers, threads)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from graphexec.errors import DataError, with_hint
 from graphexec.ir.function import Function
+from graphexec.llvm.toolchain import LOCK
 from graphexec.rewrite.fusion.decompose import decompose
 from graphexec.rewrite.fusion.elementwise import fuse
 from graphexec.rewrite.fusion.gemm_epilogue import gemm_epilogue
@@ -78,9 +79,10 @@ def optimize(fn: Function, live_out: Iterable[int] = (), skip: Collection[str] =
     Passes named in ``skip`` do not run.
     """
     live_out = list(live_out)
-    for name, run in PASSES.items():
-        if name not in skip:
-            fn = run(fn, live_out)
+    with LOCK:  # passes look at compiled ops
+        for name, run in PASSES.items():
+            if name not in skip:
+                fn = run(fn, live_out)
     return fn
 
 

@@ -9,14 +9,14 @@ NumPy. No derivative.
 
 import numpy as np
 
-from graphexec.plugin import ShapeError, composite, ops
+from graphexec.plugin import Axes, ShapeError, composite, ops
 
 
 @composite(
     reference=lambda x, *, axis=-1, keepdims=False: np.argmax(x, axis=axis, keepdims=keepdims), domain=(-4.0, 4.0), kinds="fib",
     differentiable=False, onnx="ArgMax",
 )  # fmt: skip
-def argmax(x, *, axis=-1, keepdims=False):
+def argmax(x, *, axis: Axes = -1, keepdims=False):
     if isinstance(axis, tuple):
         raise ShapeError(f"axis is {axis}", op="argmax", todo="Give one axis, or None for all elements.")
     x = ops.cast(x, dtype="int32") if x.dtype == "bool" else x

@@ -11,17 +11,17 @@ import numpy as np
 from graphexec_ops.reduce._sums import accurate_sum, sum_of
 
 from graphexec.math import exp
-from graphexec.plugin import kernel, ops
+from graphexec.plugin import Axes, kernel, ops
 
 
 @np.errstate(all="ignore")
-def _reference(x, *, axis=-1):
+def _reference(x, *, axis: Axes = -1):
     e = np.exp(x - np.max(x, axis=axis, keepdims=True, initial=-np.inf))
     return e / accurate_sum(e, axis=axis, keepdims=True)
 
 
 @kernel("(n)->(n)", reference=_reference, domain=(-4.0, 4.0), onnx="Softmax")
-def softmax(x, out, *, axis=-1):  # the engine moves the axis to the end
+def softmax(x, out, *, axis: Axes = -1):  # the engine moves the axis to the end
     top = -np.inf
     for i in range(x.size):
         top = x[i] if x[i] > top else top

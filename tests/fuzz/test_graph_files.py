@@ -1,6 +1,6 @@
 """Mutated graph files: whatever a file holds, it gives a graph or one of the library's own errors, in bounded time and memory.
 
-By default some hundred files are tried; `-m exhaustive` tries more, with `python -O` and with kernels that check bounds. A full run:
+By default some hundred files are tried; `-m exhaustive` tries more, with `python -O` and with kernels that check bounds. All:
 
     GRAPHEXEC_FUZZ=200000 GRAPHEXEC_FUZZ_SEED=1 python -m pytest -m exhaustive tests/fuzz/test_graph_files.py
 

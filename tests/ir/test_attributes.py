@@ -60,7 +60,7 @@ WRONG = [
     ("one_hot", {"depth": 3, "dtype": "complex64"}),
     ("gelu", {"approximate": "zz"}),
     ("mse", {"reduction": "average"}),
-    ("clip", {"low": math.nan}),
+    ("leaky_relu", {"alpha": math.nan}),
     ("clip", {"low": "0"}),
     ("clip", {"high": 10**400}),
     ("variance", {"correction": 1e300}),

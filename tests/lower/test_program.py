@@ -101,7 +101,7 @@ def test_short_rows_are_reduced_in_registers_or_side_by_side(monkeypatch, rng, w
     """Whatever the width of vectors: rows of every size, rows that are not contiguous, and one row alone."""
     found = []
     real = kernels.reduction_kernel
-    monkeypatch.setattr(kernels, "reduction_kernel", lambda *a: found.append(a[-1]) or real(*a))
+    monkeypatch.setattr(kernels, "reduction_kernel", lambda *a: found.append(a[10]) or real(*a))
     monkeypatch.setattr(toolchain, "vector_bytes", lambda: width)
     close = 64 * np.finfo(dtype).eps
     for rows, n in [(21, n) for n in (1, 4, 7, 8, 12, 16, 31, 32, 33)] + [(1, 8), (1, 16)]:

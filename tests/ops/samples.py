@@ -330,6 +330,7 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample(lambda r, t: [r.uniform(0, 1, (4, 3)).astype(t)]), Sample(lambda r, t: [np.asarray(r.integers(0, 2), t)]),
         Sample(lambda r, t: [np.zeros((0, 3), t)]),
     ],
+    "accumulate_finite": [Sample(lambda r, t: [r.uniform(-2, 2, 2), r.uniform(-2, 2, ()).astype(t)])],
     "target_rows": [
         Sample(lambda r, t: [one_hot_rows(6, 3).make(r, t)[1]]), Sample(lambda r, t: [np.full((2, 2, 4), 0.25, t)]),
         Sample(lambda r, t: [np.zeros((0, 3), t)]),

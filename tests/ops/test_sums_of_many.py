@@ -192,7 +192,7 @@ def scatter_add_case(n):
 
 
 CASES = [value for name, value in list(globals().items()) if name.endswith("_case")]
-EXACT = {"max", "min"}
+EXACT = {"max", "min", "supremum"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

@@ -131,7 +131,7 @@ def test_the_rules_are_all_that_there_are():
 
 
 WAYS = [
-    pytest.param(rule, optimize, recompute, marks=[] if (optimize and recompute is None) or rule == "adam" else pytest.mark.exhaustive)
+    pytest.param(rule, optimize, recompute, marks=[] if optimize and recompute is None else pytest.mark.exhaustive)
     for rule in RULES for optimize in (True, False) for recompute in (None, 3)
 ]  # fmt: skip
 
