@@ -19,7 +19,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-SUITE = ["tests/test_math_of_nn.py", "tests/cli/test_commands.py", "tests/llvm", "tests/runtime/test_entry.py", "tests/vecmath"]
+SUITE = ["tests/test_math_of_nn.py", "tests/test_tiny.py"]
 TOOLS = ["pytest", "pytest-xdist", "hypothesis", "mpmath", "jsonschema"]  # what the suite needs beside the dependencies: the newest
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "__pycache__", "*.egg-info", ".*_cache", "build")
 

@@ -19,7 +19,7 @@ from graphexec.rewrite.simplify.constant_folding import constant_folding
 from graphexec.rewrite.simplify.cse import cse
 
 SEEDS = range(12)
-DRAWN = [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 12))]
+DRAWN = [*range(5), *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(5, 12))]
 """Each graph compiles kernels of its own, so only some are drawn by default."""
 
 
@@ -88,7 +88,7 @@ UNFUSED = [("fuse",), *((name, "fuse") for name in OPTIONAL), OPTIONAL]
 
 
 @pytest.mark.parametrize(
-    ("seed", "skips"), [(0, UNFUSED), *(pytest.param(seed, ALONE, marks=pytest.mark.slow) for seed in range(6))]
+    ("seed", "skips"), [(0, UNFUSED), *(pytest.param(seed, ALONE, marks=pytest.mark.exhaustive) for seed in range(6))]
 )
 def test_each_pass_left_out(seed, skips):
     """The interpreter, all passes, every single one left out, and none: outputs, gradients and deltas agree."""

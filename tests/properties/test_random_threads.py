@@ -44,7 +44,7 @@ def random_layers(seed):
     [
         (range(8), kernel_args.MIN_PIECE_NANOSECONDS),
         pytest.param(range(8, 70), kernel_args.MIN_PIECE_NANOSECONDS, marks=pytest.mark.slow),
-        pytest.param(range(8, 70), 60, marks=pytest.mark.slow),
+        pytest.param(range(8, 70), 60, marks=pytest.mark.exhaustive),
     ],
     ids=["few", "shares", "pieces"],
 )

@@ -228,7 +228,7 @@ def distances(name):
     return loop
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["cos", "erf", "exp", "expm1", "sigmoid", "sin", "softplus", "tanh"])
 def test_two_ulp_every_float32(name):
     """All 2**32 patterns; of odd and even functions the positive ones, and of sin and cos those for which they have code of
