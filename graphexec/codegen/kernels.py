@@ -7,7 +7,6 @@ cached on disk. Sizes are not part of the key, except those of a few elements. T
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,7 +38,6 @@ class Kernel(NamedTuple):
     address: int
 
 
-_LOCK = threading.RLock()
 loaded: dict[Any, Kernel] = {}
 compiled: list[str] = []
 """Names of the kernels that this process has compiled rather than loaded from the cache, in order."""
@@ -211,7 +209,7 @@ def _kernel(label: str, parts: tuple[Any, ...], calls: Sequence[BodyCall], make:
     found = loaded.get(key)
     if found is not None:
         return found
-    with _LOCK:
+    with toolchain.LOCK:
         if key not in loaded:
             name = toolchain.symbol_name(label, fingerprint.environment(), text, *key[1])
 

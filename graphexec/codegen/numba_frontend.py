@@ -7,7 +7,6 @@ is itself imported only when something must be compiled.
 from __future__ import annotations
 
 import dis
-import threading
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -16,8 +15,6 @@ import numba
 from numba import errors, types
 
 from graphexec.llvm import numba_internals, toolchain
-
-_LOCK = threading.RLock()
 
 SCALARS = {"float32": types.float32, "float64": types.float64, "int32": types.int32, "int64": types.int64, "bool": types.boolean}
 
@@ -68,7 +65,7 @@ def compile_function(function: Callable[..., Any], arguments: Sequence[Any], nam
     from graphexec.gemm import numba_intrinsics as product
     from graphexec.vecmath import numba_overloads as vector_math
 
-    with _LOCK:
+    with toolchain.LOCK:
         vector_math.register()
         product.register()
         ir, entry, returned = numba_internals.compile_to_ir(function, arguments)

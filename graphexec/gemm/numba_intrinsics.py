@@ -5,7 +5,6 @@ Each is compiled once for each element type under the symbol ``graphexec_native_
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +33,7 @@ def _call(builder: Any, kind: str, dtype: str, values: Sequence[Any]) -> Any:
     return builder.load(result)
 
 
-@functools.cache
+@toolchain.once
 def _calling(kind: str, dtype: str) -> Any:
     count = SHARED[kind]
 
@@ -71,7 +70,7 @@ def _fetch(typing, address):  # type: ignore[no-untyped-def]
     return types.void(types.int64), generate
 
 
-@functools.cache
+@toolchain.once
 def register() -> None:
     """Registers `plugin.gemm`, `plugin.im2col`, `plugin.col2im`, `plugin.array_at` and `plugin.prefetch` with Numba."""
     for dtype in ("float32", "float64"):

@@ -10,8 +10,8 @@ import functools
 import hashlib
 import re
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
@@ -20,6 +20,21 @@ else:
 
 LOCK = threading.RLock()
 """Held by whatever compiles or links: LLVM, and Numba with it, work on one context, which two threads must not use at a time."""
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def once(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """As `functools.cache`, but threads that ask at a time get one result: code is loaded once, and none of it is freed."""
+    cached = functools.cache(function)
+
+    @functools.wraps(function)
+    def locked(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
+        with LOCK:
+            return cached(*arguments, **options)  # type: ignore[arg-type]
+
+    return locked
 
 
 def _load_llvm() -> None:
@@ -50,7 +65,7 @@ def triple() -> str:
     return str(llvm.get_process_triple())
 
 
-@functools.cache
+@once
 def _target_machine() -> llvm.TargetMachine:
     _load_llvm()
     llvm.initialize_native_target()
@@ -112,7 +127,7 @@ def _internalize(module: llvm.ModuleRef, entry: str, *, shared: str = "internal"
             thing.linkage = shared if thing.name.startswith("graphexec_shared_") else "internal"
 
 
-@functools.cache
+@once
 def _engine() -> llvm.ExecutionEngine:
     machine = _target_machine()
     module = llvm.parse_assembly(f'target triple = "{llvm.get_process_triple()}"')

@@ -225,7 +225,7 @@ def _loaded(role: str, make: Callable[[str], list[str]]) -> int:
     return linker.obtain(name, lambda: (["\n".join(make(name))], name), written=True)
 
 
-@functools.cache
+@toolchain.once
 def alone() -> Callable[[int, int, int, int], int]:
     """``alone(table, count, times, progress)``: runs a table ``times`` times on this thread and returns a status.
 
@@ -236,7 +236,7 @@ def alone() -> Callable[[int, int, int, int], int]:
     return prototype(address)
 
 
-@functools.cache
+@toolchain.once
 def serve() -> Callable[[int, int], int]:
     """``serve(state, thread)``: see `thread_pool_ir`."""
     address = _loaded("serve", lambda name: [thread_pool_ir.serving(name)])
@@ -249,7 +249,7 @@ def entry(context: bytearray) -> Callable[[int], int]:
     return _by_ctypes(context) if maker is None else maker(context)
 
 
-@functools.cache
+@toolchain.once
 def _run() -> Callable[[Any, int], int]:
     address = _loaded("run", lambda name: running_ir(name, ""))
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(address)
@@ -259,7 +259,7 @@ def _by_ctypes(context: bytearray) -> Callable[[int], int]:
     return functools.partial(_run(), (ctypes.c_int64 * CALL_WORDS).from_buffer(context))
 
 
-@functools.cache
+@toolchain.once
 def method_maker() -> Callable[[bytearray], Callable[[int], int]] | None:
     """A function that makes the method of a call context; None if this Python lacks a function that the method calls."""
     needed = (*CPYTHON_SYMBOLS, "PyCFunction_NewEx")

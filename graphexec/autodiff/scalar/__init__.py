@@ -11,7 +11,6 @@ op is an ordinary elementwise op with source text, so it can be differentiated a
 from __future__ import annotations
 
 import ast
-import functools
 from collections.abc import Sequence
 
 from graphexec.autodiff.scalar import rules
@@ -21,6 +20,7 @@ from graphexec.autodiff.scalar.statements import DualWriter
 from graphexec.autodiff.scalar.variables import Dual, NotDifferentiable
 from graphexec.ir.op import Op
 from graphexec.ir.op_kinds import ElementwiseOp
+from graphexec.llvm.toolchain import once
 
 
 def derive_backward(op: ElementwiseOp) -> ElementwiseOp:
@@ -41,7 +41,7 @@ def backward_of(op: Op) -> Op | None:
     return _derived(op)
 
 
-_derived = functools.cache(derive_backward)
+_derived = once(derive_backward)
 """Cached by op identity: each op is derived once."""
 
 

@@ -28,6 +28,7 @@ from graphexec.autodiff.scalar.statements import DualWriter
 from graphexec.autodiff.scalar.variables import Dual, NotDifferentiable
 from graphexec.errors import DifferentiationError
 from graphexec.ir.op_kinds import ElementwiseOp, PartialOp
+from graphexec.llvm.toolchain import once
 
 
 def partial(root: ElementwiseOp, output: str, by: Sequence[str]) -> PartialOp | None:
@@ -38,7 +39,7 @@ def partial(root: ElementwiseOp, output: str, by: Sequence[str]) -> PartialOp | 
     return _partial(root, output, tuple(sorted(by, key=root.inputs.index)))
 
 
-@functools.cache
+@once
 def _partial(root: ElementwiseOp, output: str, by: tuple[str, ...]) -> PartialOp | None:
     return _Partial(root, output, by).make()
 
@@ -85,7 +86,7 @@ class _Graph(Derivation):
         return self.known[by]
 
 
-_graph = functools.cache(_Graph)
+_graph = once(_Graph)
 
 
 class _Partial(Derivation):

@@ -18,6 +18,7 @@ from graphexec.errors import DifferentiationError
 from graphexec.ir.function import Node
 from graphexec.ir.op import Op
 from graphexec.ir.op_kinds import ElementwiseOp, PartialOp
+from graphexec.llvm.toolchain import once
 
 
 class Term(NamedTuple):
@@ -42,7 +43,7 @@ class Form(NamedTuple):
     """Result, delta operand, output of the root, operands of the root."""
 
 
-@functools.cache
+@once
 def form_of(op: Op) -> Form | None:
     """Returns the form of a backward op that is linear in its deltas; None for any other op."""
     if isinstance(op, PartialOp):
