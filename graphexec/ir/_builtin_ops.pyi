@@ -65,7 +65,7 @@ class BuiltinOps:
     def advance(self, cursor: Operand, *, by: int = 1, name: str | None = None) -> Any:
         """Advances a cursor by a number of rows, in place."""
 
-    def argmax(self, x: Operand, *, axis: int = -1, keepdims: bool = False, name: str | None = None) -> Any:
+    def argmax(self, x: Operand, *, axis: int | Sequence[int] | None = -1, keepdims: bool = False, name: str | None = None) -> Any:
         """Index of the largest element along an axis."""
 
     def argmax_along(self, x: Operand, *, axis: int = -1, keepdims: bool = False, name: str | None = None) -> Any:
@@ -307,7 +307,7 @@ class BuiltinOps:
     def log1p(self, x: Operand, *, name: str | None = None) -> Any:
         """log(1 + x), accurate near 0, element by element."""
 
-    def log_softmax(self, x: Operand, *, axis: int = -1, name: str | None = None) -> Any:
+    def log_softmax(self, x: Operand, *, axis: int | Sequence[int] | None = -1, name: str | None = None) -> Any:
         """Logarithm of the softmax along an axis."""
 
     def logical_and(self, x: Operand, y: Operand, *, name: str | None = None) -> Any:
@@ -506,7 +506,7 @@ class BuiltinOps:
     ) -> Any:
         """Takes a part of a value: from starts to ends by steps, along axes."""
 
-    def softmax(self, x: Operand, *, axis: int = -1, name: str | None = None) -> Any:
+    def softmax(self, x: Operand, *, axis: int | Sequence[int] | None = -1, name: str | None = None) -> Any:
         """Softmax along an axis."""
 
     def softmax_cross_entropy(

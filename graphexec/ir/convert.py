@@ -104,10 +104,17 @@ def _lost_integer(array: np.ndarray, target: np.dtype[Any]) -> int | None:
         return None
     if target.kind == "i":
         return most if most > high else least
-    wide, end = array.astype(target).astype(np.float64), 2.0**info.bits / (1 if info.min == 0 else 2)
-    back = np.where(wide < end, wide, 0).astype(array.dtype)
-    lost = array[(wide >= end) | (back != array)]
+    lost = array[rounded_integers(array, array.astype(target))]
     return int(lost[0]) if lost.size else None
+
+
+def rounded_integers(array: np.ndarray, floating: np.ndarray) -> np.ndarray:
+    """Marks the integers that are not the same number any more after a conversion to a floating type."""
+    info, wide = np.iinfo(array.dtype), floating.astype(np.float64)
+    end = 2.0**info.bits / (1 if info.min == 0 else 2)
+    back = np.where(wide < end, wide, 0).astype(array.dtype)
+    rounded: np.ndarray = (wide >= end) | (back != array)
+    return rounded
 
 
 def _ends(target: np.dtype[Any]) -> tuple[int, int]:

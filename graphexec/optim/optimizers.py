@@ -7,24 +7,12 @@ counted from 1. To write your own optimizer, write an op: `Optimizer("my_rule", 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 from graphexec.errors import OpError
 from graphexec.ir.call_text import parse_call
 from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
-
-LIMITS: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "lr": ("a finite number from 0", lambda x: 0 <= x < math.inf),
-    "momentum": ("a number from 0 to below 1", lambda x: 0 <= x < 1),
-    "beta1": ("a number from 0 to below 1", lambda x: 0 <= x < 1),
-    "beta2": ("a number from 0 to below 1", lambda x: 0 <= x < 1),
-    "eps": ("a finite number above 0", lambda x: 0 < x < math.inf),
-    "weight_decay": ("a finite number from 0", lambda x: 0 <= x < math.inf),
-}
-"""The range that a setting of such a name has in every update rule, also in one of a plugin that declares none."""
 
 
 class Optimizer:
@@ -36,9 +24,6 @@ class Optimizer:
             known = ", ".join(n for n in registry.names() if registry.get(n).updates and len(registry.get(n).inputs) > 1)
             raise OpError(f"{op!r} is not an update rule", todo=f"Use one of: {known}.")
         self.attributes = self.op.check_attributes(attributes)
-        for key, value in self.attributes.items():
-            if key in LIMITS or isinstance(self.op.attributes[key], bool):
-                _check_setting(op, key, value, isinstance(self.op.attributes[key], bool))
         if self.attributes.get("nesterov") and not self.attributes.get("momentum"):
             raise OpError(
                 "nesterov needs a momentum above 0", op=op, facts=[repr(self)], todo="Give momentum=0.9, or leave nesterov out."
@@ -63,14 +48,6 @@ class Optimizer:
         if positional:
             raise OpError(f"optimizer {text!r}: attributes must be named", todo=f"Write {name}(lr=...).")
         return cls(name, **keywords)
-
-
-def _check_setting(op: str, key: str, value: Any, flag: bool) -> None:
-    """*Raises* OpError for a setting outside its range."""
-    kind, fits = ("true or false", bool) if flag else LIMITS[key]
-    sound = isinstance(value, bool) if flag else isinstance(value, (int, float)) and not isinstance(value, bool) and fits(value)
-    if not sound:
-        raise OpError(f"{key}={value!r} is not {kind}", op=op, todo=f"Give {key} {kind}.")
 
 
 def SGD(lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> Optimizer:

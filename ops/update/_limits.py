@@ -5,4 +5,5 @@ from typing import Annotated
 from graphexec.plugin import Range
 
 Rate = Annotated[float, Range(0, below=float("inf"))]
+Small = Annotated[float, Range(above=0, below=float("inf"))]
 Decay = Annotated[float, Range(0, below=1)]

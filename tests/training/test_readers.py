@@ -8,6 +8,7 @@ import pytest
 
 import graphexec as gx
 from graphexec.errors import DataError
+from graphexec.ir.function import Leaf
 from graphexec.training.data import fitted, fitting, input_leaves, npy, read_inputs, source, training_data
 
 
@@ -335,3 +336,20 @@ def test_a_train_section_may_allow_nan():
     with pytest.raises(DataError, match="allow_nan: true under train, or --allow-nan"):
         training_data(g, section)
     assert np.isnan(training_data(g, section | {"allow_nan": True}).train["x"][1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["int64", "uint64", "int32", "uint8"])
+def test_integers_stay_exact_in_floating_inputs(tmp_path, kind, dtype):
+    """As `exe(x=array)` has it: an integer that the input cannot hold is refused, whatever its sign and size."""
+    info, digits = np.iinfo(kind), {"float32": 24, "float64": 53}[dtype]
+    for number in {0, 1, info.max, info.min, min(2**digits, info.max), min(2**digits + 1, info.max)}:
+        path = tmp_path / "x.npy"
+        np.save(path, np.array([number], kind))
+        array = np.load(path)
+        leaf = Leaf("x", "input", 0, (1,), dtype)
+        if int(np.dtype(dtype).type(number)) == number:
+            assert int(fitted(array, leaf, "x.npy")[0]) == number
+        else:
+            with pytest.raises(DataError, match=f"{number} at index .*exactly"):
+                fitted(array, leaf, "x.npy")

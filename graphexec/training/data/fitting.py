@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphexec.errors import DataError
+from graphexec.ir.convert import rounded_integers
 from graphexec.ir.function import Leaf
 from graphexec.ir.spec import DTYPES, itemsize, shape_text
 from graphexec.training.data.source import require_memory
@@ -24,8 +25,8 @@ BLOCK = 16 * 2**20
 def fitted(array: Array, leaf: Leaf, where: str, *, finite: bool = False) -> Array:
     """Converts an array to an input's element type; ``finite`` also refuses NaN and infinity.
 
-    Floating numbers are rounded to the nearest of the input's type. *Raises* DataError if rank, a size or the element type does
-    not fit, if a number overflows, or if an integer input would not hold a number exactly.
+    Floating numbers are rounded to the nearest of the input's type; integers must be kept exactly, and a floating number that an
+    integer input takes must be whole. *Raises* DataError if rank, a size, the element type or a number does not fit.
     """
     facts = [
         f"input {leaf.name!r} is declared {leaf.dtype}{shape_text(leaf.shape)}",
@@ -94,7 +95,7 @@ def _converted(array: Array, leaf: Leaf, where: str, facts: list[str]) -> Array:
         lost = _lost(block, converted, leaf.dtype)
         if lost is not None and lost.any():
             at = _place(array, begin, lost)
-            what = "overflows" if DTYPES[leaf.dtype] == "f" else "cannot be represented exactly as"
+            what = "overflows" if DTYPES[leaf.dtype] == "f" and array.dtype.kind == "f" else "cannot be represented exactly as"
             raise DataError(
                 f"{array[at]!s} at index {at} {what} {leaf.dtype}",
                 source=where,
@@ -107,7 +108,9 @@ def _converted(array: Array, leaf: Leaf, where: str, facts: list[str]) -> Array:
 
 def _lost(array: Array, converted: Array, dtype: str) -> Any:
     """Marks the numbers that a conversion does not keep; None if it keeps all."""
-    if np.can_cast(array.dtype, dtype, "safe") or (DTYPES[dtype] == "f" and array.dtype.kind in "iub"):
+    if array.dtype.kind in "iu" and DTYPES[dtype] == "f":
+        return rounded_integers(array, converted)
+    if np.can_cast(array.dtype, dtype, "safe"):
         return None
     if DTYPES[dtype] == "f":
         return np.isinf(converted) & ~np.isinf(array)
