@@ -4,6 +4,5 @@ from typing import Annotated
 
 from graphexec.plugin import Range
 
-Rate = Annotated[float, Range(0, below=float("inf"))]
-Small = Annotated[float, Range(above=0, below=float("inf"))]
+NonNegative = Annotated[float, Range(0, below=float("inf"))]
 Decay = Annotated[float, Range(0, below=1)]

@@ -12,7 +12,7 @@ Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015; weigh
 """
 
 import numpy as np
-from graphexec_ops.update._limits import Decay, Rate, Small
+from graphexec_ops.update._limits import Decay, NonNegative
 
 from graphexec import math
 from graphexec.plugin import elementwise
@@ -32,8 +32,9 @@ def _reference(p, d, m, v, step, *, lr, beta1, beta2, eps, weight_decay):
     shared_operand="step",
 )  # fmt: skip
 def adam(
-    p, d, m, v, step, *, lr: Rate = 1e-3, beta1: Decay = 0.9, beta2: Decay = 0.999, eps: Small = 1e-8, weight_decay: Rate = 0.0
-):
+    p, d, m, v, step, *, lr: NonNegative = 1e-3, beta1: Decay = 0.9, beta2: Decay = 0.999, eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0.0,
+):  # fmt: skip
     g = d + weight_decay * p
     mean = beta1 * m + (1 - beta1) * g
     variance = beta2 * v + (1 - beta2) * g * g

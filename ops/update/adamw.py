@@ -11,7 +11,7 @@ Source: Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, in
 """
 
 import numpy as np
-from graphexec_ops.update._limits import Decay, Rate, Small
+from graphexec_ops.update._limits import Decay, NonNegative
 
 from graphexec import math
 from graphexec.plugin import elementwise
@@ -30,8 +30,9 @@ def _reference(p, d, m, v, step, *, lr, beta1, beta2, eps, weight_decay):
     shared_operand="step",
 )  # fmt: skip
 def adamw(
-    p, d, m, v, step, *, lr: Rate = 1e-3, beta1: Decay = 0.9, beta2: Decay = 0.999, eps: Small = 1e-8, weight_decay: Rate = 0.01
-):
+    p, d, m, v, step, *, lr: NonNegative = 1e-3, beta1: Decay = 0.9, beta2: Decay = 0.999, eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0.01,
+):  # fmt: skip
     mean = beta1 * m + (1 - beta1) * d
     variance = beta2 * v + (1 - beta2) * d * d
     steps = math.like(step, p)

@@ -6,7 +6,7 @@ p is a parameter, d its gradient. Shapes: equal. Dtypes: float32, float64.
 Source: Robbins and Monro, "A stochastic approximation method", 1951; weight decay as in PyTorch's SGD.
 """
 
-from graphexec_ops.update._limits import Rate
+from graphexec_ops.update._limits import NonNegative
 
 from graphexec.plugin import elementwise
 
@@ -16,5 +16,5 @@ def _reference(p, d, *, lr, weight_decay):
 
 
 @elementwise(reference=_reference, domain=(-2.0, 2.0), outputs=("p",), updates=("p",), differentiable=False)
-def sgd(p, d, *, lr: Rate = 0.01, weight_decay: Rate = 0.0):
+def sgd(p, d, *, lr: NonNegative = 0.01, weight_decay: NonNegative = 0.0):
     return p - lr * (d + weight_decay * p)

@@ -15,12 +15,13 @@ WRONG = {
     "momentum": [NAN, -0.1, 1.0, 1.5, INF],
     "beta1": [NAN, -0.1, 1.0, 2.0],
     "beta2": [NAN, -0.1, 1.0, 2.0],
-    "eps": [NAN, 0.0, -1e-8, INF],
+    "eps": [NAN, -1e-8, INF],
     "weight_decay": [NAN, -0.1, INF],
     "nesterov": [1.0, "yes", None],
 }
 RIGHT = {
-    "lr": [0, 0.0, 1.0], "momentum": [0.0, 0.999], "beta1": [0.0, 0.5], "beta2": [0.0], "eps": [1e-30, 1], "weight_decay": [0, 2.0],
+    "lr": [0, 0.0, 1.0], "momentum": [0.0, 0.999], "beta1": [0.0, 0.5], "beta2": [0.0], "eps": [0.0, 1e-30, 1],
+    "weight_decay": [0, 2.0],
 }  # fmt: skip
 RULES = [n for n in registry.names() if registry.get(n).updates and "lr" in registry.get(n).attributes]
 FILE = """\
