@@ -8,7 +8,7 @@ next compiled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -158,7 +158,8 @@ class Graph:
         attributes = attributes or {}
         given = self._values_and_arrays(op, tuple(operands))
         node = self._fresh(op.name) if name is None else self._new_name(name)
-        specs = self.infer_node(op, [_spec(v) for v in given], attributes, node)
+        names = [v.name if isinstance(v, Value) else None for v in given]
+        specs = self.infer_node(op, [_spec(v) for v in given], attributes, node, names)
         values = [self.constant(v) if isinstance(v, np.ndarray) else v for v in given]
         self.add_node(node, op.name, [None if v is None else (v.node, v.output) for v in values], op.non_defaults(attributes))
         results = tuple([Value(self, node, k, s) for k, s in enumerate(specs)])
@@ -180,16 +181,18 @@ class Graph:
                 dag.add_edge(source, node, key=slot)
 
     def infer_node(
-        self, op: Op, specs: list[TensorSpec | None], attributes: Mapping[str, Any], node: str
+        self, op: Op, specs: list[TensorSpec | None], attributes: Mapping[str, Any], node: str,
+        names: Sequence[str | None] | None = None,
     ) -> tuple[TensorSpec, ...]:
-        """Infers the specs of a node's outputs, and caches those without named dimensions."""
+        """Infers the specs of a node's outputs, and caches those without named dimensions. An error names the operands."""
         key = (op, tuple(specs), freeze(attributes))
         found = self._inferred.get(key)
         if found is None:
             try:
                 found = op.infer(specs, attributes)
             except GraphExecError as error:
-                raise op.describe_operands(error, specs, [None] * len(specs)).at(node=node, op=op.name) from None
+                names = names or [None] * len(specs)
+                raise op.describe_operands(error, specs, names).at(node=node, op=op.name) from error.__cause__
             if not any(isinstance(n, Size) for s in (*specs, *found) if s is not None for n in s.shape):
                 self._inferred[key] = found
         return found

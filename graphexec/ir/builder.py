@@ -14,8 +14,11 @@ import numpy as np
 from graphexec.errors import GraphExecError, OpError
 from graphexec.ir import convert
 from graphexec.ir.function import ABSENT, Function, Leaf, Node, value_name
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.keys import Interner, freeze
+from graphexec.ir.namespace import ops
 from graphexec.ir.op import Op
+from graphexec.ir.op_kinds import CompositeOp
 from graphexec.ir.operands import with_arrays
 from graphexec.ir.operators import Arithmetic
 from graphexec.ir.spec import TensorSpec
@@ -67,18 +70,47 @@ class FunctionBuilder:
         return [self.value(i) for i in indices]
 
     def apply(self, op: Op, operands: Sequence[Any], attributes: Mapping[str, Any], name: str | None = None) -> Any:
-        """Adds a node from operands as a call gives them; returns its value, or a tuple of its values."""
+        """Adds a node from operands as a call gives them, or the nodes that the op consists of.
+
+        Returns its value, or a tuple of its values.
+        """
         given = with_arrays(op, operands, _dtype_of, lambda array: Traced(self, self.constant(array)))
-        inputs = tuple([ABSENT if o is None else o.index for o in given])
-        node = self.add(op, inputs, dict(attributes), name)
-        results = tuple([Traced(self, v) for v in node.outputs])
+        if consists_of_ops(op, [None if o is None else o.spec for o in given]):
+            results = self.expand(op, given, attributes, self._fresh_for(op, name))
+        else:
+            inputs = tuple([ABSENT if o is None else o.index for o in given])
+            results = tuple([Traced(self, v) for v in self.add(op, inputs, dict(attributes), name).outputs])
         return results if len(results) > 1 else results[0]
+
+    def expand(self, op: Op, values: Sequence[Traced | None], attributes: Mapping[str, Any], name: str) -> tuple[Traced, ...]:
+        """Adds the nodes that an op consists of; those that compute its results take its name. *Raises* GraphExecError."""
+        prefix, self.prefix = self.prefix, name
+        first = len(self.nodes)
+        try:
+            results = call_kernel(op, values, attributes) if isinstance(op, KernelOp) else call_composite(op, values, attributes)
+        except GraphExecError as error:
+            raise inside(op, error) from error.__cause__
+        finally:
+            self.prefix = prefix
+        for output, result in enumerate(results):
+            self._take_name(first, result.index, value_name(name, output))
+        return results
+
+    def _take_name(self, first: int, value: int, name: str) -> None:
+        """Gives a name to a value, and to the node from ``first`` on whose only output it is."""
+        for position in range(first, len(self.nodes)):
+            if self.nodes[position].outputs == (value,):
+                self.names[value] = name
+                self.nodes[position] = self.nodes[position].with_name(name)
+
+    def _fresh_for(self, op: Op, name: str | None) -> str:
+        return self.fresh(name or f"{self.prefix}.{op.name}" if self.prefix else name or op.name)
 
     def add(self, op: Op, inputs: tuple[int, ...], attributes: dict[str, Any], name: str | None = None) -> Node:
         """Adds a node from the numbers of its operands, and infers its outputs."""
         key = (op, *[ABSENT if v == ABSENT else id(self.specs[v]) for v in inputs], freeze(attributes))
         found = self._known.get(key)
-        name = self.fresh(name or f"{self.prefix}.{op.name}" if self.prefix else name or op.name)
+        name = self._fresh_for(op, name)
         if found is None:
             found = self._known[key] = self._inferred(op, inputs, attributes, name)
         first = len(self.names)
@@ -154,15 +186,56 @@ def trace_composite(op: Op, specs: Sequence[TensorSpec | None], attributes: Mapp
             names.append(name)
             known.append(spec)
     builder = FunctionBuilder(Function(op.name, leaves, [], names, {}), known)
-    results = call_composite(op, builder.values(inputs), attributes)
+    try:
+        results = call_composite(op, builder.values(inputs), attributes)
+    except RecursionError:
+        raise OpError(
+            "composite ops are nested too deep", op=op.name, facts=[f"declared in {op.file}"],
+            todo="Does it call itself, perhaps through another composite? End such a chain with an attribute that counts down.",
+        ) from None  # fmt: skip
+    except GraphExecError as error:
+        raise inside(op, error) from error.__cause__
     return tuple(r.spec for r in results)
+
+
+def inside(op: Op, error: GraphExecError) -> GraphExecError:
+    """Turns an error of an op that ``op`` consists of into the error of ``op``, whose node is the one that a user wrote."""
+    if error.op is not None and error.op != op.name:
+        within = f"inside {op.name!r}, op {error.op!r}:"
+        error.facts = ([within] if within not in error.facts else []) + error.facts
+    error.node, error.op, error.source = None, op.name, None
+    return error
+
+
+def consists_of_ops(op: Op, specs: Sequence[TensorSpec | None]) -> bool:
+    """Whether an op runs as other ops: a composite, or a kernel whose operands lack axes, such as a product of vectors."""
+    return isinstance(op, CompositeOp) or (isinstance(op, KernelOp) and bool(op.lacks(specs)))
 
 
 def call_composite(op: Op, values: Sequence[Any], attributes: Mapping[str, Any]) -> tuple[Any, ...]:
     """Calls a composite's function and returns a tuple. *Raises* OpError when it does not return graph values."""
     padded = list(values) + [None] * (0 if op.variadic else len(op.inputs) - len(values))
-    result = op.function(*padded, **attributes)
+    return graph_values(op, "composite", op.function(*padded, **attributes))
+
+
+def graph_values(op: Op, what: str, result: Any) -> tuple[Any, ...]:
+    """What a function of an op returned, as a tuple of a graph value for each output. *Raises* OpError if it is not."""
     results = tuple(result) if isinstance(result, (tuple, list)) else (result,)
     if len(results) != len(op.outputs) or not all(isinstance(r, Arithmetic) for r in results):
-        raise OpError(f"the composite must return {len(op.outputs)} graph value(s), not {result!r}", op=op.name)
+        raise OpError(f"the {what} must return {len(op.outputs)} graph value(s), not {result!r}", op=op.name)
     return results
+
+
+def call_kernel(op: KernelOp, values: Sequence[Traced | None], attributes: Mapping[str, Any]) -> tuple[Traced, ...]:
+    """Applies a kernel to operands with the axes that they lack, and removes these from the results. *Raises* ShapeError."""
+    specs = [None if v is None else v.spec for v in values]
+    op.infer(specs, attributes)  # for its own error message
+    lacking = op.lacks(specs)
+    operands = []
+    for slot, v in enumerate(values):
+        lacks = v is not None and op.lacks([*[None] * slot, v.spec])
+        operands.append(ops.expand_dims(v, axis=op.places_of(lacking, slot)) if lacks else v)
+    made = op(*operands, **attributes)
+    results = made if isinstance(made, tuple) else (made,)
+    places = [op.places_of(lacking, len(op.inputs) + k) for k in range(len(results))]
+    return tuple(ops.squeeze(r, axis=p) if p else r for r, p in zip(results, places, strict=True))

@@ -37,6 +37,13 @@ class Size(int):
         size.expression, size.terms = expression, {expression: 1}
         return size
 
+    def __format__(self, form: str) -> str:
+        """The expression while the size is unknown, as in the messages of shape rules; else the number."""
+        return self.expression if not form and int(self) >= PROBE else format(int(self), form)
+
+    def __str__(self) -> str:
+        return format(self)
+
     def _plus(self, other: int, sign: int, swapped: bool = False) -> Size:
         """The sum or difference; terms are counted, so that the text of a long sum stays short."""
         terms, more = self.terms, _terms(other)

@@ -38,7 +38,7 @@ PASSES: dict[str, Pass] = {
     "concat_of_slices": lambda fn, live_out: concat_of_slices(fn),  # before required, which takes sums apart
     "required": lambda fn, live_out: required(fn, live_out),  # what lowering needs
     "transpose_folding": transpose_folding,
-    "decompose": lambda fn, live_out: decompose(fn),
+    "decompose": lambda fn, live_out: decomposed(fn, live_out),
     "constant_folding": constant_folding,  # after the passes that add transpositions and casts, some of which undo others
     "hoist_shape_operands": lambda fn, live_out: hoist_shape_operands(fn),  # before cse: it makes nodes equal
     "cse": cse,  # before gemm_accumulate: a product that is read twice cannot be accumulated in place
@@ -71,6 +71,12 @@ RENAMED = {
 def required(fn: Function, live_out: Iterable[int] = ()) -> Function:
     """The function after the passes that lowering needs, and no others: what `optimize=False` runs."""
     return expand_add_n(move_axis_last(unify_dtypes(dce(fn, live_out))))
+
+
+def decomposed(fn: Function, live_out: Iterable[int]) -> Function:
+    """The function with kernels replaced by their decompositions, whose ops need what all others need."""
+    made = decompose(fn)
+    return fn if made is fn else required(made, live_out)
 
 
 def optimize(fn: Function, live_out: Iterable[int] = (), skip: Collection[str] = ()) -> Function:

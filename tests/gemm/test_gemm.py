@@ -117,7 +117,7 @@ def test_a_long_k(isa: str, dtype: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_long_k_and_several_blocks(dtype: str) -> None:
-    for seed, shape in enumerate([(700, 300), (20, 1500), (1500, 20), (1, 70_000), (70_000, 1), (3, 20_000)] * 2):
+    for seed, shape in enumerate([(700, 300), (20, 1500), (1, 30_000), (30_000, 1)]):
         check(None, dtype, (*shape, 8200), 5000 + seed)
 
 

@@ -81,6 +81,8 @@ def test_patterns_are_one_kernel_over_rows(name, prepared):
 @pytest.mark.parametrize("name", DRAWN)
 def test_patterns_give_what_the_interpreter_gives(name, shapes, prepared, agrees):
     for shape in shapes:
+        if name == "extremes" and 0 in shape:
+            continue  # as in NumPy, there is no min of no elements
         g, arrays = pattern(name, shape)
         fn = optimize(prepared(g), list(prepared(g).outputs.values()))
         agrees(g, fn, arrays, rtol=1e-11)
