@@ -18,6 +18,7 @@ from graphexec.codegen.loop_distribution import MIN_INSTRUCTIONS
 from graphexec.codegen.op_functions import texts
 from graphexec.codegen.operands import Body, Operand
 from graphexec.codegen.row_loops import Form, RowwiseBody
+from graphexec.codegen.scalar_compiler import Compiled
 from graphexec.codegen.straight_line import straighten
 from graphexec.codegen.writer import VECTORS
 from graphexec.errors import OpError
@@ -195,7 +196,10 @@ def array_kernel(
         def types(frontend: Any) -> list[Any]:
             return op_functions.array_types(op, frontend, arrays, strided, words, lengths)
 
-        text, results = op_functions.compiled(op, symbol, types, call.attributes, dtype, scalar=False)
+        def compile_() -> Compiled:
+            return op_functions.compile_by_numba(op, symbol, types, call.attributes, dtype, scalar=False)
+
+        text, results = op_functions.compiled(op, symbol, compile_)
         returns = results[0] if results else None
         loops = array_kernel_ir(name, symbol, arrays, words, batch, scratch=op.scratch, shared=op.parallel, returns=returns)
         return [loops, text]

@@ -9,22 +9,15 @@ from __future__ import annotations
 import dis
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 from numba import errors, types
 
+from graphexec.codegen.scalar_compiler import Compiled
 from graphexec.llvm import numba_internals, toolchain
 
 SCALARS = {"float32": types.float32, "float64": types.float64, "int32": types.int32, "int64": types.int64, "bool": types.boolean}
-
-
-class Compiled(NamedTuple):
-    """IR of one function in Numba's calling convention: ``i32 name(ptr result, ptr exception, arguments...)``."""
-
-    ir: str
-    results: tuple[str, ...]
-    """Element types of the results; empty for None."""
 
 
 def element_type(dtype: str) -> Any:

@@ -1,4 +1,4 @@
-"""op_functions: the functions of ops, compiled by Numba to LLVM IR for one element type and kept in the cache.
+"""op_functions: the functions of ops, compiled to LLVM IR for one element type and kept in the cache.
 
 A scalar function computes one element of an elementwise op or combines two elements of a reduction; loops around it are written by
 the other modules. The function of an array kernel computes whole arrays.
@@ -6,6 +6,7 @@ the other modules. The function of an array kernel computes whole arrays.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import struct
@@ -14,7 +15,9 @@ from typing import Any
 
 from graphexec.codegen.array_kernel import Array
 from graphexec.codegen.operands import Step
-from graphexec.codegen.specialize import specialize
+from graphexec.codegen.scalar_compiler import Compiled, compile_scalar
+from graphexec.codegen.scalar_values import Unsupported
+from graphexec.codegen.specialize import specialize, specialized
 from graphexec.errors import GraphExecError, PluginError
 from graphexec.ir.fused.scalar import BodyCall
 from graphexec.ir.kernel_op import KernelOp
@@ -50,10 +53,7 @@ def step_of(call: BodyCall) -> Step:
         op.name, "scalar", fingerprint.environment(), key_of(op), repr((call.attributes, call.dtype, types))
     )  # fmt: skip
 
-    def arguments(frontend: Any) -> list[Any]:
-        return _scalar_arguments(op, frontend, types, len(call.words))
-
-    _, results = compiled(op, symbol, arguments, call.attributes, call.dtype, scalar=True)
+    _, results = compiled(op, symbol, lambda: _compile_scalar(op, symbol, call.attributes, call.dtype, types, len(call.words)))
     if isinstance(op, ReductionOp):
         identity = _constant(op.identity_of(call.dtype), call.dtype)
         return Step(symbol, call.arguments, types, results, call.dtype, identity, op.rounds(call.dtype))
@@ -90,10 +90,8 @@ def array_types(
     return [*types, *extra, *attributes]
 
 
-def compiled(
-    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Mapping[str, Any], dtype: str, *, scalar: bool
-) -> tuple[str, tuple[str, ...]]:
-    """IR of an op's function and the element types of its results; from memory, from the cache, or from Numba."""
+def compiled(op: Op, symbol: str, compile_: Callable[[], Compiled]) -> tuple[str, tuple[str, ...]]:
+    """IR of an op's function and the element types of its results; from memory, from the cache, or compiled."""
     found = _functions.get(symbol)
     if found is not None:
         return found
@@ -103,15 +101,31 @@ def compiled(
             head, _, text = payload.decode().partition("\n")
             _functions[symbol] = (text, tuple(json.loads(head)))
         elif symbol not in _functions:
-            made = _compile(op, symbol, arguments, constants, dtype, scalar)
+            made = compile_()
             cache.write(symbol + ".ll", (json.dumps(made.results) + "\n" + made.ir).encode())
             _functions[symbol] = (made.ir, made.results)
         return _functions[symbol]
 
 
-def _compile(
-    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Mapping[str, Any], dtype: str, scalar: bool
-) -> Any:
+def _compile_scalar(
+    op: Op, symbol: str, constants: Mapping[str, Any], dtype: str, types: Sequence[str], words: int
+) -> Compiled:
+    """Compiles a scalar function: without Numba where `scalar_compiler` knows all that it consists of."""
+    function = None if op.variadic else specialized(op.function, constants, scalar=True)
+    if function is not None:
+        with contextlib.suppress(Unsupported):
+            return compile_scalar(function, types, dtype, symbol, lambda helper: specialized(helper, {}, scalar=True))
+
+    def arguments(frontend: Any) -> list[Any]:
+        return _scalar_arguments(op, frontend, types, words)
+
+    return compile_by_numba(op, symbol, arguments, constants, dtype, scalar=True)
+
+
+def compile_by_numba(
+    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Mapping[str, Any], dtype: str, *, scalar: bool
+) -> Compiled:
+    """Compiles an op's function by Numba, for arguments of its types. *Raises* PluginError."""
     from numba import errors
 
     from graphexec.codegen import numba_frontend as frontend

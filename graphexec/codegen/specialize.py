@@ -14,21 +14,29 @@ import inspect
 import textwrap
 import types
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-_LITERAL = "_literal"
+LITERAL = "_literal"
+"""The name of the call around a number that takes the element type."""
 _INTEGER_CALLS = {"range", "int", "len", "round", "divmod", "enumerate", "float", "bool"}
 
 
-def specialize(function: Callable[..., Any], constants: Mapping[str, Any], element: Any, *, scalar: bool) -> Callable[..., Any]:
-    """The function with ``constants`` in place of those parameters, the others positional, and literals of type ``element``.
+class Specialized(NamedTuple):
+    """A function for given attributes: its syntax tree, and the namespace in which its names are looked up."""
 
-    In ``scalar`` functions integer literals get the element type too; in array kernels integers are indices. Without source text (a
-    function typed at a prompt) literals keep their own types.
+    tree: ast.FunctionDef
+    namespace: dict[str, Any]
+    file: str
+
+
+def specialized(function: Callable[..., Any], constants: Mapping[str, Any], *, scalar: bool) -> Specialized | None:
+    """The function with ``constants`` in place of those parameters, the others positional, and literals marked by `LITERAL`.
+
+    In ``scalar`` functions integer literals are marked too; in array kernels integers are indices. None without source text.
     """
     tree = parse(function)
     if tree is None:
-        return _without_source(function, constants)
+        return None
     node = tree.body[0]
     assert isinstance(node, ast.FunctionDef)
     node.decorator_list = []
@@ -40,15 +48,25 @@ def specialize(function: Callable[..., Any], constants: Mapping[str, Any], eleme
     for argument in [*node.args.args, *node.args.posonlyargs]:
         argument.annotation = None
     node.returns = None
-    tree = _Constants(dict(constants)).visit(tree)
-    tree = _Literals(scalar).visit(tree)
-    ast.fix_missing_locations(tree)
-    namespace = dict(function.__globals__)
-    namespace.update(inspect.getclosurevars(function).nonlocals)
-    namespace[_LITERAL] = element
+    node = _Literals(scalar).visit(_Constants(dict(constants)).visit(node))
+    ast.fix_missing_locations(node)
     node.name = "".join(c if c.isalnum() else "_" for c in node.name)
-    exec(compile(tree, function.__code__.co_filename, "exec"), namespace)  # the author's own code, which is already loaded
-    result: Callable[..., Any] = namespace[node.name]
+    namespace = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
+    return Specialized(node, namespace, function.__code__.co_filename)
+
+
+def specialize(function: Callable[..., Any], constants: Mapping[str, Any], element: Any, *, scalar: bool) -> Callable[..., Any]:
+    """The function that `specialized` describes, with literals of type ``element``.
+
+    Without source text (a function typed at a prompt) literals keep their own types.
+    """
+    found = specialized(function, constants, scalar=scalar)
+    if found is None:
+        return _without_source(function, constants)
+    namespace = {**found.namespace, LITERAL: element}
+    module = ast.Module([found.tree], [])
+    exec(compile(module, found.file, "exec"), namespace)  # the author's own code, which is already loaded
+    result: Callable[..., Any] = namespace[found.tree.name]
     return result
 
 
@@ -171,6 +189,11 @@ class _Literals(ast.NodeTransformer):
         if isinstance(node.op, (ast.Add, ast.Sub, ast.Mult, ast.Div)):
             node.left, node.right = self._element(node.left), self._element(node.right)
         elif isinstance(node.op, ast.Pow):
+            match node.right:
+                case ast.UnaryOp(op=ast.USub(), operand=ast.Constant() as exponent):  # Numba raises for 0 ** -1; NumPy gives inf
+                    power = ast.copy_location(ast.BinOp(node.left, ast.Pow(), exponent), node)
+                    one = ast.copy_location(ast.Constant(1), node)
+                    return self.visit_BinOp(ast.copy_location(ast.BinOp(one, ast.Div(), power), node))
             node.left, node.right = self._element(node.left), self._exponent(node.right)
         else:
             self.generic_visit(node)
@@ -216,4 +239,4 @@ class _Literals(ast.NodeTransformer):
 
 
 def _wrapped(node: ast.expr) -> ast.expr:
-    return ast.copy_location(ast.Call(ast.Name(_LITERAL, ast.Load()), [node], []), node)
+    return ast.copy_location(ast.Call(ast.Name(LITERAL, ast.Load()), [node], []), node)

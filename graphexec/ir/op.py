@@ -14,6 +14,7 @@ import numpy as np
 from graphexec.errors import DtypeError, GraphExecError, KernelError, OpError, ShapeError, with_hint
 from graphexec.ir.attributes import REQUIRED, AttributeType, fill_in
 from graphexec.ir.keys import exactly
+from graphexec.ir.reference import computed
 from graphexec.ir.spec import DTYPES, KIND_NAMES, Size, TensorSpec, check_dtype, check_size, promote, shape_text
 
 Attributes = Mapping[str, Any]
@@ -249,28 +250,7 @@ class Op:
         """
         specs = [None if a is None else array_spec(a) for a in arrays] if specs is None else specs
         outputs = self.infer(specs, attributes)
-        try:
-            with np.errstate(all="ignore"):  # as in kernels, which do not warn
-                results = self.evaluate_plain(arrays, attributes, outputs)
-            if len(results) != len(outputs):
-                raise ValueError(f"it returns {len(results)} results for {len(outputs)} outputs")
-            return tuple(self._result(name, r, s) for name, r, s in zip(self.outputs, results, outputs, strict=True))
-        except (GraphExecError, MemoryError):
-            raise
-        except Exception as error:  # the reference of a plugin may fail in any way
-            operands = [f"{self.input_name(k)}   {s}" for k, s in enumerate(specs) if s is not None]
-            raise OpError(
-                f"its reference failed: {type(error).__name__}: {error}", op=self.name,
-                facts=[*operands, f"declared in {self.file}"],
-                todo="Correct the reference; it takes operands of any shape that the op takes, leading axes too.",
-            ) from error  # fmt: skip
-
-    @staticmethod
-    def _result(output: str, result: Any, spec: TensorSpec) -> np.ndarray:
-        array = np.asarray(result, dtype=spec.dtype)
-        if array.size != spec.size:
-            raise ValueError(f"it returns an array of shape {shape_text(array.shape)} for output {output!r}, which is {spec}")
-        return array.reshape(spec.shape)
+        return computed(self, arrays, attributes, specs, outputs)
 
     def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
         """Computes the outputs with the reference, in any dtype and a shape that broadcasts or reshapes to the inferred one."""

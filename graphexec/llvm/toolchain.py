@@ -103,12 +103,27 @@ def optimized(modules: Sequence[str], entry: str, *, written: bool = False) -> l
             module.link_in(llvm.parse_assembly(text))
         module.verify()
         _internalize(module, entry)
-        options = llvm.create_pipeline_tuning_options(speed_level=0 if written else 3)
-        options.loop_vectorization = options.loop_unrolling = options.loop_interleaving = True
-        options.slp_vectorization = False
-        builder = llvm.create_pass_builder(_target_machine(), options)
-        builder.getModulePassManager().run(module, builder)
+        _run_passes(module, 0 if written else 3)
         return module
+
+
+def _run_passes(module: llvm.ModuleRef, level: int) -> None:
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options.loop_vectorization = options.loop_unrolling = options.loop_interleaving = True
+    options.slp_vectorization = False
+    builder = llvm.create_pass_builder(_target_machine(), options)
+    builder.getModulePassManager().run(module, builder)
+
+
+def simplified(text: str, entry: str) -> str:
+    """A module with one function and what it calls, after LLVM's passes; it can be linked with any other module."""
+    _load_llvm()
+    with LOCK:
+        module = llvm.parse_assembly(text)
+        module.verify()
+        _internalize(module, entry, shared="linkonce_odr")
+        _run_passes(module, 2)
+        return str(module)
 
 
 def isolate(text: str, entry: str, name: str) -> str:

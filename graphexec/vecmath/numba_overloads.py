@@ -10,16 +10,9 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 import graphexec.math as public
-from graphexec.vecmath import exponential, logarithm
-from graphexec.vecmath import trigonometric as circular
-from graphexec.vecmath.scalar import Scalar, sqrt
+from graphexec.vecmath.functions import EMITTERS
+from graphexec.vecmath.scalar import Scalar
 
-_ONE_ARGUMENT = (
-    circular.acos, circular.asin, circular.atan, circular.cos, circular.sin, circular.tan,
-    exponential.cosh, exponential.erf, exponential.exp, exponential.exp2, exponential.expm1, exponential.sigmoid,
-    exponential.sinh, exponential.tanh,
-    logarithm.log, logarithm.log1p, logarithm.log2, logarithm.log10, logarithm.rsqrt, logarithm.softplus, sqrt,
-)  # fmt: skip
 # Each function is compiled apart from its caller, so the caller's fast-math flags do not reach it, and always inlined.
 _JIT: Any = {"error_model": "numpy", "fastmath": False, "forceinline": True}
 
@@ -66,9 +59,8 @@ def _overload_two(function: Any, emit: Callable[..., Scalar]) -> None:
 @cache
 def register() -> None:
     """Registers the functions with Numba; later calls do nothing."""
-    for emit in _ONE_ARGUMENT:
-        _overload_one(getattr(public, emit.__name__), emit)
-    _overload_two(public.pow, logarithm.pow)
+    for function, emit in EMITTERS.items():
+        (_overload_two if function is public.pow else _overload_one)(function, emit)
 
     @overload(public.like)
     def like(x, y):  # type: ignore[no-untyped-def] # as above

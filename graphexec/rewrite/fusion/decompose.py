@@ -5,6 +5,9 @@ It comes after differentiation, so that the kernel's own backward rule is used, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from graphexec.errors import GraphExecError, OpError
 from graphexec.ir.builder import FunctionBuilder, graph_values, inside
 from graphexec.ir.function import ABSENT, Function, Node
@@ -18,25 +21,31 @@ def decompose(fn: Function) -> Function:
         return fn
     builder = FunctionBuilder(fn)
     for node in fn.nodes:
-        if node.op.decomposition is None:
-            builder.nodes.append(node)
-            continue
         try:
-            _replace(builder, node, frozenset())
+            _add(builder, node, frozenset())
         except GraphExecError as error:
             raise error.at(node=node.name, source=node.location) from error.__cause__
     return builder.build(fn)
 
 
-def _replace(builder: FunctionBuilder, node: Node, within: frozenset[Op]) -> None:
-    """Adds the nodes of a decomposition, and of those that it consists of. ``within``: the ops whose decompositions these are."""
+def _add(builder: FunctionBuilder, node: Node, within: frozenset[Op]) -> None:
+    """Adds a node, or those of its decomposition. ``within``: the ops whose decompositions it is part of."""
+    rule = node.op.decomposition
+    if rule is None or node.op in within:
+        builder.nodes.append(node)
+    else:
+        for part in _parts(builder, node, rule):
+            _add(builder, part, within | {node.op})
+
+
+def _parts(builder: FunctionBuilder, node: Node, rule: Callable[..., Any]) -> list[Node]:
+    """The nodes of a decomposition; its results have the numbers of the node's."""
     first = len(builder.nodes)
     builder.prefix, builder.location = node.name, node.location
     values = builder.values(node.inputs)
     operands = dict(zip(node.op.inputs, values, strict=False))
-    assert node.op.decomposition is not None
     try:
-        results = graph_values(node.op, "decomposition", node.op.decomposition(**operands, **node.attributes))
+        results = graph_values(node.op, "decomposition", rule(**operands, **node.attributes))
         numbers: dict[int, int] = {}
         for value, result in zip(node.outputs, results, strict=True):
             if value == ABSENT:
@@ -51,12 +60,6 @@ def _replace(builder: FunctionBuilder, node: Node, within: frozenset[Op]) -> Non
         raise inside(node.op, error) from error.__cause__
     finally:
         builder.prefix, builder.location = "", None
-    parts = builder.nodes[first:]
+    parts = [part.with_numbers(numbers) for part in builder.nodes[first:]]
     del builder.nodes[first:]
-    within |= {node.op}
-    for part in parts:
-        part = part.with_numbers(numbers)
-        if part.op.decomposition is None or part.op in within:
-            builder.nodes.append(part)
-        else:
-            _replace(builder, part, within)
+    return parts
