@@ -248,8 +248,8 @@ class _Evaluation:
             return self.typed.math(function, given)
         if function in _ROUNDING and len(given) == 1 and given[0].type in REAL:
             return self.typed.intrinsic(_ROUNDING[function], given[0])
-        if function is abs and len(given) == 1 and given[0].type in REAL:
-            return self.typed.intrinsic("llvm.fabs", given[0])
+        if function is abs and len(given) == 1:
+            return self.typed.magnitude(given[0])
         if function in (min, max) and len(given) > 1:
             return self.typed.extreme(">" if function is max else "<", given)
         if function is float and len(given) == 1:

@@ -73,6 +73,8 @@ class TypedBuilder:
 
     def binary(self, operator: type[ast.operator], a: Typed, b: Typed) -> Typed:
         """An operator of two numbers."""
+        if operator in (ast.FloorDiv, ast.Mod):
+            return self._floor_divided(a, b)[operator is ast.Mod]
         real, whole = _BINARY.get(operator, ("", ""))
         if a.type in REAL or b.type in REAL or operator is ast.Div:
             if not real:
@@ -84,6 +86,54 @@ class TypedBuilder:
             raise Unsupported(operator.__name__)
         both = "bool" if a.type == b.type == "bool" and whole in ("and_", "or_", "xor") else "int64"
         return Typed(both, getattr(self.builder, whole)(*(self.converted(x, both).value for x in (a, b))))
+
+    def _floor_divided(self, a: Typed, b: Typed) -> tuple[Typed, Typed]:
+        """``a // b`` and ``a % b``, which has the sign of b."""
+        if a.type in REAL or b.type in REAL:
+            both = "float32" if a.type == b.type == "float32" else "float64"
+            found = self._divided_reals(*(self.converted(x, both).value for x in (a, b)))
+        else:
+            both = "int64"
+            found = self._divided_integers(*(self.converted(x, both).value for x in (a, b)))
+        return Typed(both, found[0]), Typed(both, found[1])
+
+    def _divided_reals(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """As Python's float_divmod, but x / 0 is an infinity or NaN."""
+        b, zero, one = self.builder, x.type(0.0), x.type(1.0)
+        rest = b.frem(x, y)
+        quotient = b.fdiv(b.fsub(x, rest), y)
+        below = b.fcmp_ordered("<", y, zero)
+        inexact = b.fcmp_unordered("!=", rest, zero)
+        turned = b.and_(inexact, b.xor(below, b.fcmp_ordered("<", rest, zero)))  # rest and y have different signs
+        quotient = b.select(turned, b.fsub(quotient, one), quotient)
+        remainder = b.select(inexact, b.select(turned, b.fadd(rest, y), rest), b.select(below, x.type(-0.0), zero))
+        floor = Scalar(b, quotient).call("llvm.floor").value
+        near = b.fcmp_ordered(">", b.fsub(quotient, floor), x.type(0.5))
+        signed_zero = b.fdiv(b.fmul(b.fmul(quotient, quotient), x), y)
+        whole = b.select(b.fcmp_ordered("!=", quotient, zero), b.select(near, b.fadd(floor, one), floor), signed_zero)
+        by_zero = b.fcmp_ordered("==", y, zero)
+        return b.select(by_zero, b.fdiv(x, y), whole), b.select(by_zero, rest, remainder)
+
+    def _divided_integers(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Rounded down; 0 and 0 where the quotient does not exist: for y = 0, and for the least number by -1."""
+        b, zero, one = self.builder, x.type(0), x.type(1)
+        overflow = b.and_(b.icmp_signed("==", x, x.type(-(2**63))), b.icmp_signed("==", y, x.type(-1)))
+        nothing = b.or_(overflow, b.icmp_signed("==", y, zero))
+        divisor = b.select(nothing, one, y)
+        quotient, rest = b.sdiv(x, divisor), b.srem(x, divisor)
+        turned = b.and_(b.icmp_signed("!=", rest, zero), b.icmp_signed("<", b.xor(y, rest), zero))
+        quotient = b.select(turned, b.sub(quotient, one), quotient)
+        rest = b.select(turned, b.add(rest, y), rest)
+        return b.select(nothing, zero, quotient), b.select(nothing, zero, rest)
+
+    def magnitude(self, a: Typed) -> Typed:
+        """The absolute value."""
+        if a.type in REAL:
+            return self.intrinsic("llvm.fabs", a)
+        if a.type == "bool":
+            raise Unsupported("abs of a truth value")
+        below = self.builder.icmp_signed("<", a.value, a.value.type(0))
+        return Typed(a.type, self.builder.select(below, self.builder.neg(a.value), a.value))
 
     def power(self, base: Typed, exponent: int) -> Typed:
         """A whole power by repeated squaring, as Numba multiplies."""

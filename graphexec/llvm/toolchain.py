@@ -108,6 +108,7 @@ def optimized(modules: Sequence[str], entry: str, *, written: bool = False) -> l
 
 
 def _run_passes(module: llvm.ModuleRef, level: int) -> None:
+    module.data_layout = str(_target_machine().target_data)  # places of members in structs, among others
     options = llvm.create_pipeline_tuning_options(speed_level=level)
     options.loop_vectorization = options.loop_unrolling = options.loop_interleaving = True
     options.slp_vectorization = False

@@ -27,9 +27,6 @@ SPECIAL = {
     "b": [0, 1],
 }
 DTYPES = ("float32", "float64", "int32", "int64", "bool")
-BY_NUMBA = {"abs": "ints", "floor_divide": "all", "remainder": "all"}
-"""Ops that only Numba compiles, for all their types or for integers."""
-
 _names = itertools.count()
 
 
@@ -98,7 +95,7 @@ def types_of(op, dtype):
 
 
 CASES = cases()
-DEFAULT = {"add", "clip", "maximum_backward", "where", "gelu", "power_backward", "adam", "left_shift", "sum", "not_equal"}
+DEFAULT = {"add", "clip", "maximum_backward", "where", "gelu", "remainder", "power_backward", "adam", "left_shift", "sum", "not_equal"}
 
 
 @pytest.mark.parametrize(
@@ -107,12 +104,7 @@ DEFAULT = {"add", "clip", "maximum_backward", "where", "gelu", "power_backward",
 )
 def test_every_scalar_function_is_numbas(op, dtype):
     types, constants = types_of(op, dtype)
-    wanted = BY_NUMBA.get(op.name)
-    if wanted == "all" or (wanted == "ints" and dtype[0] == "i"):
-        with pytest.raises(Unsupported):
-            direct(op, types, dtype, constants)
-    else:
-        agree(op, types, dtype, constants)
+    agree(op, types, dtype, constants)
 
 
 # -- Python
@@ -175,6 +167,10 @@ def roundings(x, y):
     return np.floor(x) + np.ceil(y), np.rint(x), np.trunc(y)
 
 
+def quotients(x, y):
+    return x // y, x % y, -x // 2, (x * 3) % -y
+
+
 def conversions(x, y):
     return float(x) + y, math.like(1, y) + x
 
@@ -187,7 +183,7 @@ def sides_of_two_types(x, y):
     return SCALE if x > y else y
 
 
-FLOATS = (branches, loop, powers, helpers, globals_of_a_module, extremes, truths, roundings, conversions, mathematics)
+FLOATS = (branches, loop, powers, helpers, globals_of_a_module, extremes, truths, roundings, quotients, conversions, mathematics)
 
 
 @pytest.mark.parametrize("types", [("float32", "float32"), ("float64", "float64"), ("float32", "float64")], ids=str)
@@ -204,7 +200,7 @@ def test_a_negative_power_of_zero_is_infinite():
 
 
 def integers(x, y):
-    return x + y * 2, x / 2, x & y, x ^ 3, -x, x < y
+    return x + y * 2, x / 2, x & y, x ^ 3, -x, x < y, x // y, x % y, abs(x) // 3
 
 
 def shifts(x, y):
