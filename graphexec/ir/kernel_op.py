@@ -10,7 +10,7 @@ import numpy as np
 
 from graphexec.errors import OpError, ShapeError
 from graphexec.ir.op import Attributes, Op, Specs, array_spec, normalize_axes, raise_status, reduced_axes
-from graphexec.ir.spec import TensorSpec, broadcast
+from graphexec.ir.spec import TensorSpec, broadcast, shape_text
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -37,8 +37,8 @@ class KernelOp(Op):
         dtype = self.promoted(specs)
         if self.core is None:
             return self._from_rule(specs, attributes, dtype)
-        if self.is_along_axis:
-            shape = broadcast([s.shape for s in specs if s is not None])
+        if self.is_along_axis and not self._works_on_last(specs, attributes):
+            shape = self._equal_shape(specs)
             reduced_axes(attributes["axis"], len(shape), self.name)
             return tuple(TensorSpec(shape, self.output_type(o, dtype)) for o in self.outputs)
         lacking = self.lacks(specs)
@@ -56,6 +56,23 @@ class KernelOp(Op):
         """
         core = self.core or ()
         return "axis" in self.attributes and len(core) > 1 and len(core[0]) == 1 and core.count(core[0]) == len(core)
+
+    def _works_on_last(self, specs: Specs, attributes: Attributes) -> bool:
+        """Whether an op along an axis works on the last one, so that leading axes of its operands broadcast."""
+        ndim = max((s.ndim for s in specs if s is not None), default=0)
+        return ndim > 0 and reduced_axes(attributes["axis"], ndim, self.name) == (ndim - 1,)
+
+    def _equal_shape(self, specs: Specs) -> tuple[int, ...]:
+        """The shape of all operands. *Raises* ShapeError unless they have one."""
+        shapes = {self.input_name(k): s.shape for k, s in enumerate(specs) if s is not None}
+        first, *others = shapes.values()
+        if any(other != first for other in others):
+            text = ", ".join(f"{name} {shape_text(shape)}" for name, shape in shapes.items())
+            raise ShapeError(
+                f"operands along an axis other than the last must have equal shapes, not {text}", op=self.name,
+                todo="Give them equal shapes, or move the axis to the end.",
+            )
+        return first
 
     def lacks(self, specs: Specs) -> frozenset[str]:
         """The core axes that the operands lack, as a vector lacks the rows of a matrix in a product; the outputs lack them too."""

@@ -9,7 +9,7 @@ A view: nothing is copied.
 
 import numpy as np
 
-from graphexec.plugin import Axes, ops, reduced_axes, view
+from graphexec.plugin import Axes, ShapeError, ops, reduced_axes, shape_text, view
 
 
 def _reference(d, like, *, axis=None, keepdims=False):
@@ -20,9 +20,16 @@ def _reference(d, like, *, axis=None, keepdims=False):
 
 @view(reference=_reference, domain=(-4.0, 4.0), shape_only=("like",))
 def expand_like(d, like, *, axis: Axes = None, keepdims=False):
+    axes = reduced_axes(axis, like.ndim, "expand_like")
+    given = d.shape
     if not keepdims:
-        for a in reduced_axes(axis, like.ndim, "expand_like"):
+        for a in axes:
             d = d.insert(a)
+    if d.ndim != like.ndim or any(m != (1 if k in axes else n) for k, (m, n) in enumerate(zip(d.shape, like.shape, strict=True))):
+        raise ShapeError(
+            f"d {shape_text(given)} is not a reduction of like {shape_text(like.shape)}", op="expand_like",
+            todo="Give the same axis and keepdims as to the reduction.",
+        )
     return d.broadcast(like.shape)
 
 

@@ -9,7 +9,7 @@ Source: Neumaier, "Rundungsfehleranalyse einiger Verfahren zur Summation endlich
 
 import numpy as np
 
-from graphexec.plugin import kernel
+from graphexec.plugin import ShapeError, kernel, shape_text
 
 
 def _reference(total, x, *, weight=1.0):
@@ -19,8 +19,14 @@ def _reference(total, x, *, weight=1.0):
     return np.array([both, total[1] + lost])
 
 
+def _shape(total, x, *, weight=1.0):
+    if total.shape != (2,) or x.size != 1:
+        raise ShapeError(f"total must have 2 elements and x one, not {shape_text(total.shape)} and {shape_text(x.shape)}")
+    return total.shape
+
+
 @kernel(
-    shape=lambda total, x, *, weight=1.0: total.shape, reference=_reference, updates=("total",),
+    shape=_shape, reference=_reference, updates=("total",),
     types={"total": "float64", "out": "float64"}, differentiable=False, internal=True, errors={1: "the loss is NaN or infinite"},
 )  # fmt: skip
 def accumulate_finite(total, x, out, *, weight=1.0):

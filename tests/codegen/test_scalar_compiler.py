@@ -95,7 +95,9 @@ def types_of(op, dtype):
 
 
 CASES = cases()
-DEFAULT = {"add", "clip", "maximum_backward", "where", "gelu", "remainder", "power_backward", "adam", "left_shift", "sum", "not_equal"}
+DEFAULT = {
+    "add", "clip", "maximum_backward", "where", "gelu", "remainder", "power_backward", "adam", "left_shift", "sum", "not_equal",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

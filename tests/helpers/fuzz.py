@@ -31,6 +31,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 MEMORY = 2**30
 """Bytes that a case may take beyond what the worker takes when it has started."""
+CASES = 2000
+"""Cases that one worker examines: kernels stay loaded, and those of many graphs would fill the memory that a case may take."""
 
 
 @dataclass
@@ -64,7 +66,10 @@ def survey(
 ) -> Survey:  # fmt: skip
     """Examines each case. ``seconds`` bounds the processor time of one; ``python`` are options of the interpreter, as ``-O``."""
     found, process = Survey(), None
-    for case in cases:
+    for number, case in enumerate(cases):
+        if process is not None and number % CASES == 0:
+            process.close()
+            process = None
         if process is None:
             process = _Process(worker, python, environment or {})
         answer = process.ask(case, seconds)
