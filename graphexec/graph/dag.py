@@ -166,11 +166,12 @@ def _operands(
     name: str, op: Op, dag: nx.MultiDiGraph[Any], first: Mapping[str, int], data: Mapping[str, Any], source: str | None
 ) -> tuple[int, ...]:
     slots: dict[int, int] = {}
+    most = len(op.inputs) + sum(map(len, dag._pred[name].values()))  # above which no sensible operand lies
     for reads, edges in dag._pred[name].items():
         for key, edge in edges.items():
             slot = slot_of(key, edge, op)
             problem = unknown_edge_key(edge) if edge else None
-            if slot is None or not 0 <= slot < _slots(op, dag, name) or slot in slots or problem:
+            if slot is None or not 0 <= slot < most or slot in slots or problem:
                 what = "feeds an operand a second time:" if slot in slots else "feeds an unknown operand:"
                 raise GraphError(
                     f"edge {reads!r} -> {name!r} {problem or f'{what} {key!r}'}", node=name, op=op.name, source=source,
@@ -192,11 +193,6 @@ def _operands(
     except GraphExecError as error:
         raise error.at(node=name, op=op.name, source=source) from None
     return operands
-
-
-def _slots(op: Op, dag: nx.MultiDiGraph[Any], name: str) -> int:
-    """A bound of the slots that edges may feed, above which no sensible count of operands lies."""
-    return len(op.inputs) + int(dag.in_degree(name))
 
 
 def _output(name: str, first: Mapping[str, int], names: Sequence[str]) -> int:
