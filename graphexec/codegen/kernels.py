@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from graphexec.codegen import distributed_loops, elementwise, horizontal, linker, op_functions, reduction, rowwise
+from graphexec.codegen import distributed_loops, elementwise, horizontal, linker, op_functions, reduction, rowwise, shipped
 from graphexec.codegen.array_kernel import Array, array_kernel_ir
 from graphexec.codegen.distributed_loops import DistributedBody
 from graphexec.codegen.elementwise import Closing
@@ -197,7 +197,8 @@ def array_kernel(
             return op_functions.array_types(op, frontend, arrays, strided, words, lengths)
 
         def compile_() -> Compiled:
-            return op_functions.compile_by_numba(op, symbol, types, call.attributes, dtype, scalar=False)
+            found = shipped.find(op, (constants, dtype, arrays, strided, words, lengths), symbol)
+            return found or op_functions.compile_by_numba(op, symbol, types, call.attributes, dtype, scalar=False)
 
         text, results = op_functions.compiled(op, symbol, compile_)
         returns = results[0] if results else None

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import os
+import platform
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +31,32 @@ SOURCES = (
 """Files and packages of the engine that can change native code: the modules that hand IR to LLVM, and all that they import."""
 
 
-def sources() -> list[Path]:
-    """The files of :data:`SOURCES`, in a fixed order."""
+def sources(names: Sequence[str] = SOURCES) -> list[Path]:
+    """The files of :data:`SOURCES`, or of other such names, in a fixed order."""
     package = Path(__file__).parents[1]
     found: list[Path] = []
-    for name in SOURCES:
+    for name in names:
         files = [package / name] if name.endswith(".py") else sorted((package / name).rglob("*.py"))
         assert files, f"no source in graphexec/{name}"
         found += files
     return found
+
+
+FRONTEND_SOURCES = (
+    "math.py", "ir/intrinsics.py", "codegen/specialize.py", "codegen/numba_frontend.py", "llvm/numba_internals.py",
+    "gemm/numba_intrinsics.py", "gemm/shared.py", "vecmath",
+)  # fmt: skip
+"""Files and packages of the engine that can change what Numba makes of a function."""
+
+
+@functools.cache
+def frontend() -> str:
+    """What Numba's IR of a function depends on beside the function: versions, the platform, and our own sources."""
+    digest = hashlib.sha256()
+    for path in sources(FRONTEND_SOURCES):
+        digest.update(path.read_bytes())
+    checked = os.environ.get("NUMBA_BOUNDSCHECK", "")
+    return " ".join([version("numba"), version("llvmlite"), platform.machine(), sys.platform, digest.hexdigest(), checked])
 
 
 @functools.cache
@@ -52,14 +72,24 @@ def environment() -> str:
 
 def of_function(function: Callable[..., Any]) -> str:
     """Hash of a function's code and of everything it reaches through globals and closures."""
+    return _hash(_describe(function, set(), lambda f: _describe_code(f.__code__)))
+
+
+def of_source(function: Callable[..., Any]) -> str:
+    """As `of_function`, but of source text, which is the same in every version of Python. *Raises* OSError if there is none."""
+    own = [inspect.getsource(function)]  # also if it is the engine's, whose other functions are in `frontend`
+    return _hash(chain(own, _describe(function, set(), lambda f: iter([inspect.getsource(f)]))))
+
+
+def _hash(lines: Iterator[str]) -> str:
     digest = hashlib.sha256()
-    for line in _describe(function, set()):
+    for line in lines:
         digest.update(line.encode())
         digest.update(b"\n")
     return digest.hexdigest()
 
 
-def _describe(value: Any, seen: set[int]) -> Iterator[str]:
+def _describe(value: Any, seen: set[int], code_of: Callable[[Any], Iterator[str]]) -> Iterator[str]:
     value = getattr(value, "py_func", value)
     code = getattr(value, "__code__", None)
     if code is None:
@@ -70,11 +100,11 @@ def _describe(value: Any, seen: set[int]) -> Iterator[str]:
         yield f"function {module}.{value.__qualname__}"  # the engine's own sources are part of the environment
         return
     seen.add(id(code))
-    yield from _describe_code(code)
+    yield from code_of(value)
     yield repr((value.__defaults__, value.__kwdefaults__))
     for cell in value.__closure__ or ():
-        yield from _describe(cell.cell_contents, seen)
-    yield from _describe_globals(code, value.__globals__, seen)
+        yield from _describe(cell.cell_contents, seen, code_of)
+    yield from _describe_globals(code, value.__globals__, seen, code_of)
 
 
 def _describe_code(code: types.CodeType) -> Iterator[str]:
@@ -86,8 +116,10 @@ def _describe_code(code: types.CodeType) -> Iterator[str]:
             yield f"{type(constant).__name__} {constant!r}"
 
 
-def _describe_globals(code: types.CodeType, namespace: dict[str, Any], seen: set[int]) -> Iterator[str]:
-    names = _names(code)
+def _describe_globals(
+    code: types.CodeType, namespace: dict[str, Any], seen: set[int], code_of: Callable[[Any], Iterator[str]]
+) -> Iterator[str]:
+    names = sorted(set(_names(code)))
     for name in names:
         if name not in namespace:
             continue
@@ -97,10 +129,10 @@ def _describe_globals(code: types.CodeType, namespace: dict[str, Any], seen: set
             if value.__name__.partition(".")[0] not in (*_FOREIGN, "graphexec"):
                 for member in names:
                     if hasattr(value, member):
-                        yield from _describe(getattr(value, member), seen)
+                        yield from _describe(getattr(value, member), seen, code_of)
         else:
             yield name
-            yield from _describe(value, seen)
+            yield from _describe(value, seen, code_of)
 
 
 def _names(code: types.CodeType) -> list[str]:

@@ -39,8 +39,7 @@ def geometry(op, x, kernel, strides, padding, dilations):
     """Returns strides, padding and dilations for three axes, from the user's values for the spatial axes of x."""
     count = x.ndim - 2
     strides, dilations = per_axis(strides, count, "strides", op), per_axis(dilations, count, "dilations", op)
-    extents = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
-    padding = _padding(op, x.shape[2:], extents, strides, padding)
+    padding = _padding(op, x.shape[2:], kernel, strides, padding, dilations)
     lead = AXES - count
     return {
         "strides": (1,) * lead + strides,
@@ -49,29 +48,29 @@ def geometry(op, x, kernel, strides, padding, dilations):
     }
 
 
-def _padding(op, sizes, extents, strides, padding):
+def _padding(op, sizes, kernel, strides, padding, dilations):
     """Returns the padding before each axis, then after each."""
     count = len(sizes)
     if padding == "valid":
         return (0,) * (2 * count)
     if padding == "same":
-        totals = [_same(op, *facts) for facts in zip(sizes, extents, strides, strict=True)]
+        totals = [_same(op, *facts) for facts in zip(sizes, kernel, strides, dilations, strict=True)]
         return tuple(t // 2 for t in totals) + tuple(t - t // 2 for t in totals)
     if not isinstance(padding, int) and len(padding) == 2 * count:
         return padding
     return per_axis(padding, count, "padding", op) * 2
 
 
-def _same(op, size, extent, stride):
-    """Returns the total padding that gives ceil(size / stride) windows."""
-    if stride == 1:
-        return extent - 1
-    if type(size) is not int:
+def _same(op, size, kernel, stride, dilation):
+    """Returns the total padding that gives ceil(size / stride) windows. *Raises* ShapeError for sizes with names."""
+    unknown = [n for n in ([kernel] if stride == 1 else [kernel, size]) if type(n) is not int]
+    if unknown:
         raise ShapeError(
-            f'padding="same" with stride {stride} depends on the size of axis {size}', op=op,
+            f'padding="same" with stride {stride} depends on the size of axis {unknown[0]}', op=op,
             todo="Declare the axis as a number, or give the padding in numbers.",
         )  # fmt: skip
-    return max((-(-size // stride) - 1) * stride + extent - size, 0)
+    extent = dilation * (kernel - 1) + 1
+    return extent - 1 if stride == 1 else max((-(-size // stride) - 1) * stride + extent - size, 0)
 
 
 def to_three(ops, x, at):
@@ -127,7 +126,7 @@ def out_sizes(op, sizes, kernel, strides, padding, dilations):
         if int(size) + more < 0:
             raise ShapeError(
                 f"the window is larger than the padded input along spatial axis {axis - AXES}", op=op,
-                facts=[f"input {int(size)} and padding {padding[axis]} + {padding[AXES + axis]}, window {extent}"],
+                facts=[f"input {size} and padding {padding[axis]} + {padding[AXES + axis]}, window {extent}"],
                 todo="Use a smaller kernel or dilation, or more padding.",
             )  # fmt: skip
         windows = size + (more + 1) if more >= -1 else size - (-more - 1)

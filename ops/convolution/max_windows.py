@@ -47,10 +47,16 @@ def max_windows(
             for k in range(size[0] * size[1] * size[2]):
                 im2col(images[plane], seen, k, k + 1, first, last, size, out.shape[2:], strides, padding, dilations, 1)
                 if k == 0:
-                    top[:] = seen[: top.size]
-                    place[:] = 0
+                    begin(top, place, seen)
                 else:
                     take(top, place, seen, np.int32(k))
+
+
+def begin(top, place, x):
+    """Starts with the elements of x, whose index is 0."""
+    for i in range(top.size):
+        top[i] = x[i]
+        place[i] = 0
 
 
 def take(top, place, x, k):

@@ -1,0 +1,107 @@
+"""Writes `graphexec/codegen/shipped_functions.zip`: `python tests/shipped_functions.py`, after a change of an array kernel.
+
+Runs every built-in array kernel on its samples, in float32 and float64, forward and backward, and the benchmark's workloads, and
+stores what Numba makes of their functions. A minute or two. `tests/codegen/test_shipped.py` fails while the file is stale.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+NEUTRAL = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_LOOP_VECTORIZE": "0", "NUMBA_SLP_VECTORIZE": "0"}
+"""IR that fits every processor; our own passes fit it to this one when a kernel is built."""
+
+
+def record():
+    """What Numba makes of each function of a built-in array kernel: key of the file -> element types of the results, IR."""
+    import numpy as np
+    from helpers.run import load_samples, native
+
+    import graphexec as gx
+    from graphexec.codegen import op_functions, shipped
+    from graphexec.errors import GraphExecError
+    from graphexec.ir.kernel_op import KernelOp
+    from graphexec.ir.registry import registry
+
+    found = {}
+
+    def keep(op, parts, symbol):
+        key = shipped.key_of(op, parts)
+        if op.function.__module__.partition(".")[0] in ("graphexec", "graphexec_ops") and key is not None:
+            found[key] = symbol
+
+    shipped.find = keep
+    samples = load_samples()
+    for name in registry.names():
+        op = registry.get(name)
+        for sample in samples.get(name, ()):
+            for dtype in ("float32", "float64"):
+                arrays = sample.make(np.random.default_rng(1), dtype)
+                try:
+                    if isinstance(op, KernelOp):
+                        native(op, arrays, sample.attributes)
+                    gradients(gx, op, arrays, sample.attributes)
+                except GraphExecError as error:
+                    print(f"{name}: {error}".splitlines()[0], file=sys.stderr)
+    for name, models in workloads():
+        w = models.get(name)
+        executable = models.build(w, threads=1)
+        (executable.step if w.opt else executable)(**w.data)
+    return {key: made(op_functions, shipped, symbol) for key, symbol in sorted(found.items())}
+
+
+def gradients(gx, op, arrays, attributes):
+    """Runs an op and its backward rule, if it has one."""
+    graph = gx.Graph("sample")
+    values = [None if a is None else graph.input(f"i{k}", a.shape, a.dtype.name) for k, a in enumerate(arrays)]
+    if op.internal or not op.differentiable:
+        return
+    out = op(*values, **attributes)
+    out = out[0] if isinstance(out, tuple) else out
+    wrt = [v.name for v in values if v is not None and v.dtype.startswith("float")]
+    if out.dtype.startswith("float") and wrt:
+        graph.output(gx.ops.sum(gx.ops.square(out), name="loss"))
+        inputs = {f"i{k}": a for k, a in enumerate(arrays) if a is not None}
+        gx.compile(graph, loss="loss", wrt=wrt).gradients(**inputs)
+
+
+def workloads():
+    path = Path(__file__).parent / "benchmarks" / "models.py"
+    spec = importlib.util.spec_from_file_location("graphexec_models", path)
+    models = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(models)
+    return [(name, models) for name in models.WORKLOADS]
+
+
+def made(op_functions, shipped, symbol):
+    """The text of a member: the results' types, and the IR under the placeholder's name."""
+    text, results = op_functions.compiled(None, symbol, None)
+    vectors = re.search(r"<\d+ x ", text)
+    assert vectors is None, f"{symbol}: {vectors}"
+    return json.dumps(results) + "\n" + text.replace(symbol, shipped.PLACEHOLDER)
+
+
+def main():
+    os.environ.update(NEUTRAL)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["GRAPHEXEC_CACHE_DIR"] = folder
+        members = record()
+    from graphexec.codegen import shipped
+    from graphexec.llvm import fingerprint
+
+    with zipfile.ZipFile(shipped.PATH, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for key, text in members.items():
+            archive.writestr(zipfile.ZipInfo(key, (2026, 1, 1, 0, 0, 0)), text, zipfile.ZIP_DEFLATED, 9)
+        archive.comment = fingerprint.frontend().encode()
+    print(f"{shipped.PATH}: {len(members)} functions, {shipped.PATH.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
