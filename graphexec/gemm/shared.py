@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
@@ -9,8 +10,9 @@ from llvmlite import ir
 from graphexec.gemm.driver import Driver
 from graphexec.gemm.im2col import ARGUMENTS, Patches
 from graphexec.gemm.loops import EPILOGUE_STATUS
-from graphexec.gemm.target import target_for
-from graphexec.llvm import toolchain
+from graphexec.gemm.target import Target, target_for
+from graphexec.llvm import fingerprint, toolchain
+from graphexec.llvm.shipped import Archive
 
 PREFIX = "graphexec_native_"
 """Prefix of the symbol of a shared function: ``graphexec_native_<name>_<dtype>``."""
@@ -19,16 +21,30 @@ SHARED = {"gemm": 17, "im2col": ARGUMENTS, "col2im": ARGUMENTS}
 """The shared functions, each for both element types, with their number of arguments."""
 
 
+ARCHIVE = Archive(Path(__file__).with_name("shipped_functions.zip"), fingerprint.product)
+"""The IR of the shared functions for the targets of usual processors, which takes half a second to write."""
+
+
 def compile_shared(name: str, symbol: str) -> str:
     """IR of a shared function, such as "gemm_float32", under ``symbol`` in Numba's calling convention.
 
     The IR goes to LLVM without Numba, which would optimise it once more.
     """
     kind, _, dtype = name.partition("_")
-    module = ir.Module(name)
+    target = target_for(dtype)
+    return ARCHIVE.read(key_of(kind, target), symbol) or write_shared(kind, target, symbol)
+
+
+def key_of(kind: str, target: Target) -> str:
+    """The name of a shared function in the archive."""
+    return f"{kind}_{target.tag}"
+
+
+def write_shared(kind: str, target: Target, symbol: str) -> str:
+    """Writes the IR of a shared function."""
+    module = ir.Module(kind)
     module.triple = toolchain.triple()
     i64, i32 = ir.IntType(64), ir.IntType(32)
-    target = target_for(dtype)
     made = Driver(module, target).gemm() if kind == "gemm" else getattr(Patches(module, target), kind)()
     arguments = [i64] * SHARED[kind]
     entry = ir.Function(module, ir.FunctionType(i32, [ir.PointerType(), ir.PointerType(), *arguments]), symbol)

@@ -60,6 +60,15 @@ def frontend() -> str:
 
 
 @functools.cache
+def product() -> str:
+    """What the IR of the shared functions depends on beside their targets: the text that llvmlite writes, and our own sources."""
+    digest = hashlib.sha256()
+    for path in sources(("gemm",)):
+        digest.update(path.read_bytes())
+    return " ".join([version("llvmlite"), platform.machine(), sys.platform, digest.hexdigest()])
+
+
+@functools.cache
 def environment() -> str:
     """Versions, the processor, and a hash of the engine's own sources."""
     digest = hashlib.sha256()

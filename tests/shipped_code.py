@@ -1,7 +1,8 @@
-"""Writes `graphexec/codegen/shipped_functions.zip`: `python tests/shipped_functions.py`, after a change of an array kernel.
+"""Writes the archives of code that the package brings: `python tests/shipped_code.py`, after a change of what they hold.
 
-Runs every built-in array kernel on its samples, in float32 and float64, forward and backward, and the benchmark's workloads, and
-stores what Numba makes of their functions. A minute or two. `tests/codegen/test_shipped.py` fails while the file is stale.
+For `codegen/shipped_functions.zip` it runs every built-in array kernel on its samples, in float32 and float64, forward and
+backward, and the benchmark's workloads, and stores what Numba makes of their functions: two minutes. `gemm/shipped_functions.zip`
+holds the matrix product and its relatives. `tests/codegen/test_shipped.py` fails while an archive is stale.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import os
 import re
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
+from graphexec.llvm.shipped import PLACEHOLDER
+
+ROOT = Path(__file__).parents[1]
 NEUTRAL = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_LOOP_VECTORIZE": "0", "NUMBA_SLP_VECTORIZE": "0"}
 """IR that fits every processor; our own passes fit it to this one when a kernel is built."""
 
@@ -85,22 +88,33 @@ def made(op_functions, shipped, symbol):
     text, results = op_functions.compiled(None, symbol, None)
     vectors = re.search(r"<\d+ x ", text)
     assert vectors is None, f"{symbol}: {vectors}"
-    return json.dumps(results) + "\n" + text.replace(symbol, shipped.PLACEHOLDER)
+    return json.dumps(results) + "\n" + text.replace(symbol, PLACEHOLDER)
+
+
+def shared():
+    """The matrix product and its relatives, for the instruction sets of x86."""
+    from graphexec.gemm.shared import SHARED, key_of, write_shared
+    from graphexec.gemm.target import target_for
+
+    targets = [target_for(dtype, isa) for dtype in ("float32", "float64") for isa in ("avx512", "avx2")]
+    return {key_of(kind, target): write_shared(kind, target, PLACEHOLDER) for kind in SHARED for target in targets}
+
+
+def write(archive, texts):
+    archive.write(texts)
+    print(f"{archive.path.relative_to(ROOT)}: {len(texts)} functions, {archive.path.stat().st_size / 1e6:.2f} MB")
 
 
 def main():
     os.environ.update(NEUTRAL)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GRAPHEXEC_CACHE_DIR"] = folder
-        members = record()
+        bodies = record()
     from graphexec.codegen import shipped
-    from graphexec.llvm import fingerprint
+    from graphexec.gemm.shared import ARCHIVE
 
-    with zipfile.ZipFile(shipped.PATH, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for key, text in members.items():
-            archive.writestr(zipfile.ZipInfo(key, (2026, 1, 1, 0, 0, 0)), text, zipfile.ZIP_DEFLATED, 9)
-        archive.comment = fingerprint.frontend().encode()
-    print(f"{shipped.PATH}: {len(members)} functions, {shipped.PATH.stat().st_size / 1e6:.2f} MB")
+    write(ARCHIVE, shared())
+    write(shipped.ARCHIVE, bodies)
 
 
 if __name__ == "__main__":
