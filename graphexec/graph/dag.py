@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 
 from graphexec.errors import CycleError, DtypeError, GraphError, GraphExecError
@@ -30,6 +29,9 @@ from graphexec.ir.convert import as_array, converted
 from graphexec.ir.function import ABSENT, Function, Leaf, Node, unknown_name, value_name
 from graphexec.ir.op import Op
 from graphexec.ir.spec import TensorSpec, check_dtype, check_shape, check_size
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 _CYCLE_SHOWN = 20
 _PLAIN_LEAF = LEAF_KEYS - {"trainable", "init", "attributes", "source"}

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 
 from graphexec.errors import DtypeError, GraphError, GraphExecError
@@ -27,6 +26,9 @@ from graphexec.ir.operands import with_arrays
 from graphexec.ir.operators import Arithmetic
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import Size, Sizes, TensorSpec, check_dtype, check_shape, check_size
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 class Value(Arithmetic):
@@ -62,6 +64,8 @@ class Graph:
     """
 
     def __init__(self, name: str = "graph") -> None:
+        import networkx as nx  # late: it takes as long as the rest of the package
+
         self.dag: nx.MultiDiGraph[Any] = nx.MultiDiGraph(name=name, outputs=[])
         self._sizes = Sizes()
         self._counts: dict[str, int] = {}
@@ -244,6 +248,8 @@ class Graph:
         *Raises* GraphError if the graph is not directed, an edge does not say which operand it feeds, a key is unknown, or a node
         that nothing reads is missing from ``dag.graph["outputs"]``, as after `networkx.compose`; and what :meth:`function` raises.
         """
+        import networkx as nx
+
         if not isinstance(dag, nx.DiGraph):
             raise GraphError("the graph is not directed", todo="Use networkx.MultiDiGraph.")
         graph = cls()

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import networkx as nx
 import numpy as np
 
 from graphexec.errors import GraphError, GraphExecError, did_you_mean, with_hint
@@ -18,6 +17,9 @@ from graphexec.ir.declare import Declaration
 from graphexec.ir.function import LEAVES
 from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 NODE_KEYS = frozenset({"op", "attributes", "source"})
 LEAF_KEYS = frozenset({"op", "shape", "dtype", "value", "init", "trainable", "source", "attributes"})
@@ -182,6 +184,8 @@ def taken_over(dag: nx.DiGraph[Any]) -> nx.MultiDiGraph[Any]:
         twice = sorted(names, key=lambda n: (names[n], isinstance(n, str)))
         first, second = next((a, b) for a, b in itertools.pairwise(twice) if names[a] == names[b])
         raise GraphError(f"the nodes {first!r} and {second!r} have one name, {str(first)!r}", todo="Rename one of them.")
+    import networkx as nx
+
     copy: nx.MultiDiGraph[Any] = nx.MultiDiGraph()
     copy.graph.update({k: _own(v) for k, v in dag.graph.items()})
     for node, data in dag.nodes(data=True):

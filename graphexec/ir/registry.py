@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 import importlib.util
 import inspect
 import os
@@ -188,7 +187,9 @@ class Registry:
                 return
             self._started = True
             try:
-                entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
+                from importlib.metadata import entry_points  # late: it takes as long as a third of NumPy
+
+                entries = entry_points(group=ENTRY_POINTS)
                 for entry in sorted(entries, key=lambda e: (e.value != "graphexec_ops", e.name)):
                     self._load_guarded(entry.value, whole=True)
             finally:

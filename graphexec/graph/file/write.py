@@ -12,9 +12,8 @@ import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 
 from graphexec.atomic_file import replacing
@@ -23,6 +22,9 @@ from graphexec.graph.file.calls import NAME, WORDS, read_call
 from graphexec.graph.file.tree import Page, Scalar
 from graphexec.ir.function import ABSENT, Function, Leaf, Node
 from graphexec.system_errors import unwritable
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 MAX_INLINE = 1000
 """Maximum number of elements of an array in a graph file; larger arrays belong in a safetensors file."""
