@@ -38,4 +38,4 @@ def find(op: KernelOp, parts: tuple[Any, ...], symbol: str) -> Compiled | None:
     if found is None:
         return None
     head, _, text = found.partition("\n")
-    return Compiled(text, tuple(json.loads(head)))
+    return Compiled(toolchain.simplified(text, symbol), tuple(json.loads(head)))

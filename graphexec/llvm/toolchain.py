@@ -117,13 +117,13 @@ def _run_passes(module: llvm.ModuleRef, level: int) -> None:
 
 
 def simplified(text: str, entry: str) -> str:
-    """A module with one function and what it calls, after LLVM's passes; it can be linked with any other module."""
+    """A module with one function and what it calls, after LLVM's -O3; it can be linked with any other module."""
     _load_llvm()
     with LOCK:
         module = llvm.parse_assembly(text)
         module.verify()
         _internalize(module, entry, shared="linkonce_odr")
-        _run_passes(module, 2)
+        _run_passes(module, 3)
         return str(module)
 
 

@@ -37,7 +37,7 @@ def test_the_file_is_fresh():
     assert made_with == fingerprint.frontend()
     ops = [*OPS.values(), with_epilogue(OPS["matmul"])]
     assert {n.rpartition("_")[0] for n in names} <= {shipped.key_of(op, PARTS).rpartition("_")[0] for op in ops}
-    assert len(names) > 80
+    assert len(names) > 60
     assert shipped.ARCHIVE.path.stat().st_size < 3e6
 
 
