@@ -32,8 +32,8 @@ def members():
 def test_the_file_is_fresh():
     """After a change of an array kernel, or of what compiles it, run `python tests/shipped_code.py`."""
     names, made_with = members()
-    if made_with.split()[:2] != fingerprint.frontend().split()[:2]:
-        pytest.skip(f"made with other versions of Numba and llvmlite: {made_with.split()[:2]}")
+    if made_with.split()[:4] != fingerprint.frontend().split()[:4]:
+        pytest.skip(f"made with other versions, or for another platform: {made_with.split()[:4]}")
     assert made_with == fingerprint.frontend()
     ops = [*OPS.values(), with_epilogue(OPS["matmul"])]
     assert {n.rpartition("_")[0] for n in names} <= {shipped.key_of(op, PARTS).rpartition("_")[0] for op in ops}
@@ -168,7 +168,7 @@ def test_results_are_those_of_numbas_code(tmp_path):
     assert _script(by_numba + NETWORK + "assert 'numba' in sys.modules", tmp_path) == ours
 
 
-def test_a_plugins_op_of_the_same_name_is_compiled(tmp_path):
+def test_a_plugins_op_is_compiled():
     def gather_twice(x, out):
         out[:] = 2 * x
 

@@ -68,7 +68,9 @@ def test_shapes_that_do_not_fit(op, operands, attributes):
             shapes = [None if a is None else a.shape for a in given]
             try:
                 found = native(op, given, attributes)
-            except GraphExecError:
+            except GraphExecError as error:
+                if "rule failed" in str(error):
+                    raise
                 continue
             expected = evaluate(op, given, attributes)
             for a, b in zip(found, expected, strict=True):
