@@ -23,6 +23,11 @@ CHUNK = 16_384
 MAX_SHORT_ROW = 32
 """Rows of up to this declared size are reduced many at a time, side by side."""
 
+# -- symbols
+
+SHARED_PREFIX = "graphexec_native_"
+"""Prefix of the symbol of a function that kernels share: ``graphexec_native_<name>_<dtype>``."""
+
 # -- a row of the table
 
 

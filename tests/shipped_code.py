@@ -1,8 +1,9 @@
 """Writes the archives of code that the package brings: `python tests/shipped_code.py`, after a change of what they hold.
 
-For `codegen/shipped_functions.zip` it runs every built-in array kernel on its samples, in float32 and float64, forward and
-backward, and the benchmark's workloads, and stores what Numba makes of their functions: two minutes. `gemm/shipped_functions.zip`
-holds the matrix product and its relatives. `tests/codegen/test_shipped.py` fails while an archive is stale.
+It runs every built-in op on its samples, in float32 and float64, forward and backward, and the benchmark's workloads. It stores
+what Numba makes of the functions of array kernels (`codegen/shipped_functions.zip`), and the object code of the kernels of single
+ops, of the matrix product and its relatives, and of what runs programs (`llvm/x86_64_v3.zip`, `x86_64_v4.zip`): four minutes.
+`tests/codegen/test_shipped.py` and `tests/llvm/test_object_code.py` fail while an archive is stale.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib.util
 import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -26,14 +28,7 @@ SLOWER = {"exclusive_scan"}
 
 def record():
     """What Numba makes of each function of a built-in array kernel: key of the file -> element types of the results, IR."""
-    import numpy as np
-    from helpers.run import load_samples, native
-
-    import graphexec as gx
     from graphexec.codegen import op_functions, shipped
-    from graphexec.errors import GraphExecError
-    from graphexec.ir.kernel_op import KernelOp
-    from graphexec.ir.registry import registry
 
     found = {}
 
@@ -42,7 +37,27 @@ def record():
         if op.function.__module__.partition(".")[0] in ("graphexec", "graphexec_ops") and key is not None and op.name not in SLOWER:
             found[key] = symbol
 
+    real = shipped.find
     shipped.find = keep
+    try:
+        run_everything()
+    finally:
+        shipped.find = real
+    return {key: made(op_functions, shipped, symbol) for key, symbol in sorted(found.items())}
+
+
+def run_everything():
+    """Every op on its samples, its gradient, and the benchmark's workloads."""
+    import numpy as np
+    from helpers.run import load_samples, native
+
+    import graphexec as gx
+    from graphexec.codegen import kernels
+    from graphexec.errors import GraphExecError
+    from graphexec.ir.kernel_op import KernelOp
+    from graphexec.ir.registry import registry
+
+    kernels.loaded.clear()
     samples = load_samples()
     for name in registry.names():
         op = registry.get(name)
@@ -57,9 +72,9 @@ def record():
                     print(f"{name}: {error}".splitlines()[0], file=sys.stderr)
     for name, models in workloads():
         w = models.get(name)
-        executable = models.build(w, threads=1)
-        (executable.step if w.opt else executable)(**w.data)
-    return {key: made(op_functions, shipped, symbol) for key, symbol in sorted(found.items())}
+        for threads in (1, 2):
+            executable = models.build(w, threads=threads)
+            (executable.step if w.opt else executable)(**w.data)
 
 
 def gradients(gx, op, arrays, attributes):
@@ -110,30 +125,89 @@ def shortened(text):
     return "".join(line for line in str(module).splitlines(True) if not line.startswith("target datalayout"))
 
 
-def shared():
-    """The matrix product and its relatives, for the instruction sets of x86."""
+def objects():
+    """IR of the kernels to store as object code: key of the file -> modules under canonical names, entry, `written`."""
+    from graphexec.llvm import object_code
+
+    found = {}
+    real = object_code.key_of
+
+    def note(modules, entry, *, written):
+        key = real(modules, entry, written=written)
+        if not entry.startswith("fused_"):
+            found[key] = object_code.canonical(modules, entry), object_code.placeholder(entry), written
+        return "not in the archive"
+
+    object_code.key_of = note
+    try:
+        run_everything()
+    finally:
+        object_code.key_of = real
+    return found
+
+
+def shared(isa):
+    """The matrix product and its relatives: key of the file -> modules, entry, `written`."""
     from graphexec.gemm.shared import SHARED, key_of, write_shared
     from graphexec.gemm.target import target_for
+    from graphexec.llvm import object_code
 
-    targets = [target_for(dtype, isa) for dtype in ("float32", "float64") for isa in ("avx512", "avx2")]
-    return {key_of(kind, target): write_shared(kind, target, PLACEHOLDER) for kind in SHARED for target in targets}
+    found = {}
+    for kind in SHARED:
+        for dtype in ("float32", "float64"):
+            entry = object_code.placeholder(f"shared_{kind}_{dtype}_{'0' * 32}")
+            found[key_of(f"{kind}_{dtype}", isa)] = [write_shared(kind, target_for(dtype, isa), entry)], entry, kind == "gemm"
+    return found
 
 
-def write(archive, texts):
-    archive.write(texts)
-    print(f"{archive.path.relative_to(ROOT)}: {len(texts)} functions, {archive.path.stat().st_size / 1e6:.2f} MB")
+def built(kernels, level):
+    """Packed object code of kernels for a level of x86-64."""
+    from graphexec.codegen import linker
+    from graphexec.llvm import object_code, toolchain
+
+    real = toolchain.host
+    features = ",".join(f"+{name}" for name in object_code.LEVELS[level])
+    toolchain.host = lambda: (level, features)
+    try:
+        return {
+            key: linker.pack(toolchain.build(modules, entry, written=written), linker.needs(modules))
+            for key, (modules, entry, written) in kernels.items()
+        }
+    finally:
+        toolchain.host = real
+
+
+def write(archive, members):
+    archive.write(members)
+    print(f"{archive.path.relative_to(ROOT)}: {len(members)} members, {archive.path.stat().st_size / 1e6:.2f} MB")
+
+
+def in_empty_cache(task):
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["GRAPHEXEC_CACHE_DIR"] = folder
+        return task()
 
 
 def main():
+    if sys.argv[1:] == ["objects"]:
+        write_objects()
+        return
     os.environ.update(NEUTRAL)
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["GRAPHEXEC_CACHE_DIR"] = folder
-        bodies = record()
+    bodies = in_empty_cache(record)
     from graphexec.codegen import shipped
-    from graphexec.gemm.shared import ARCHIVE
 
-    write(ARCHIVE, shared())
     write(shipped.ARCHIVE, bodies)
+    for name in NEUTRAL:
+        del os.environ[name]
+    subprocess.run([sys.executable, __file__, "objects"], check=True)  # Numba reads its settings once
+
+
+def write_objects():
+    from graphexec.llvm import object_code
+
+    kernels = in_empty_cache(objects)
+    for level, isa in (("x86-64-v4", "avx512"), ("x86-64-v3", "avx2")):
+        write(object_code.ARCHIVES[level], built({**kernels, **shared(isa)}, level))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LEVELS = (
-    "process errors system_errors file_lock atomic_file abi math options ir plugin llvm gemm vecmath codegen lower runtime "
-    "optim rewrite graph autodiff pipeline interpret eager compiled training executable gradcheck profile cli __init__ "
+    "process progress errors system_errors file_lock atomic_file abi math options ir plugin llvm gemm vecmath codegen lower "
+    "runtime optim rewrite graph autodiff pipeline interpret eager compiled training executable gradcheck profile cli __init__ "
     "__main__"
 ).split()
 
@@ -29,7 +29,7 @@ ONLY = {  # third-party package: the modules that may import it
     "networkx": ["graph.*", "cli.run"],
     "click": ["cli", "cli.*"],
     "yaml": ["graph.file.text"],
-    "tqdm": ["training.loop", "gradcheck.progress"],
+    "tqdm": ["progress", "training.loop"],
     "tabulate": ["gradcheck", "cli.format"],
     "safetensors": ["training.checkpoint"],
     "llvmlite": [

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import signal
 import sys
 import traceback
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graphexec import process
+from graphexec import process, progress
 from graphexec.cli.session import Result, Settings
 from graphexec.errors import DataError, GraphExecError
 from graphexec.system_errors import cause_of
@@ -57,7 +56,7 @@ def command(function: Callable[..., Result | None]) -> Command:
     ) -> None:
         passes = {"optimize": not options.pop("no_optimize", False), "skip_passes": options.pop("skip_passes", ())}
         settings = Settings(plugins, threads, seed, debug, quiet, as_json, **passes)
-        with reported(settings):
+        with reported(settings), progress.showing(not quiet):
             result = function(settings, **options)
             if result is not None:
                 for line in result.notes:
@@ -128,16 +127,6 @@ def note(settings: Settings, line: str) -> None:
     """Prints a line to standard error, unless --quiet is given."""
     if not settings.quiet and sys.stderr is not None:
         complain(line)
-
-
-def has_terminal() -> bool:
-    """Whether standard error is a terminal of known size that can return to a line's start, as a progress bar needs."""
-    if sys.stderr is None or os.environ.get("TERM") == "dumb":
-        return False
-    try:
-        return sys.stderr.isatty() and min(os.get_terminal_size(sys.stderr.fileno())) > 0
-    except (OSError, ValueError):
-        return False
 
 
 def to_json(record: Any) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from graphexec import process
+from graphexec import process, progress
 from graphexec.atomic_file import abandon
-from graphexec.cli.command import BROKEN_PIPE, Segments, Shape, Size, command, emit, has_terminal, note, optimizing
+from graphexec.cli.command import BROKEN_PIPE, Segments, Shape, Size, command, emit, note, optimizing
 from graphexec.cli.session import Result, Settings
 from graphexec.file_lock import locked
 
@@ -155,7 +155,7 @@ def train(settings: Settings, file: str, **options: Any) -> Result:
         raise click.UsageError("--resume needs --checkpoint DIR")
     silent = settings.quiet or settings.as_json or sys.stdout is None
     say = (lambda line: None) if silent else emit
-    bar = has_terminal() and not settings.quiet
+    bar = progress.has_terminal() and not settings.quiet
     with contextlib.nullcontext() if options["checkpoint"] is None else locked(options["checkpoint"]):
         return cli_train.train(file, settings, cli_train.Options(**options), say, functools.partial(note, settings), bar)
 
@@ -177,7 +177,7 @@ def check(settings: Settings, file: str, inputs: Names, loss: str | None) -> Res
     """
     from graphexec.cli import run as cli_run
 
-    return cli_run.check(file, settings, inputs, loss, has_terminal() and not settings.quiet)
+    return cli_run.check(file, settings, inputs, loss, progress.has_terminal() and not settings.quiet)
 
 
 @cli.command()

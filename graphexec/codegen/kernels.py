@@ -41,7 +41,7 @@ class Kernel(NamedTuple):
 
 loaded: dict[Any, Kernel] = {}
 compiled: list[str] = []
-"""Names of the kernels that this process has compiled rather than loaded from the cache, in order."""
+"""Names of the kernels that this process did not find in the cache, in order: compiled, or taken from the package's archive."""
 
 
 class Attributes(NamedTuple):
@@ -162,7 +162,7 @@ def reduction_kernel(
         body = Body(loads, steps, ((out, value),), words)
         return [reduction.reduction_ir(name, body, axes, out), *texts((*steps, axes.combine))]
 
-    return _kernel(op.name, parts, (*calls, combine), make)
+    return _kernel("reduction", parts, (*calls, combine), make)
 
 
 def rowwise_kernel(
@@ -197,10 +197,10 @@ def array_kernel(
             return op_functions.array_types(op, frontend, arrays, strided, words, lengths)
 
         def compile_() -> Compiled:
-            found = shipped.find(op, (constants, dtype, arrays, strided, words, lengths), symbol)
-            return found or op_functions.compile_by_numba(op, symbol, types, call.attributes, dtype, scalar=False)
+            return op_functions.compile_by_numba(op, symbol, types, call.attributes, dtype, scalar=False)
 
-        text, results = op_functions.compiled(op, symbol, compile_)
+        brought = shipped.find(op, (constants, dtype, arrays, strided, words, lengths), symbol)
+        text, results = brought or op_functions.compiled(op, symbol, compile_)
         returns = results[0] if results else None
         loops = array_kernel_ir(name, symbol, arrays, words, batch, scratch=op.scratch, shared=op.parallel, returns=returns)
         return [loops, text]

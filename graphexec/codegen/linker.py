@@ -6,19 +6,23 @@ refers to them by symbol; `require` compiles or loads them before the kernel is 
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterable
 
-from graphexec.gemm.shared import PREFIX, compile_shared
-from graphexec.llvm import cache, fingerprint, toolchain
+from graphexec.abi import SHARED_PREFIX
+from graphexec.llvm import cache, fingerprint, object_code, toolchain
 from graphexec.llvm import numba_runtime as runtime
 from graphexec.llvm.interrupt import held_back
 
-_NAMES = re.compile(rf"@({PREFIX}\w+|{'|'.join(runtime.SYMBOLS)})\b")
+_NAMES = re.compile(rf"@({SHARED_PREFIX}\w+|{'|'.join(runtime.SYMBOLS)})\b")
 _NUMBA = re.compile(rb"\b(?:NRT_|numba_|Py)\w+")
 _INSIDE = {"NRT_incref", "NRT_decref"}  # defined in every module that calls them
-_loaded: dict[str, int] = {}
+loaded: dict[str, int] = {}
+
+Make = Callable[[], tuple[list[str], str]]
+"""Gives IR modules and the name of their entry."""
 
 
 def needs(modules: Iterable[str]) -> list[str]:
@@ -43,36 +47,52 @@ def link(payload: bytes, entry: str) -> int:
     return toolchain.load(code, entry)
 
 
-def obtain(name: str, make: Callable[[], tuple[list[str], str]], *, written: bool = False) -> int:
+def obtain(name: str, make: Make, *, written: bool = False, key: Callable[[], str] | None = None) -> int:
     """The address of a kernel, loaded from the cache or built from what ``make`` gives: IR modules and their entry, ``name``.
 
-    For ``written`` see `toolchain.optimized`.
+    For ``written`` see `toolchain.optimized`. ``key`` gives the name of the code in the package's archive, if that is known without
+    its IR.
     """
     with held_back(), toolchain.LOCK:
         payload = cache.read(name + ".o")
         if payload is None:
-            modules, entry = make()
-            code = toolchain.build(modules, entry, written=written)
-            payload = pack(code, needs(modules))
+            payload = object_code.find(key(), name) if key else None
+            payload = payload or _made(make, written, brought=not key)
             cache.write(name + ".o", payload)
         return link(payload, name)
+
+
+def _made(make: Make, written: bool, brought: bool) -> bytes:
+    """Packed object code of a kernel: from the package's archive if it may be ``brought`` with it, otherwise compiled."""
+    modules, entry = make()
+    found = object_code.find(object_code.key_of(modules, entry, written=written), entry) if brought else None
+    return found or pack(toolchain.build(modules, entry, written=written), needs(modules))
 
 
 def require(name: str) -> None:
     """Loads a shared function, so that code linked later can call it."""
     with toolchain.LOCK:
-        if name in _loaded or (name in runtime.SYMBOLS and toolchain.is_known(name)):
+        if name in loaded or (name in runtime.SYMBOLS and toolchain.is_known(name)):
             return
-        unique = toolchain.symbol_name(f"shared_{name.removeprefix(PREFIX)}", fingerprint.environment())
-        written = name.startswith(f"{PREFIX}gemm_")
-        _loaded[name] = obtain(unique, lambda: (_compile(name, unique), unique), written=written)
-        toolchain.add_symbol(name, _loaded[name])
+        unique = toolchain.symbol_name(f"shared_{name.removeprefix(SHARED_PREFIX)}", fingerprint.environment())
+        written = name.startswith(f"{SHARED_PREFIX}gemm_")
+        key = None if name in runtime.SYMBOLS else functools.partial(_key, name)
+        loaded[name] = obtain(unique, lambda: (_compile(name, unique), unique), written=written, key=key)
+        toolchain.add_symbol(name, loaded[name])
 
 
 def _compile(name: str, unique: str) -> list[str]:
     if name in runtime.SYMBOLS:
         return [runtime.source(name, unique)]
-    return [compile_shared(name.removeprefix(PREFIX), unique)]
+    from graphexec.gemm.shared import compile_shared  # takes a tenth of a second to import
+
+    return [compile_shared(name.removeprefix(SHARED_PREFIX), unique)]
+
+
+def _key(name: str) -> str:
+    from graphexec.gemm.shared import key_of
+
+    return key_of(name.removeprefix(SHARED_PREFIX))
 
 
 def _numba_runtime() -> None:

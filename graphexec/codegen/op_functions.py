@@ -49,8 +49,9 @@ def texts(steps: Sequence[Step]) -> list[str]:
 def step_of(call: BodyCall) -> Step:
     """The scalar function of a call, compiled or read from the cache."""
     op, types = call.op, scalar_types(call)
+    label = "combine" if isinstance(op, ReductionOp) else op.name  # sum and sum_to combine alike, and share their kernels
     symbol = toolchain.symbol_name(
-        op.name, "scalar", fingerprint.environment(), key_of(op), repr((call.attributes, call.dtype, types))
+        label, "scalar", fingerprint.environment(), key_of(op), repr((call.attributes, call.dtype, types))
     )  # fmt: skip
 
     _, results = compiled(op, symbol, lambda: _compile_scalar(op, symbol, call.attributes, call.dtype, types, len(call.words)))

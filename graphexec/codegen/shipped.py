@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from graphexec.codegen.scalar_compiler import Compiled
 from graphexec.ir.kernel_op import KernelOp
 from graphexec.llvm import fingerprint, toolchain
 from graphexec.llvm.shipped import Archive
@@ -31,11 +30,11 @@ def key_of(op: KernelOp, parts: tuple[Any, ...]) -> str | None:
     return toolchain.symbol_name(f"{op.name}-{source[:32]}", repr(parts))
 
 
-def find(op: KernelOp, parts: tuple[Any, ...], symbol: str) -> Compiled | None:
-    """The IR of an op's function under ``symbol``; None if the archive does not have it."""
+def find(op: KernelOp, parts: tuple[Any, ...], symbol: str) -> tuple[toolchain.Portable, tuple[str, ...]] | None:
+    """The IR of an op's function under ``symbol`` and the types of its results; None if the archive does not have it."""
     key = key_of(op, parts) if ARCHIVE.members is not None else None
     found = None if key is None else ARCHIVE.read(key, symbol)
     if found is None:
         return None
     head, _, text = found.partition("\n")
-    return Compiled(toolchain.simplified(text, symbol), tuple(json.loads(head)))
+    return toolchain.Portable(text, symbol), tuple(json.loads(head))

@@ -12,7 +12,8 @@ from llvmlite import ir
 from numba import carray, types  # type: ignore[attr-defined]
 from numba.extending import intrinsic, lower_builtin, overload, type_callable
 
-from graphexec.gemm.shared import PREFIX, SHARED
+from graphexec.abi import SHARED_PREFIX
+from graphexec.gemm.shared import SHARED
 from graphexec.ir import intrinsics
 from graphexec.llvm import numba_internals as inner
 from graphexec.llvm import toolchain
@@ -25,7 +26,7 @@ def _call(builder: Any, kind: str, dtype: str, values: Sequence[Any]) -> Any:
     """Calls a shared function with int64 arguments; gives what it returns."""
     i64, i32, pointer = ir.IntType(64), ir.IntType(32), ir.PointerType()
     signature = ir.FunctionType(i32, [pointer, pointer, *[i64] * SHARED[kind]])
-    name = f"{PREFIX}{kind}_{dtype}"
+    name = f"{SHARED_PREFIX}{kind}_{dtype}"
     function = builder.module.globals.get(name) or ir.Function(builder.module, signature, name)
     result = inner.alloca_once(builder, i64)  # type: ignore[no-untyped-call]
     exception = inner.alloca_once(builder, pointer)  # type: ignore[no-untyped-call]
@@ -75,7 +76,7 @@ def register() -> None:
     """Registers `plugin.gemm`, `plugin.im2col`, `plugin.col2im`, `plugin.array_at` and `plugin.prefetch` with Numba."""
     for dtype in ("float32", "float64"):
         for kind in SHARED:
-            toolchain.reserve_symbol(f"{PREFIX}{kind}_{dtype}")
+            toolchain.reserve_symbol(f"{SHARED_PREFIX}{kind}_{dtype}")
 
     _register_gemm()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
@@ -12,17 +11,10 @@ from graphexec.gemm.im2col import ARGUMENTS, Patches
 from graphexec.gemm.loops import EPILOGUE_STATUS
 from graphexec.gemm.target import Target, target_for
 from graphexec.llvm import fingerprint, toolchain
-from graphexec.llvm.shipped import Archive
-
-PREFIX = "graphexec_native_"
-"""Prefix of the symbol of a shared function: ``graphexec_native_<name>_<dtype>``."""
 
 SHARED = {"gemm": 17, "im2col": ARGUMENTS, "col2im": ARGUMENTS}
 """The shared functions, each for both element types, with their number of arguments."""
 
-
-ARCHIVE = Archive(Path(__file__).with_name("shipped_functions.zip"), fingerprint.product)
-"""The IR of the shared functions for the targets of usual processors, which takes half a second to write."""
 
 
 def compile_shared(name: str, symbol: str) -> str:
@@ -31,13 +23,15 @@ def compile_shared(name: str, symbol: str) -> str:
     The IR goes to LLVM without Numba, which would optimise it once more.
     """
     kind, _, dtype = name.partition("_")
-    target = target_for(dtype)
-    return ARCHIVE.read(key_of(kind, target), symbol) or write_shared(kind, target, symbol)
+    return write_shared(kind, target_for(dtype), symbol)
 
 
-def key_of(kind: str, target: Target) -> str:
-    """The name of a shared function in the archive."""
-    return f"{kind}_{target.tag}"
+def key_of(name: str, isa: str | None = None) -> str:
+    """The name of a shared function's code in the package's archive, for this host or another instruction set.
+
+    It hashes all that the IR depends on, which takes half a second to write.
+    """
+    return toolchain.symbol_name(name, fingerprint.product(), target_for(name.rpartition("_")[2], isa).tag)
 
 
 def write_shared(kind: str, target: Target, symbol: str) -> str:

@@ -29,7 +29,6 @@ from graphexec.errors import GradientMismatch, GraphExecError
 from graphexec.gradcheck import joint
 from graphexec.gradcheck.finite import obstacle
 from graphexec.gradcheck.problem import Problem, draw, draw_operands, higher, pose_graph, pose_op
-from graphexec.gradcheck.progress import Progress
 from graphexec.graph.graph import Graph
 from graphexec.interpret import forward, reverse
 from graphexec.ir.declare import Declaration
@@ -40,6 +39,7 @@ from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
 from graphexec.lower import lower
 from graphexec.lower.alignment import aligned_array
+from graphexec.progress import showing, watch
 from graphexec.rewrite import REUSE, skipped
 from graphexec.rewrite import optimize as rewrite
 from graphexec.runtime.runner import Runner
@@ -131,7 +131,8 @@ def check_gradient(
         def graph_problem(rng: Generator) -> Problem:
             return higher(pose_graph(target, of, wanted, inputs or {}, parameters or {}, rng), derivative, rng)._replace(skip=skip)
 
-        return _attempt(graph_problem, seed, tolerance, raises, Progress(progress))
+        with showing(progress):
+            return _attempt(graph_problem, seed, tolerance, raises)
     op = target.op if isinstance(target, Declaration) else target if isinstance(target, Op) else registry.get(target)
     checked = op.check_attributes(attributes or {})
 
@@ -139,7 +140,8 @@ def check_gradient(
         arrays = [None if o is None else np.asarray(o) for o in operands] or draw_operands(op, rng, shapes)
         return higher(pose_op(op, arrays, checked, rng), derivative, rng)._replace(drawn=not operands, skip=skip)
 
-    return _attempt(op_problem, seed, tolerance, raises, Progress(progress))
+    with showing(progress):
+        return _attempt(op_problem, seed, tolerance, raises)
 
 
 # -- the comparison
@@ -154,11 +156,11 @@ class _Found(NamedTuple):
 
 
 @np.errstate(all="ignore")  # what is not finite becomes an error, with its place
-def _attempt(problem: Any, seed: int, tolerance: float, raises: bool, progress: Progress) -> GradientReport:
+def _attempt(problem: Any, seed: int, tolerance: float, raises: bool) -> GradientReport:
     """Checks, and repeats with other operands while a kink may explain every failure; a wrong rule fails on those too."""
     for attempt in range(ATTEMPTS):
         posed: Problem = problem(np.random.default_rng([seed, attempt]))
-        found = _compare(posed, np.random.default_rng([seed, attempt, 1]), tolerance, progress)
+        found = _compare(posed, np.random.default_rng([seed, attempt, 1]), tolerance)
         failed = [c for c in found.checks if not c.error <= tolerance]
         if not posed.drawn or not failed or not all(c.kink for c in failed):
             break
@@ -203,26 +205,26 @@ def _culprit(problem: Problem, tolerance: float) -> tuple[str | None, str | None
             break
         try:
             own = pose_op(node.op, arrays, node.attributes, np.random.default_rng(0))
-            if any(not c.error <= tolerance for c in _compare(own, np.random.default_rng(1), tolerance, Progress(False)).checks):
+            if any(not c.error <= tolerance for c in _compare(own, np.random.default_rng(1), tolerance).checks):
                 return node.name, node.op.name
         except GraphExecError:
             continue
     return None, None
 
 
-def _compare(problem: Problem, rng: Generator, tolerance: float, progress: Progress) -> _Found:
-    values = forward(problem.fn, problem.leaves, watch=partial(progress.watch, "values"))
+def _compare(problem: Problem, rng: Generator, tolerance: float) -> _Found:
+    values = forward(problem.fn, problem.leaves, watch=partial(watch, "values"))
     wrt = list(problem.wrt.values())
-    deltas = reverse(problem.fn, values, problem.of, wrt, watch=partial(progress.watch, "un-jitted rules"))
+    deltas = reverse(problem.fn, values, problem.of, wrt, watch=partial(watch, "un-jitted rules"))
     plain = {v: deltas.get(v, np.zeros_like(values[v])) for v in wrt}
     native = native_gradients(problem.fn, problem.of, wrt, problem.leaves, problem.skip)
     gradients = {"native": native, "un-jitted": plain}
     count = sum(size if size < WHOLE_BELOW else DIRECTIONS for size in (values[v].size for v in wrt))
     if 5 * count * len(problem.fn.nodes) > MAX_EVALUATIONS:
-        return _compare_together(problem, values, deltas, gradients, rng, tolerance, progress)
+        return _compare_together(problem, values, deltas, gradients, rng, tolerance)
     rounding = 1e-6 * max(abs(float(values[problem.of])), 1.0)
     checks = []
-    for name, v in progress.watch("differences", list(problem.wrt.items()), "operand"):
+    for name, v in watch("differences", list(problem.wrt.items()), "operand"):
         found = _directions(values[v], rng)
         probes = [_numeric(problem, v, values[v], direction) for _, direction in found]
         largest = max((abs(p.slope) for p in probes), default=0.0)
@@ -240,7 +242,7 @@ def _compare(problem: Problem, rng: Generator, tolerance: float, progress: Progr
 
 def _compare_together(
     problem: Problem, values: Mapping[int, Array], deltas: Mapping[int, Array], gradients: Mapping[str, Mapping[int, Array]],
-    rng: Generator, tolerance: float, progress: Progress,
+    rng: Generator, tolerance: float,
 ) -> _Found:  # fmt: skip
     """Compares along directions in which all operands move; the number of nodes decides how many."""
     checks: list[Check] = []
@@ -250,7 +252,7 @@ def _compare_together(
     name = f"all {len(problem.wrt)} together"
     for k in range(count):
         along = joint.direction(gradients["un-jitted"], rng)
-        moved = joint.tangents(problem.fn, values, along, partial(progress.watch, f"differences, direction {k}"))
+        moved = joint.tangents(problem.fn, values, along, partial(watch, f"differences, direction {k}"))
         numeric = float(moved.of.get(problem.of, np.float64(0.0)))
         uncertain = moved.uncertainty(deltas)
         for rule, gradient in gradients.items():
@@ -261,7 +263,7 @@ def _compare_together(
             error = error if np.isfinite(error) else np.inf
             checks.append(Check(name, rule, error, analytic, numeric, f"random direction {k}", bool(moved.kinks)))
         if k == 0:
-            stage = partial(progress.watch, "rules, node by node")
+            stage = partial(watch, "rules, node by node")
             wrong = joint.wrong_rule(problem.fn, values, moved, problem.of, list(along), tolerance, stage)
     if wrong is not None:
         checks.append(Check(f"operands of {wrong.node.name}", "un-jitted", wrong.error, wrong.analytic, wrong.numeric, "the node"))

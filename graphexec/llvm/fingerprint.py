@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import os
 import platform
+import re
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from typing import Any
 
 from graphexec.llvm import toolchain
 
+_DEF = re.compile(r"^[ \t]*def ", re.MULTILINE)
 _FOREIGN = ("numba", "numpy", "llvmlite", "math", "builtins", "operator")
 
 
@@ -86,8 +88,12 @@ def of_function(function: Callable[..., Any]) -> str:
 
 def of_source(function: Callable[..., Any]) -> str:
     """As `of_function`, but of source text, which is the same in every version of Python. *Raises* OSError if there is none."""
-    own = [inspect.getsource(function)]  # also if it is the engine's, whose other functions are in `frontend`
-    return _hash(chain(own, _describe(function, set(), lambda f: iter([inspect.getsource(f)]))))
+    def source(reached: Callable[..., Any]) -> Iterator[str]:
+        text = inspect.getsource(reached)
+        start = _DEF.search(text) if reached is function else None  # its decorator declares an op; a helper's may change its code
+        yield text[start.start() :] if start else text
+
+    return _hash(chain(source(function), _describe(function, set(), source)))  # also if it is the engine's: see `frontend`
 
 
 def _hash(lines: Iterator[str]) -> str:

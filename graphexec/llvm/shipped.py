@@ -1,4 +1,4 @@
-"""shipped: archives of LLVM IR that the package brings, so that a first start need not make it again.
+"""shipped: archives of LLVM IR and of object code that the package brings, so that a first start need not make them again.
 
 An archive is used only if what it was made with, its comment, is what would make its members now; a damaged or missing one counts
 as empty. `python tests/shipped_code.py` writes them.
@@ -17,7 +17,7 @@ PLACEHOLDER = "graphexec_shipped_function"
 
 
 class Archive:
-    """A zip file of texts; ``made_with`` describes what their content depends on beside their names."""
+    """A zip file of texts or bytes; ``made_with`` describes what their content depends on beside their names."""
 
     def __init__(self, path: Path, made_with: Callable[[], str]) -> None:
         self.path, self.made_with = path, made_with
@@ -36,16 +36,24 @@ class Archive:
 
     def read(self, name: str, symbol: str) -> str | None:
         """A text, with ``symbol`` in place of `PLACEHOLDER`; None if it is not there."""
+        found = self.read_bytes(name)
+        try:
+            return None if found is None else found.decode().replace(PLACEHOLDER, symbol)
+        except ValueError:
+            return None
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """A member; None if it is not there, or damaged."""
         if self.members is None or name not in self.members.NameToInfo:
             return None
         try:
-            return self.members.read(name).decode().replace(PLACEHOLDER, symbol)
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error):
+            return self.members.read(name)
+        except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error):
             return None
 
-    def write(self, texts: Mapping[str, str]) -> None:
-        """Replaces the file. The same texts give the same bytes."""
+    def write(self, members: Mapping[str, str | bytes]) -> None:
+        """Replaces the file. The same members give the same bytes."""
         with zipfile.ZipFile(self.path, "w") as archive:
-            for name, text in sorted(texts.items()):
-                archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), text, zipfile.ZIP_DEFLATED, 9)
+            for name, content in sorted(members.items()):
+                archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED, 9)
             archive.comment = self.made_with().encode()

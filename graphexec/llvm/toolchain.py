@@ -65,17 +65,31 @@ def triple() -> str:
     return str(llvm.get_process_triple())
 
 
-@once
 def _target_machine() -> llvm.TargetMachine:
+    return _machine(*host())
+
+
+@once
+def _machine(name: str, features: str) -> llvm.TargetMachine:
     _load_llvm()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    name, features = host()
     x86 = llvm.get_process_triple().startswith("x86")
     return target.create_target_machine(
         cpu=name, features=features, opt=3, reloc="static" if x86 else "default", codemodel="jitdefault", jit=True
     )
+
+
+class Portable(str):
+    """IR of one function, ``entry``, that no pass has fitted to a processor: this is done before it is linked with its loops."""
+
+    entry: str
+
+    def __new__(cls, text: str, entry: str) -> Portable:
+        made = super().__new__(cls, text)
+        made.entry = entry
+        return made
 
 
 def build(modules: Sequence[str], entry: str, *, written: bool = False) -> bytes:
@@ -100,7 +114,8 @@ def optimized(modules: Sequence[str], entry: str, *, written: bool = False) -> l
     with LOCK:
         module = llvm.parse_assembly(modules[0])
         for text in modules[1:]:
-            module.link_in(llvm.parse_assembly(text))
+            fitted = simplified(text, text.entry) if isinstance(text, Portable) else text
+            module.link_in(llvm.parse_assembly(fitted))
         module.verify()
         _internalize(module, entry)
         _run_passes(module, 0 if written else 3)

@@ -21,6 +21,7 @@ from graphexec.lower.kernel_args import KernelSpec
 from graphexec.lower.layout import Layout
 from graphexec.lower.reduction import reduction_spec
 from graphexec.lower.rowwise import rowwise_spec
+from graphexec.progress import watch
 
 MAX_INSTRUCTIONS_WITH_VARIANTS = 1_000
 """Up to this many instructions, a kernel is compiled for each set of outputs that are read; larger programs store all outputs."""
@@ -38,15 +39,14 @@ _MAKERS: tuple[tuple[type, Callable[[Layout, Node, set[int]], KernelSpec]], ...]
 def select_kernels(layout: Layout) -> list[KernelSpec]:
     """The spec of each step. *Raises* PluginError when a kernel does not compile."""
     read, forms = _read_values(layout), _forms(layout)
-    specs: dict[Any, KernelSpec] = {}
-    chosen: list[KernelSpec] = []
-    for node in layout.steps:
-        key = _key(node, forms, read)
-        spec = specs.get(key)
-        if spec is None:
-            spec = specs[key] = _spec(layout, node, read)
-        chosen.append(spec)
-    return chosen
+    keys = [_key(node, forms, read) for node in layout.steps]
+    firsts: dict[Any, Node] = {}
+    for key, node in zip(keys, layout.steps, strict=True):
+        firsts.setdefault(key, node)
+    specs = {}
+    for key, node in watch("compiling kernels", list(firsts.items()), "kernel", lambda item: item[1].op.name):
+        specs[key] = _spec(layout, node, read)
+    return [specs[key] for key in keys]
 
 
 def _read_values(layout: Layout) -> set[int]:

@@ -24,6 +24,7 @@ from graphexec.ir.function import Function
 from graphexec.ir.infer import infer
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import Sizes
+from graphexec.progress import showing
 from graphexec.runtime.runner import Runner
 from graphexec.training.batches import Batches
 from graphexec.training.divergence import STEPS, LastFinite, keep_finite, stop_at_loss
@@ -57,7 +58,7 @@ def fit(
     if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
         raise DataError(f"epochs={epochs!r} is not a whole number from 0", todo="Give the number of passes over the data.")
     bar = (sys.stderr is not None and sys.stderr.isatty()) if progress is None else progress
-    with compiled.turns.alone():
+    with showing(bar), compiled.turns.alone():
         passes = Passes(compiled, data, batch_size, shuffle=shuffle)
         held_out = None if validation is None else Evaluation(Batches(compiled, validation, batch_size), _wanted(compiled, metrics))
         kept, end = LastFinite(compiled.state, start_epoch), start_epoch + epochs
