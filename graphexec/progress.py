@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -67,6 +67,7 @@ def _lines(stage: str, items: Sequence[T], unit: str, name: Callable[[T], str] |
     for done, item in enumerate(items):
         if time.monotonic() - begin >= wait:
             at = f", now {name(item)}" if name is not None else ""
-            print(f"{stage}: {done} of {len(items)} {unit}s done{at}", file=sys.stderr, flush=True)
+            with suppress(OSError, ValueError):  # nobody reads it any more: the work goes on
+                print(f"{stage}: {done} of {len(items)} {unit}s done{at}", file=sys.stderr, flush=True)
             wait = 2 * (time.monotonic() - begin) + 4 * SECONDS
         yield item

@@ -63,6 +63,30 @@ def test_a_closed_standard_error_is_no_obstacle(monkeypatch):
     assert not progress.has_terminal()
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError("gone"), OSError(28, "disk full"), ValueError("closed file")])
+def test_work_goes_on_when_a_line_cannot_be_written(clock, monkeypatch, error):
+    class Gone:
+        tried = 0
+
+        def isatty(self):
+            return False
+
+        def fileno(self):
+            return -1
+
+        def write(self, text):
+            self.tried += 1
+            raise error
+
+        flush = write
+
+    gone = Gone()
+    monkeypatch.setattr(sys, "stderr", gone)
+    with progress.showing():
+        assert list(taken(clock, 9, 1.0)) == list(range(9))
+    assert gone.tried
+
+
 SLOW = """
 import time
 from graphexec.codegen import kernels

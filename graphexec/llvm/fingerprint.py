@@ -88,6 +88,7 @@ def of_function(function: Callable[..., Any]) -> str:
 
 def of_source(function: Callable[..., Any]) -> str:
     """As `of_function`, but of source text, which is the same in every version of Python. *Raises* OSError if there is none."""
+
     def source(reached: Callable[..., Any]) -> Iterator[str]:
         text = inspect.getsource(reached)
         start = _DEF.search(text) if reached is function else None  # its decorator declares an op; a helper's may change its code

@@ -74,6 +74,37 @@ def test_a_change_of_a_function_changes_its_key(change, monkeypatch):
     assert shipped.key_of(op, PARTS) != before
 
 
+def test_an_ops_options_do_not_change_its_key_but_a_helpers_decorator_does(monkeypatch):
+    def plain(function):
+        return function
+
+    def declare_once():
+        @kernel("(n)->(n)", reference=np.array, domain=(0.5, 1.0), differentiable=False)
+        def scaled(x, out):
+            for i in range(x.size):
+                out[i] = _times(x[i])
+
+        return scaled.op
+
+    def declare_again():
+        @kernel("(n)->(n)", reference=np.copy, domain=(0.25, 2.0), differentiable=False, onnx="Scaled")
+        def scaled(x, out):
+            for i in range(x.size):
+                out[i] = _times(x[i])
+
+        return scaled.op
+
+    @plain
+    def _times_decorated(x):
+        return FACTOR * x
+
+    before = shipped.key_of(declare_once(), PARTS)
+    assert shipped.key_of(declare_again(), PARTS) == before
+    _times_decorated.__qualname__, _times_decorated.__name__ = _times.__qualname__, _times.__name__
+    monkeypatch.setitem(globals(), "_times", _times_decorated)
+    assert shipped.key_of(declare_once(), PARTS) != before
+
+
 @pytest.mark.parametrize("name", ["numba", "llvmlite"])
 def test_another_version_ignores_the_file(name, monkeypatch):
     real = fingerprint.version

@@ -14,6 +14,7 @@ from graphexec.gemm.shared import SHARED, key_of, write_shared
 from graphexec.gemm.target import target_for
 from graphexec.ir.registry import registry
 from graphexec.llvm import object_code, toolchain
+from graphexec.llvm.shipped import Archive
 
 ISA = {"x86-64-v4": "avx512", "x86-64-v3": "avx2"}
 SHARED_FUNCTIONS = [f"{kind}_{dtype}" for kind in SHARED for dtype in ("float32", "float64")]
@@ -138,6 +139,8 @@ def test_another_llvm_ignores_the_archives(monkeypatch):
     object_code.made_with.cache_clear()
     try:
         assert object_code.made_with() != before
+        for found in object_code.ARCHIVES.values():
+            assert Archive(found.path, object_code.made_with).members is None
     finally:
         object_code.made_with.cache_clear()
 
