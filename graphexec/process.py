@@ -99,11 +99,19 @@ def _raiser() -> Handler:
 
 
 def finish_quietly() -> None:
-    """From here on nothing is lost by a signal and nothing more is printed: Ctrl-C while Python shuts down leaves no traceback."""
+    """From here on nothing is lost by a signal and nothing more is printed: Ctrl-C while Python shuts down leaves no traceback.
+
+    What a full disk behind standard error has left unprinted is dropped: Python would try again, and end with exit code 120.
+    """
     if threading.current_thread() is threading.main_thread():
         for number in WORDS:
             if signal.getsignal(number) is _leave:
                 signal.signal(number, signal.SIG_IGN)
+    if sys.stderr is not None:
+        try:
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            discard_output(2)
 
 
 # -- standard streams
@@ -125,11 +133,11 @@ def accept_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def discard_output() -> None:
-    """Leaves what is still buffered unprinted: nobody reads the other end, or it cannot be written."""
+def discard_output(number: int = 1) -> None:
+    """Leaves unprinted what a standard stream still holds: nobody reads the other end, or it cannot be written."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
+        os.dup2(null, number)
         os.close(null)
 
 
