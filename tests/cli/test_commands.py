@@ -159,6 +159,8 @@ def test_commands_that_compile_leave_out_passes(call, net, monkeypatch, argument
     """What they compile is optimised with exactly these passes left out."""
     import graphexec.rewrite as rewrite
 
+    if arguments[0] in ("bench", "profile"):  # they measure the machine first, with a graph of their own, if nobody has
+        call(arguments[0], net, *arguments[1:], "--quiet")
     ran = []
     for name, run in rewrite.PASSES.items():
         monkeypatch.setitem(rewrite.PASSES, name, lambda fn, keep, name=name, run=run: (ran.append(name), run(fn, keep))[1])
