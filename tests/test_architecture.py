@@ -42,11 +42,7 @@ ONLY = {  # third-party package: the modules that may import it
     ],
 }
 
-ONLY_LATE = {  # the same, inside functions
-    "numba": {
-        "codegen.op_functions": "numba's errors, when something is compiled",
-    },
-}
+ONLY_LATE: dict[str, dict[str, str]] = {}  # the same, inside functions, each with its reason
 
 MAX_LINES = 350
 LONGER = {  # file: lines it may have, and why

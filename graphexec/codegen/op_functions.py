@@ -13,12 +13,13 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from graphexec.codegen import numba_failure
 from graphexec.codegen.array_kernel import Array
 from graphexec.codegen.operands import Step
 from graphexec.codegen.scalar_compiler import Compiled, compile_scalar
 from graphexec.codegen.scalar_values import Unsupported
 from graphexec.codegen.specialize import specialize, specialized
-from graphexec.errors import GraphExecError, PluginError
+from graphexec.errors import GraphExecError
 from graphexec.ir.fused.scalar import BodyCall
 from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Op
@@ -127,22 +128,22 @@ def compile_by_numba(
     op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Mapping[str, Any], dtype: str, *, scalar: bool
 ) -> Compiled:
     """Compiles an op's function by Numba, for arguments of its types. *Raises* PluginError."""
-    from numba import errors
-
     from graphexec.codegen import numba_frontend as frontend
 
     try:
         element = frontend.element_type(dtype)
         function = specialize(op.function, constants, element, scalar=scalar)
         frontend.compile_helpers(function, lambda helper: specialize(helper, {}, element, scalar=scalar))
-        return frontend.compile_function(function, arguments(frontend), symbol)
-    except (errors.NumbaError, ValueError, NotImplementedError) as error:
-        if isinstance(error, GraphExecError):
-            raise
-        raise PluginError(
-            f"Numba cannot compile it for {dtype}", op=op.name, source=op.file, facts=str(error).strip().splitlines()[:12],
-            todo="A kernel is nopython Numba code: numbers and arrays, loops, graphexec.math.",
-        ) from error
+        made = frontend.compile_function(function, arguments(frontend), symbol)
+    except GraphExecError:
+        raise
+    except Exception as error:  # Numba raises errors of any type, its own and Python's
+        raise numba_failure.plugin_error(op, dtype, error) from error
+    if scalar and not made.results:
+        raise numba_failure.result_error(op, dtype, "nothing")
+    if not scalar and (len(made.results) > 1 or made.results[:1] in [("float32",), ("float64",)]):
+        raise numba_failure.result_error(op, dtype, ", ".join(made.results))
+    return made
 
 
 def _constant(value: float, dtype: str) -> str:
