@@ -25,6 +25,7 @@ from graphexec.ir.declare import Declaration
 from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import EAGER_HOOKS, Op
 from graphexec.ir.op_kinds import ElementwiseOp
+from graphexec.ir.source_text import is_own_text
 from graphexec.system_errors import require_file
 
 ENTRY_POINTS = "graphexec.ops"
@@ -105,7 +106,11 @@ class Registry:
         The checks are those for a plugin file. A later call with the same name replaces the op, so that a notebook cell can run
         again. Built-in ops and those of files are never replaced.
 
-        *Raises* PluginError when the op is incomplete or its name is taken; the registry then stays unchanged.
+        A function without source text, as one typed at Python's prompt, runs like any other, but its gradient cannot be derived:
+        give one with ``@op.backward``.
+
+        *Raises* PluginError when the op is incomplete, its name is taken, or Python finds the text of another function in place
+        of its own; the registry then stays unchanged.
         """
         if not isinstance(declaration, Declaration):
             todo = "Declare an op with the decorators of graphexec.plugin, and register that."
@@ -117,6 +122,7 @@ class Registry:
             if known is not None and known is self._by_hand.get(name):
                 del self._ops[name]
             self.register(op)
+            check_text(op)
         self._by_hand[name] = op
         return declaration
 
@@ -234,6 +240,19 @@ def check_complete(op: Op) -> None:
     for bounds in op.domain.values() if isinstance(op.domain, Mapping) else [op.domain]:
         if bounds is not None and not _is_interval(bounds):
             _incomplete(op, f"{bounds!r} is not a domain", "Give domain=(low, high), or a mapping of operands to such pairs.")
+
+
+def check_text(op: Op) -> None:
+    """*Raises* PluginError if the text that the engine would compile for an op is not the one that Python has compiled."""
+    functions = [op.function] if op.rules.backward is None else [op.function, op.rules.backward.function]
+    for function in functions:
+        if not is_own_text(function):
+            code = function.__code__
+            raise PluginError(
+                f"the text at {code.co_filename}:{code.co_firstlineno} is not that of the function {code.co_name!r}", op=op.name,
+                facts=["the file has changed since Python read it, or another text was executed under its name"],
+                source=op.file, todo="Load the file again; compile a text of your own under a name such as '<text 1>'.",
+            )
 
 
 def _incomplete(op: Op, what: str, todo: str) -> NoReturn:

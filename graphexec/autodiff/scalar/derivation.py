@@ -20,6 +20,8 @@ from graphexec.ir.spec import DTYPES
 
 Namespace = dict[str, Any]
 
+_WITHOUT_TEXT = "Python keeps no text of what is typed at its prompt, piped into it, or given to -c or exec."
+
 
 class Derivation:
     """Derives from one op's function, and keeps the dual versions of the functions that it calls."""
@@ -34,7 +36,9 @@ class Derivation:
         function = getattr(function, "py_func", function)
         module = parse(function)
         if module is None:
-            raise self.error(function, "a function without source text", None)
+            error = self.error(function, "a function without source text", None)
+            error.todo = f"{error.todo.rstrip('.')}, or put the op into a file: {_WITHOUT_TEXT}" if error.todo else None
+            raise error
         tree = module.body[0]
         assert isinstance(tree, ast.FunctionDef)
         namespace = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
