@@ -20,7 +20,7 @@ from graphexec.optim.optimizers import Optimizer
 from graphexec.runtime.runner import Runner
 from graphexec.runtime.state import Parameters, checked_file, unknown
 from graphexec.runtime.thread_pool import default_threads
-from graphexec.runtime.turns import Turns, Visitor
+from graphexec.runtime.turns import Turns, Visitor, stays
 
 
 class Caller(Visitor):
@@ -67,6 +67,7 @@ class Compiled:
         threads: int | None, keep_deltas: bool, skip: frozenset[str], recompute: Any,
     ) -> None:  # fmt: skip
         self.graph, self.loss, self.optimizer, self.seed, self.skip = graph, loss, optimizer, seed, skip
+        self.threads_given = threads
         self.threads = default_threads() if threads is None else threads
         self.functions = pipeline.Functions(graph, loss, wrt, optimizer, keep_deltas=keep_deltas, skip=skip, recompute=recompute)
         self.inputs: dict[str, Leaf] = {leaf.name: leaf for leaf in self.functions.forward.of_role("input")}
@@ -81,6 +82,9 @@ class Compiled:
         self._sized: dict[tuple[Any, ...], Sized] = {}
         self.recent: dict[str, Runner | None] = dict.fromkeys(("forward", "gradients", "step"))
         """The runner of each mode that ran last."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise stays("a compiled program belongs to its process's memory", "Send the executable, which is compiled again there.")
 
     def _first_value(self, leaf: Leaf) -> np.ndarray:
         if leaf.value is not None:

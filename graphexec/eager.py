@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from graphexec.ir import sending
 from graphexec.ir.builder import trace_composite
+from graphexec.ir.by_name import REDUCE_HOOK
 from graphexec.ir.convert import as_array
 from graphexec.ir.function import RUN_HOOK, Function, Leaf, Node
 from graphexec.ir.infer import infer
@@ -28,6 +30,7 @@ def install() -> None:
     EAGER_HOOKS.infer_composite = trace_composite
     EAGER_HOOKS.evaluate_composite = _evaluate_composite
     EAGER_HOOKS.derived = _derived
+    REDUCE_HOOK.reduced = sending.reduced
 
 
 def _evaluate_composite(op: Op, arrays: Sequence[Any], attributes: Attributes) -> Sequence[Any]:

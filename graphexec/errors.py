@@ -25,7 +25,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import islice
+from typing import Any
 
 _LONGEST_COMPARED = 100
 """Words longer than this are not compared: the comparison takes quadratic time."""
@@ -160,6 +162,10 @@ class DivergenceError(GraphExecError):
     def __init__(self, what: str, *, epoch: int, batch: int, facts: Iterable[str] = (), **location: str | None) -> None:
         super().__init__(what, facts=facts, **location)
         self.epoch, self.batch = epoch, batch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Python would call the class without the epoch, and a worker's error would not arrive."""
+        return partial(type(self), epoch=self.epoch, batch=self.batch), self.args, vars(self)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

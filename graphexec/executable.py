@@ -11,14 +11,14 @@ from typing import Any, ParamSpec, TypeVar, cast
 import numpy as np
 
 from graphexec.compiled import Caller, Compiled
-from graphexec.errors import DataError
+from graphexec.errors import DataError, GraphError
 from graphexec.graph.graph import Graph
 from graphexec.lower.program import Program
 from graphexec.optim.optimizers import Optimizer
 from graphexec.rewrite import skipped
 from graphexec.runtime.runner import Runner
 from graphexec.runtime.state import Parameters
-from graphexec.runtime.turns import Turns, nested
+from graphexec.runtime.turns import Turns, nested, stays
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -87,6 +87,23 @@ class Executable:
 
     def __repr__(self) -> str:
         return f"<Executable of {self.graph!r}, loss={self.loss!r}, optimizer={self.optimizer!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What Python's pickle protocol and copies keep: graph, options and state. *Raises* GraphExecError within a call."""
+        compiled, turns = self.compiled, self._turns
+        if turns.is_inside(turns.visitors.visitor):
+            raise nested()
+        with turns.alone():
+            if not compiled.functions.are_of(compiled.graph):
+                what = "the graph has changed since it was compiled, so the executable cannot be copied or sent"
+                raise GraphError(what, todo="Compile the graph again.")
+            arrays = {name: array.copy() for name, array in compiled.state.items()}
+        options = {
+            "loss": compiled.loss, "optimizer": compiled.optimizer, "wrt": compiled.functions.wrt, "seed": compiled.seed,
+            "threads": compiled.threads_given, "keep_deltas": self._keep_deltas, "skip": compiled.skip,
+            "recompute": compiled.functions.recompute,
+        }  # fmt: skip
+        return _compiled_again, (compiled.graph, options, arrays)
 
     @property
     def graph(self) -> Graph:
@@ -227,6 +244,12 @@ class Executable:
             return loop.evaluate(self.compiled, data, metrics, batch_size=batch_size)
 
 
+def _compiled_again(graph: Graph, options: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Executable:
+    compiled = Compiled(graph, **options)
+    compiled.assign(arrays, "the executable that was sent")
+    return Executable(compiled, options["keep_deltas"])
+
+
 def given(inputs: Mapping[str, Any] | None, named: dict[str, Any]) -> Mapping[str, Any]:
     """The inputs of a call, from a mapping and from keywords. *Raises* DataError for an array without a name, or given twice."""
     if inputs is None:
@@ -247,6 +270,9 @@ class Deltas(Mapping[str, np.ndarray]):
     def __init__(self, runner: Runner, turns: Turns[Caller]) -> None:
         self._runner, self._turns = runner, turns
         self._copies: dict[str, np.ndarray] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise stays("the deltas of an executable are part of its memory", "Send dict(exe.deltas).")
 
     def copy_from(self, runner: Runner) -> None:
         """Copies the arrays of a runner that is about to run again; any other leaves them as they are."""

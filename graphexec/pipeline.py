@@ -21,6 +21,7 @@ from graphexec.errors import DataError, DifferentiationError, GraphError
 from graphexec.graph.graph import Graph
 from graphexec.ir.function import Function, Leaf
 from graphexec.ir.infer import infer
+from graphexec.ir.keys import freeze
 from graphexec.ir.spec import Sizes
 from graphexec.lower import lower
 from graphexec.lower.program import Program
@@ -50,6 +51,16 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
+def _content(fn: Function) -> tuple[Any, ...]:
+    """What a function computes. Values of constants count; parameters have values of their own by now."""
+    leaves = [
+        (leaf.name, leaf.role, leaf.shape, leaf.dtype, leaf.trainable,
+         None if leaf.value is None or leaf.role == "parameter" else leaf.value.tobytes())
+        for leaf in fn.leaves
+    ]  # fmt: skip
+    return leaves, [(n.name, n.op, n.inputs, n.outputs, freeze(n.attributes)) for n in fn.nodes], dict(fn.outputs)
+
+
 class Functions:
     """The functions of a graph by mode: "forward", "gradients" and "step", each made at its first use."""
 
@@ -67,6 +78,10 @@ class Functions:
         self._made: dict[str, Function] = {}
         if optimizer is not None:
             self.of("step")
+
+    def are_of(self, graph: Graph) -> bool:
+        """Whether a graph, and the ops that it names, are still those that these functions were made of."""
+        return _content(inline_composites(infer(graph.function(), Sizes()))) == _content(self.forward)
 
     def of(self, mode: str) -> Function:
         """Returns the function of a mode, with unbound sizes. *Raises* DifferentiationError, DataError."""

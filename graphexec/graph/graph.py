@@ -16,7 +16,7 @@ import numpy as np
 
 from graphexec.errors import DtypeError, GraphError, GraphExecError
 from graphexec.graph.dag import to_function
-from graphexec.graph.networkx_data import independent, output_names, taken_over, unread
+from graphexec.graph.networkx_data import independent, op_names, output_names, taken_over, unread
 from graphexec.ir.convert import constant
 from graphexec.ir.function import ABSENT, Function, value_name
 from graphexec.ir.infer import infer
@@ -25,6 +25,7 @@ from graphexec.ir.op import Op, array_spec
 from graphexec.ir.operands import with_arrays
 from graphexec.ir.operators import Arithmetic
 from graphexec.ir.registry import registry
+from graphexec.ir.sending import needed
 from graphexec.ir.spec import Size, Sizes, TensorSpec, check_dtype, check_shape, check_size
 
 if TYPE_CHECKING:
@@ -302,6 +303,14 @@ class Graph:
         graph = Graph()
         graph.dag = independent(self.dag)
         return graph
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but a cache; with the ops that are not installed, so that another process finds them first."""
+        state = {key: value for key, value in vars(self).items() if key != "_inferred"}
+        return {"ops": needed(op_names(self.dag)), **state}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({key: value for key, value in state.items() if key != "ops"}, _inferred={})
 
     def check(self) -> None:
         """Checks the graph without running it. *Raises* GraphError, CycleError, OpError, ShapeError or DtypeError."""

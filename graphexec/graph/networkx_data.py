@@ -7,7 +7,8 @@ Keys that begin with an underscore are the user's own notes.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -119,6 +120,22 @@ def _unknown_todo(first: str) -> str:
 def _refuse(name: str, op: Op | None, data: Mapping[str, Any], what: str, todo: str) -> NoReturn:
     source = data.get("source")
     raise GraphError(what, node=name, op=op.name if op else None, source=source if isinstance(source, str) else None, todo=todo)
+
+
+def op_names(dag: nx.MultiDiGraph[Any]) -> Iterator[str]:
+    """Names of ops in a graph: those of its nodes, and every word of its train section, which names metrics and an optimizer."""
+    for _, data in dag.nodes(data=True):
+        op = data.get("op")
+        yield str(getattr(op, "name", getattr(op, "__name__", op)))
+    waiting = [dag.graph.get("train")]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, (list, tuple)):
+            waiting += value
+        elif isinstance(value, str):
+            yield from re.findall(r"\w+", value)
 
 
 # -- edges

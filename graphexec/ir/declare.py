@@ -30,6 +30,9 @@ class Declaration:
         """On graph values, adds a node and returns its value; on arrays, computes immediately."""
         return self.op(*operands, name=name, **keywords)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Declaration, (self.op,)
+
     def __repr__(self) -> str:
         return f"<op {self.op.name}{self.op.signature}>"
 

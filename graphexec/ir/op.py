@@ -13,6 +13,7 @@ import numpy as np
 
 from graphexec.errors import DtypeError, GraphExecError, KernelError, OpError, ShapeError, with_hint
 from graphexec.ir.attributes import REQUIRED, AttributeType, fill_in
+from graphexec.ir.by_name import ByName
 from graphexec.ir.keys import exactly
 from graphexec.ir.reference import computed
 from graphexec.ir.spec import DTYPES, KIND_NAMES, Size, TensorSpec, check_dtype, check_size, promote, shape_text
@@ -53,7 +54,7 @@ class Rules:
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Op:
+class Op(ByName):
     """An op, compared by identity. The registry finds it by name."""
 
     op_class: ClassVar[str] = ""

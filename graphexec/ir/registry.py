@@ -7,6 +7,7 @@ does not affect the others. A graph file only names ops; it never causes a plugi
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -38,6 +39,8 @@ class Registry:
         self._ops: dict[str, Op] = {}
         self._pending, self._started, self._loading = load_entry_points, False, threading.RLock()
         self._by_hand: dict[str, Op] = {}
+        self._installed: set[Op] = set()
+        self._files: dict[Op, tuple[str, str]] = {}
         self.refused: dict[str, GraphExecError] = {}
 
     def get(self, name: str) -> Op:
@@ -126,6 +129,14 @@ class Registry:
         self._by_hand[name] = op
         return declaration
 
+    def is_installed(self, op: Op) -> bool:
+        """Whether an op comes from an installed package, so that every process finds it by its name."""
+        return op in self._installed
+
+    def file_of(self, op: Op) -> tuple[str, str] | None:
+        """The path of the plugin file that an op comes from, and the hash of its content when it was loaded."""
+        return self._files.get(op)
+
     def unregister(self, name: str) -> None:
         """Removes an op."""
         del self._ops[name]
@@ -159,6 +170,7 @@ class Registry:
         if spec is None or spec.loader is None:
             raise PluginError("not a Python file", source=str(path), todo="A plugin is a file NAME.py.")
         module = importlib.util.module_from_spec(spec)
+        content = str(path.resolve()), hashlib.sha256(path.read_bytes()).hexdigest()
         sys.modules[name] = module
         try:
             with self._undone_on_error():
@@ -173,6 +185,7 @@ class Registry:
         except BaseException as error:  # a plugin may fail in any way, sys.exit() included
             sys.modules.pop(name, None)
             raise _refusal(error, path) from error
+        self._files.update({self._ops[n]: content for n in names})
         return names
 
     @contextlib.contextmanager
@@ -209,7 +222,8 @@ class Registry:
                     self._load_guarded(module)
                 return
             with self._undone_on_error():
-                self.load_module(importlib.import_module(name) if isinstance(name, str) else name)
+                names = self.load_module(importlib.import_module(name) if isinstance(name, str) else name)
+            self._installed.update(self._ops[n] for n in names)
         except KeyboardInterrupt:
             raise
         except BaseException as error:

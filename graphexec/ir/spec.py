@@ -59,7 +59,7 @@ class Size(int):
         return size
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Size, (int(self), self.expression)
+        return Size, (int(self), self.expression), {"terms": self.terms}
 
     def _combine(self, value: int, sign: str, other: int, swapped: bool = False) -> Size:
         left, right = (_text(other), self.expression) if swapped else (self.expression, _text(other))

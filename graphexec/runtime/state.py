@@ -14,7 +14,7 @@ import numpy as np
 from graphexec.errors import DataError, UnknownNameError, with_hint
 from graphexec.ir.convert import as_array, converted
 from graphexec.ir.spec import shape_text
-from graphexec.runtime.turns import Turns
+from graphexec.runtime.turns import Turns, stays
 
 
 class Parameters(MutableMapping[str, np.ndarray]):
@@ -25,6 +25,9 @@ class Parameters(MutableMapping[str, np.ndarray]):
 
     def __init__(self, arrays: dict[str, np.ndarray], turns: Turns[Any]) -> None:
         self._arrays, self._turns = arrays, turns
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise stays("the parameters of an executable are its memory", "Send dict(exe.parameters), or the executable.")
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._arrays:

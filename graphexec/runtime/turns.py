@@ -57,6 +57,9 @@ class Turns(Generic[Kind]):
         """The thread that is inside, and those that wait."""
         _remember(self)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise stays("a compiled program belongs to its process's memory", "Send the executable, which is compiled again there.")
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[Kind]:
         """Within it, no other thread is inside. Inside a call of the same thread, as in a signal handler, it has no effect."""
@@ -110,6 +113,11 @@ def nested() -> GraphExecError:
         "this executable is in the middle of a call of the same thread",
         todo="Do not call it from a signal handler, a finalizer or the conversion of an input: set a flag there and call it later.",
     )
+
+
+def stays(why: str, todo: str) -> GraphExecError:
+    """The error for what cannot be copied or sent to another process."""
+    return GraphExecError(f"{why}, which cannot be copied or sent to another process", todo=todo)
 
 
 _all: list[weakref.WeakSet[Turns[Any]]] = []
