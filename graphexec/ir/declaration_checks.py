@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -63,6 +64,7 @@ def check(op: Op) -> None:
         _check_names(op, "rows", () if callable(op.rows) else op.rows, op.inputs)
     refuse_unless(op, bool(op.inputs), "it has no operand")
     refuse_unless(op, not set(op.kinds) - set("fib"), f"kinds={op.kinds!r} may contain only 'f', 'i' and 'b'")
+    _check_examples(op)
     _check_operand_traits(op)
     _check_variadic_traits(op)
     if op.gemm is not None:
@@ -84,6 +86,17 @@ def _check_names(op: Op, option: str, names: Iterable[str], known: tuple[str, ..
     for name in names:
         if name not in known:
             refuse(op, f"{option} names {name!r}", name, known)
+
+
+def _check_examples(op: Op) -> None:
+    if op.examples is None:
+        return
+    todo = "Write a function such as `def examples(rng, size): yield rng.normal(size=size), {'axis': 0}`."
+    refuse_unless(op, callable(op.examples), f"examples={op.examples!r} is not a function", todo)
+    try:
+        inspect.signature(op.examples).bind(None, 0)
+    except TypeError:
+        refuse(op, "examples= must take a random generator and a size", todo=todo)
 
 
 # -- traits

@@ -6,8 +6,10 @@ them again at run time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypedDict, Unpack, overload
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypedDict, Unpack, overload
+
+import numpy as np
 
 from graphexec.errors import PluginError
 from graphexec.ir.declaration_checks import Function, place
@@ -18,6 +20,8 @@ from graphexec.ir.spec import TensorSpec
 
 Interval = tuple[float, float]
 Decorator = Callable[[Function], Declaration]
+Examples = Callable[[np.random.Generator, int], Iterable[Sequence[Any]]]
+"""A function of a random generator and a size that yields the arguments of calls of the op."""
 
 
 class CommonOptions(TypedDict, total=False):
@@ -25,6 +29,7 @@ class CommonOptions(TypedDict, total=False):
 
     reference: Function
     domain: Interval | Mapping[str, Interval]
+    examples: Examples
     onnx: str
     internal: bool
 
@@ -106,6 +111,10 @@ def elementwise(function: Function | None = None, /, **options: Unpack[Elementwi
     - ``reference`` (function; required): the same function in NumPy, on whole arrays.
     - ``domain`` (``(low, high)``, or a mapping from operands to such pairs; default ``(-1.0, 1.0)``): the interval from which
       tests draw operands.
+    - ``examples`` (function of a ``np.random.Generator`` and an int; default none): yields operands that fit together, one
+      tuple for each call, such as sorted tables, index ranges, or shapes that depend on one another. A mapping at the end of a
+      tuple has the attributes; None stands for an operand that is left out. The int is the size to aim at, from 0. Floating
+      operands without a fixed type are converted to each type that the op takes.
     - ``kinds`` (str; default ``"f"``): the kinds of dtype accepted, any of ``f`` (floating), ``i`` (integer), ``b`` (bool).
     - ``types`` (mapping; default none): fixed dtypes by operand or output name, such as ``{"condition": "bool"}``.
     - ``outputs`` (names; default ``("out",)``): one name for each result, when the function returns a tuple.
@@ -151,7 +160,7 @@ def reduction(function: Function | None = None, /, **options: Unpack[ReductionOp
     - ``additive`` (bool; default False): a trait: ``combine`` adds, so sums over parts may be added up in a wider type.
     - ``shape_only`` (bool; default False): True replaces the two attributes by a second operand, ``like``, used only for
       its shape: the first operand is reduced to that shape.
-    - ``reference``, ``domain``, ``kinds``, ``types``, ``differentiable``, ``onnx``,
+    - ``reference``, ``domain``, ``examples``, ``kinds``, ``types``, ``differentiable``, ``onnx``,
       ``internal``: as for :func:`elementwise`.
 
     *Raises* PluginError when the declaration is not sound.
@@ -176,7 +185,7 @@ def kernel(signature: str | None = None, /, **options: Unpack[KernelOptions]) ->
     - ``scratch`` (int; default 0): bytes of scratch memory per thread; the kernel takes its address as ``scratch``, before
       ``piece, pieces``. `array_at` turns it into an array.
     - ``errors`` (``{status: message}``; default none): messages for the statuses that the kernel may return.
-    - ``reference`` (required), ``domain``, ``kinds``, ``types``, ``differentiable``, ``onnx``,
+    - ``reference`` (required), ``domain``, ``examples``, ``kinds``, ``types``, ``differentiable``, ``onnx``,
       ``internal``: as for :func:`elementwise`.
 
     Traits, which let the optimizer rewrite calls of the op:
@@ -207,7 +216,7 @@ def view(function: Function | None = None, /, **options: Unpack[ViewOptions]) ->
 
     - ``shape_only`` (operand names; default none): operands used only for their shape.
     - ``ordered_after`` (bool; default False): the output is available only once the operands in ``shape_only`` are computed.
-    - ``kinds`` (str; default ``"fib"``), ``reference``, ``domain``, ``differentiable``, ``onnx``,
+    - ``kinds`` (str; default ``"fib"``), ``reference``, ``domain``, ``examples``, ``differentiable``, ``onnx``,
       ``internal``: as for :func:`elementwise`;
       without a reference, the view itself defines the op.
 
@@ -227,7 +236,7 @@ def shape_value(function: Function | None = None, /, **options: Unpack[ShapeValu
     broadcast view (`np.broadcast_to`), or give ``shape``.
 
     - ``shape`` (function; default none): returns the TensorSpec of the value; by default, the engine computes the value for it.
-    - ``reference``, ``domain``, ``onnx``, ``internal``: as for :func:`elementwise`.
+    - ``reference``, ``domain``, ``examples``, ``onnx``, ``internal``: as for :func:`elementwise`.
 
     *Raises* PluginError when the declaration is not sound.
     """
@@ -248,7 +257,7 @@ def composite(function: Function | None = None, /, **options: Unpack[CompositeOp
     """Declare an op that consists of other ops: the function takes graph values and attributes and returns graph values.
 
     - ``outputs`` (names; default ``("out",)``): one name for each value that the function returns.
-    - ``reference`` (optional here), ``domain``, ``kinds``, ``types``, ``differentiable``, ``onnx``,
+    - ``reference`` (optional here), ``domain``, ``examples``, ``kinds``, ``types``, ``differentiable``, ``onnx``,
       ``internal``: as for :func:`elementwise`.
 
     *Raises* PluginError when the declaration is not sound.

@@ -79,6 +79,8 @@ class Op(ByName):
     """Operands overwritten in place, in the order of the outputs."""
     reference: Callable[..., Any] | None = None
     domain: Any = None
+    examples: Callable[[np.random.Generator, int], Iterable[Sequence[Any]]] | None = None
+    """Yields operands that fit, for a generator and a size; a mapping at the end of a tuple has the attributes."""
     onnx: str | None = None
     differentiable: bool = True
     internal: bool = False
