@@ -45,7 +45,7 @@ __all__ = [
     "SGD", "Adam", "AdamW", "CycleError", "DataError", "DifferentiationError", "DivergenceError", "DtypeError", "Executable",
     "GradientMismatch", "Graph", "GraphError", "GraphExecError", "GraphFileError", "KernelError", "OpError", "Optimizer",
     "OutOfMemoryError", "PluginError", "ShapeError",
-    "Value", "check_gradient", "compile", "differentiate", "load", "load_plugin", "ops", "register",
+    "Value", "check_gradient", "check_op", "compile", "differentiate", "load", "load_plugin", "ops", "register",
 ]  # fmt: skip
 
 _WHERE = {"Executable": "executable", "compile": "executable", "differentiate": "autodiff.reverse"}
@@ -69,6 +69,13 @@ def check_gradient(graph_or_op: Any, *arguments: Any, **options: Any) -> Any:
     from graphexec.gradcheck import check_gradient
 
     return check_gradient(graph_or_op, *arguments, **options)
+
+
+def check_op(op: Any, **options: Any) -> Any:
+    """Finds what is wrong with an op, as a strict reviewer would; see `graphexec.opcheck.check_op`."""
+    from graphexec.opcheck import check_op
+
+    return check_op(op, **options)
 
 
 def __getattr__(name: str) -> Any:

@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[1]
 
 LEVELS = (
     "process progress errors system_errors file_lock atomic_file abi math options ir plugin llvm gemm vecmath codegen lower "
-    "runtime optim rewrite graph autodiff pipeline interpret eager compiled training executable gradcheck profile cli __init__ "
-    "__main__"
+    "runtime optim rewrite graph autodiff pipeline interpret eager compiled training executable gradcheck opcheck profile cli "
+    "__init__ __main__"
 ).split()
 
 ONLY = {  # third-party package: the modules that may import it

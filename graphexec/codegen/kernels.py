@@ -37,6 +37,8 @@ class Kernel(NamedTuple):
 
     name: str
     address: int
+    modules: Callable[[], list[str]] = list
+    """Writes its IR once more: what its machine code is made of."""
 
 
 loaded: dict[Any, Kernel] = {}
@@ -222,7 +224,7 @@ def _kernel(label: str, parts: tuple[Any, ...], calls: Sequence[BodyCall], make:
                 compiled.append(name)
                 return make(name), name
 
-            loaded[key] = Kernel(name, linker.obtain(name, build))
+            loaded[key] = Kernel(name, linker.obtain(name, build), lambda: make(name))
     return loaded[key]
 
 

@@ -1,0 +1,85 @@
+"""What a kernel costs: allocation, loops that do not vectorise and what stops them, and time beside copying memory."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from graphexec.codegen.kernels import Kernel
+from graphexec.errors import GraphExecError
+from graphexec.ir.kernel_op import KernelOp
+from graphexec.ir.op_kinds import ElementwiseOp
+from graphexec.llvm import toolchain
+from graphexec.opcheck.bench import Bench
+from graphexec.opcheck.cases import Case
+from graphexec.opcheck.problem import posed
+from graphexec.opcheck.session import Session
+
+ALLOCATES = re.compile(r"NRT_(?:Allocate|MemInfo_alloc|MemInfo_new)\w*")
+VECTOR = re.compile(r"<\d+ x (?:float|double|i32|i64|i1|i8)>")
+CALL = re.compile(r"call (?:fast )?\w+ @([A-Za-z_][\w.]*)\(")
+HARMLESS = ("llvm.", "graphexec_", "numba_unpickle", "NRT_")
+SLOW = 40.0
+"""Times the time of copying the memory from which an op is called slow."""
+
+
+def check(session: Session, case: Case) -> None:
+    """The kernel of a large case, and of its gradient, as machine code."""
+    op = session.op
+    session.begin("cost", case)
+    try:
+        made = posed(op, case)
+        bench = Bench(made.fn, made.arrays, made.results)
+    except GraphExecError:
+        return
+    for instruction in bench.program.instructions:
+        if instruction.node.op is op or op.op_class != "composite":
+            _check_kernel(session, instruction.kernel, isinstance(instruction.node.op, KernelOp))
+    if op.backward_op is not None and case.size < 10_000:
+        made = posed(op, case, gradient=True)
+        fn = made.differentiated()
+        backward = Bench(fn, made.arrays, {name: fn.gradients[made.fn.names[v]] for name, v in made.wrt.items()})
+        for instruction in backward.program.instructions:
+            if instruction.node.op is op.backward_op:
+                _check_kernel(session, instruction.kernel, isinstance(instruction.node.op, KernelOp), "its backward kernel")
+    if isinstance(op, ElementwiseOp) and case.size > 10_000:
+        _check_time(session, case, bench)
+
+
+def _check_kernel(session: Session, kernel: Kernel, array_kernel: bool, what: str = "its kernel") -> None:
+    """Looks at the optimised IR of a kernel."""
+    modules = kernel.modules()
+    if not modules:
+        return
+    text = str(toolchain.optimized(modules, kernel.name))
+    if array_kernel:
+        found = ALLOCATES.search(text)
+        if found:
+            session.warning("cost", f"{what} allocates memory in every call: use scratch= memory, or a local variable")
+        return
+    if VECTOR.search(text):
+        return
+    calls = [c for c in dict.fromkeys(CALL.findall(text)) if not c.startswith(HARMLESS)]
+    reason = f"it calls {', '.join(calls[:3])}" if calls else "a branch or a dependency stops it"
+    todo = "use graphexec.math in place of math" if calls else "compute both sides and choose with a conditional expression"
+    session.warning("cost", f"the loop of {what} is not vectorised: {reason}; {todo}")
+
+
+def _check_time(session: Session, case: Case, bench: Bench) -> None:
+    """Time for one element beside that of copying it."""
+    arrays = [a for a in case.operands if a is not None]
+    source, target = np.zeros(arrays[0].size, arrays[0].dtype), np.empty(arrays[0].size, arrays[0].dtype)
+    copying = min(_seconds(lambda: np.copyto(target, source)) for _ in range(5))
+    running = min(_seconds(bench.call_once) for _ in range(5))
+    if running > SLOW * copying:
+        per = 1e9 * running / arrays[0].size
+        session.warning("cost", f"an element costs {per:.1f} ns, {running / copying:.0f} times the time of copying it")
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
