@@ -20,6 +20,7 @@ from typing import Any
 from graphexec.ir.declare import Declaration
 from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
+from graphexec.opcheck.bench import Bench
 from graphexec.opcheck.child import Send, resumed
 from graphexec.opcheck.report import Finding, OpReport, merged
 from graphexec.opcheck.session import Session, place_of, raised
@@ -27,7 +28,8 @@ from graphexec.opcheck.stages import STAGES, Plan
 
 __all__ = ["Finding", "OpReport", "check_op"]
 
-TIMEOUT = 60.0
+TIMEOUT = 20.0
+"""Seconds without an answer of a kernel that runs."""
 
 
 def check_op(
@@ -39,7 +41,7 @@ def check_op(
     Operands come from the op's ``examples=``, from ``shapes`` (one for each operand, None for one that is left out), or are drawn
     from its ``domain`` in the shapes that its rules accept. ``attributes`` are those to check with; without them, defaults and
     second values of every attribute. Gradients are checked up to the order ``derivative``, and to the second where the op has one.
-    ``timeout`` is the number of seconds after which a case that gives no answer is called a hang. The same ``seed`` gives the same
+    ``timeout`` is the number of seconds after which a kernel that gives no answer is called a hang; compiling may take longer. The same ``seed`` gives the same
     cases.
 
     *Raises* UnknownOpError for a name that no op has, OpError for attributes that the op does not take.
@@ -76,13 +78,24 @@ def _required(op: Op) -> dict[str, Any]:
 
 def _run(op: Op, plan: Plan, stages: Collection[str], send: Send) -> None:
     """The stages in the child; what a stage raises by a fault of the checker's own is told as such."""
+    told = False
+
     def tell(check: str, case: Any) -> None:
         code = case.code(op) if hasattr(case, "code") else ""
+        nonlocal told
+        told = False
         send({"check": check, "case": str(case), "code": code})
 
     def found(finding: Finding) -> None:
         send({"finding": finding.__dict__})
 
+    def running() -> None:
+        nonlocal told
+        if not told:
+            told = True
+            send({"running": True})
+
+    Bench.before_run = staticmethod(running)
     session = Session(op, plan.seed, tell, found)
     for stage in stages:
         send({"stage": stage})

@@ -12,7 +12,7 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -138,10 +138,14 @@ class Bench:
 
     # -- running
 
+    before_run: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
+    """Called before each run; a process that watches this one is told so that compilation is over."""
+
     def run(
         self, fill: Fill = USUAL, pieces: int = 1, order: Callable[[int], Sequence[int]] = range, threads: bool = False
     ) -> Run:
         """Runs every kernel in ``pieces`` pieces: one after another, in an order, or at the same time on ``threads``."""
+        Bench.before_run()
         self._fill(fill)
         done = Run()
         for number, instruction in enumerate(self.program.instructions):

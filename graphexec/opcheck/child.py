@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 Send = Callable[[Mapping[str, Any]], None]
 
 
+COMPILING = 6
+
+
 class Ended(NamedTuple):
     """How a child ended: all messages that it sent, and the text of what ended it; "" if it finished."""
 
@@ -23,6 +26,8 @@ class Ended(NamedTuple):
 
 def isolated(work: Callable[[Send], None], seconds: float) -> Ended:
     """Runs ``work`` in a forked child, which sends messages; it is ended when it sends none for so many seconds.
+
+    Unless its last message is that a kernel runs, it may be compiling, and gets COMPILING times as many.
 
     Where processes cannot be forked, it runs in this one.
     """
@@ -50,7 +55,7 @@ def isolated(work: Callable[[Send], None], seconds: float) -> Ended:
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if hung:
-        return Ended(messages, f"gives no answer for {seconds:g} seconds: it hangs, or takes very long")
+        return Ended(messages, f"gives no answer for {seconds:g} seconds or longer: it hangs, or takes very long")
     if os.WIFSIGNALED(status):
         return Ended(messages, f"crashes: the process ends by {signal.Signals(os.WTERMSIG(status)).name}")
     code = os.WEXITSTATUS(status)
@@ -82,7 +87,7 @@ def _be_child(work: Callable[[Send], None], writable: int) -> None:
 
 def _listen(readable: int, seconds: float) -> tuple[list[dict[str, Any]], bool]:
     messages: list[dict[str, Any]] = []
-    rest, until = b"", time.monotonic() + seconds
+    rest, until = b"", time.monotonic() + COMPILING * seconds
     while True:
         ready, _, _ = select.select([readable], [], [], max(until - time.monotonic(), 0))
         if not ready:
@@ -90,9 +95,10 @@ def _listen(readable: int, seconds: float) -> tuple[list[dict[str, Any]], bool]:
         got = os.read(readable, 1 << 16)
         if not got:
             return messages, False
-        until = time.monotonic() + seconds
         *lines, rest = (rest + got).split(b"\n")
         messages += [json.loads(line) for line in lines]
+        running = bool(messages) and "running" in messages[-1]
+        until = time.monotonic() + (seconds if running else COMPILING * seconds)
 
 
 def resumed(stages: Collection[str], run: Callable[[Collection[str], Send], None], seconds: float, most: int = 6) -> list[Ended]:
@@ -107,4 +113,6 @@ def resumed(stages: Collection[str], run: Callable[[Collection[str], Send], None
         begun = [m["stage"] for m in ended.messages if "stage" in m]
         reached = begun[-1] if begun else left[0]
         left = left[left.index(reached) + 1 :]
+        if sum("no answer" in e.trouble for e in ends) > 1:
+            break  # the others would hang as well
     return ends

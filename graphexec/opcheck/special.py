@@ -16,7 +16,7 @@ from graphexec.opcheck.cases import Case, Drawing
 ORDINARY = (0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 0.25, 6.0, -6.0, 1e-3, -1e-3)
 LARGE = (100.0, -100.0, 1e4, -1e4, 20.0, -20.0)
 TINY = (1e-8, -1e-8, 1e-20)
-INTEGERS = (0, 1, -1, 2, -2, 3, 7, 100, -100, 46_341, 2**31 - 1, -(2**31))
+INTEGERS = (0, 1, -1, 2, -2, 3, 7, 100, -100, 46_341, 2**24 + 1, 2**31 - 1, -(2**31), 2**53 + 1)
 
 
 def domain_of(op: Op, operand: str) -> tuple[float, float] | None:
@@ -41,7 +41,11 @@ def points(dtype: str) -> dict[str, np.ndarray]:
         return {"both values": np.array([False, True])}
     if DTYPES[dtype] == "i":
         info = np.iinfo(dtype)
-        return {"integers": np.array([n for n in INTEGERS if info.min <= n <= info.max], dtype)}
+        ends = (info.max, info.min, info.max - 1, info.min + 1)
+        return {
+            "integers": np.array([n for n in INTEGERS if info.min <= n <= info.max], dtype),
+            "the ends of the type": np.array(ends, dtype),
+        }
     info_f = np.finfo(dtype)
     return {
         "ordinary points": np.array(ORDINARY, dtype), "large numbers": np.array(LARGE, dtype),

@@ -276,9 +276,9 @@ def check_worth(session: Session, plan: Plan) -> None:
     op = session.op
     if isinstance(op, (ElementwiseOp, KernelOp)):
         cases = Legal(session, plan, "cost").of("float32" if "float32" in element_types(op) else _main(op))
-        if cases:
+        for case in [c for c in cases if 0 < c.size <= MEMORY_BELOW][-1:]:
             with session.guarded("cost", "looking at its machine code"):
-                cost.check(session, cases[-1])
+                cost.check(session, case, cases[-1])
     if isinstance(op, CompositeOp) and op.reference is None:
         session.warning("proves little", "it has no reference=: its results are compared with its own function only")
     if not isinstance(op, ShapeOp):
