@@ -1,6 +1,6 @@
 """check_gradient: compares backward rules with central differences, in float64.
 
-    check_gradient("tanh")                        an op, with operands drawn from its domain
+    check_gradient("tanh")                        an op, with operands drawn from its domain, or an example of it
     check_gradient(swish, attributes={"beta": 2}) an op that is not registered yet
     check_gradient(graph, of="loss")              a graph
 
@@ -28,10 +28,11 @@ from graphexec.autodiff.reverse import differentiate_function
 from graphexec.errors import GradientMismatch, GraphExecError
 from graphexec.gradcheck import joint
 from graphexec.gradcheck.finite import obstacle
-from graphexec.gradcheck.problem import Problem, draw, draw_operands, higher, pose_graph, pose_op
+from graphexec.gradcheck.problem import Problem, draw, draw_call, draw_operands, higher, pose_graph, pose_op
 from graphexec.graph.graph import Graph
 from graphexec.interpret import forward, reverse
 from graphexec.ir.declare import Declaration
+from graphexec.ir.examples import Call
 from graphexec.ir.function import ABSENT, Function, Node
 from graphexec.ir.infer import infer
 from graphexec.ir.keys import freeze
@@ -44,7 +45,7 @@ from graphexec.rewrite import REUSE, skipped
 from graphexec.rewrite import optimize as rewrite
 from graphexec.runtime.runner import Runner
 
-__all__ = ["Check", "GradientReport", "check_gradient", "draw", "draw_operands"]
+__all__ = ["Check", "GradientReport", "check_gradient", "draw", "draw_call", "draw_operands"]
 
 Array = np.ndarray
 Arrays = Mapping[str, Any]
@@ -114,7 +115,8 @@ def check_gradient(
     """Compares gradients with central differences in float64.
 
     ``target`` is a graph or an op (its name or its declaration). For an op, give ``attributes`` and either ``operands`` or the
-    ``shapes`` of operands to draw from its domain. For a graph, give the scalar ``of`` (default: its only scalar output),
+    ``shapes`` of operands to draw from its domain; without either, an example of the op, or shapes that suit it, are chosen, and
+    ``attributes`` replace the example's. For a graph, give the scalar ``of`` (default: its only scalar output),
     ``wrt`` (default: its trainable parameters and floating inputs), ``inputs`` (default: drawn) and ``parameters`` (default:
     initial values). ``derivative=2`` checks the gradient of the gradient. If drawn operands seem to have hit a kink, where
     the slope changes abruptly, others are drawn. ``optimize`` and ``skip_passes`` are those of `compile`. In a large graph, all
@@ -134,11 +136,13 @@ def check_gradient(
         with showing(progress):
             return _attempt(graph_problem, seed, tolerance, raises)
     op = target.op if isinstance(target, Declaration) else target if isinstance(target, Op) else registry.get(target)
-    checked = op.check_attributes(attributes or {})
 
     def op_problem(rng: Generator) -> Problem:
-        arrays = [None if o is None else np.asarray(o) for o in operands] or draw_operands(op, rng, shapes)
-        return higher(pose_op(op, arrays, checked, rng), derivative, rng)._replace(drawn=not operands, skip=skip)
+        if operands:
+            call = Call(tuple(None if o is None else np.asarray(o) for o in operands), op.check_attributes(attributes or {}))
+        else:
+            call = draw_call(op, rng, attributes or {}, shapes)
+        return higher(pose_op(op, *call, rng), derivative, rng)._replace(drawn=not operands, skip=skip)
 
     with showing(progress):
         return _attempt(op_problem, seed, tolerance, raises)

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphexec.autodiff.reverse import differentiate_function
-from graphexec.errors import DataError, DifferentiationError
+from graphexec.errors import DataError, DifferentiationError, GraphExecError, PluginError
 from graphexec.graph.graph import Graph
 from graphexec.interpret import asked_deltas, floating_as, prepare
 from graphexec.ir.builder import FunctionBuilder, Traced
+from graphexec.ir.examples import Call, example_calls
 from graphexec.ir.function import ABSENT, Function, Leaf
 from graphexec.ir.kernel_op import KernelOp
-from graphexec.ir.op import Op
+from graphexec.ir.op import Op, array_spec
 from graphexec.ir.op_kinds import CompositeOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES, TensorSpec
@@ -26,11 +27,51 @@ Generator = np.random.Generator
 
 
 def draw_operands(op: Op, rng: Generator, shapes: Sequence[Any] | None = None, dtype: str = "float64") -> list[Array | None]:
-    """Draws operands of an op from its domain; ``shapes`` has one shape per operand, None to omit an optional one."""
+    """Draws operands of an op; ``shapes`` has one shape per operand, None to omit an optional one.
+
+    With shapes, or for an op without examples, they come from its domain, otherwise from an example.
+    """
+    if shapes is None and op.examples is not None:
+        return list(_example(op, rng, {}, dtype).operands)
     if shapes is None:
         shapes = _shapes(op)
     names = [op.inputs[0 if op.variadic else k] for k in range(len(shapes))]
     return [None if s is None else draw(op, n, rng, tuple(s), dtype) for n, s in zip(names, shapes, strict=True)]
+
+
+def draw_call(
+    op: Op, rng: Generator, attributes: Mapping[str, Any], shapes: Sequence[Any] | None = None, dtype: str = "float64"
+) -> Call:
+    """Draws operands as `draw_operands` does; an example's attributes hold where ``attributes`` has none."""
+    if shapes is None and op.examples is not None:
+        return _example(op, rng, attributes, dtype)
+    return Call(tuple(draw_operands(op, rng, shapes, dtype)), op.check_attributes(attributes))
+
+
+def _example(op: Op, rng: Generator, attributes: Mapping[str, Any], dtype: str) -> Call:
+    """The first example that ``attributes`` fit whose operands have several elements each; failing that, the largest one.
+
+    *Raises* the op's own error if they fit none; PluginError if the op's examples are empty.
+    """
+    fitting: list[Call] = []
+    refusal: GraphExecError = PluginError("examples= yields nothing", op=op.name, source=op.file, todo="Yield a call of the op.")
+    for call in example_calls(op, rng, dtype):
+        try:
+            chosen = Call(call.operands, op.check_attributes({**call.attributes, **attributes}))
+            op.infer([None if a is None else array_spec(a) for a in chosen.operands], chosen.attributes)
+        except GraphExecError as error:
+            refusal = error
+            continue
+        fitting.append(chosen)
+        if _least(chosen) > 1:
+            return chosen
+    if not fitting:
+        raise refusal
+    return max(fitting, key=_least)
+
+
+def _least(call: Call) -> int:
+    return min((a.size for a in call.operands if a is not None), default=0)
 
 
 def draw(op: Op, operand: str, rng: Generator, shape: tuple[int, ...], dtype: str = "float64") -> Array:
