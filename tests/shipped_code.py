@@ -1,6 +1,6 @@
 """Writes the archives of code that the package brings: `python tests/shipped_code.py`, after a change of what they hold.
 
-It runs every built-in op on its samples, in float32 and float64, forward and backward, and the benchmark's workloads. It stores
+It runs every built-in op on its examples, in float32 and float64, forward and backward, and the benchmark's workloads. It stores
 what Numba makes of the functions of array kernels (`codegen/shipped_functions.zip`), and the object code of the kernels of single
 ops, of the matrix product and its relatives, and of what runs programs (`llvm/x86_64_v3.zip`, `x86_64_v4.zip`): four minutes.
 `tests/codegen/test_shipped.py` and `tests/llvm/test_object_code.py` fail while an archive is stale.
@@ -24,6 +24,8 @@ NEUTRAL = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_OPT": "
 """IR that fits every processor: Numba's own passes would unroll loops, which then are not vectorized for this one any more."""
 SLOWER = {"exclusive_scan"}
 """Kernels that are not stored: 1.4 times as slow as after Numba's own passes, which reduce the addresses of its loop."""
+OF_PROGRAMS = {"take_batch"}
+"""Ops compiled for an attribute that a program chooses: those of the workloads are stored, not those of their examples."""
 
 
 def record():
@@ -47,9 +49,9 @@ def record():
 
 
 def run_everything():
-    """Every op on its samples, its gradient, and the benchmark's workloads."""
+    """Every op on its examples, its gradient, and the benchmark's workloads."""
     import numpy as np
-    from helpers.run import load_samples, native
+    from helpers.run import examples_of, native
 
     import graphexec as gx
     from graphexec.codegen import kernels
@@ -58,16 +60,15 @@ def run_everything():
     from graphexec.ir.registry import registry
 
     kernels.loaded.clear()
-    samples = load_samples()
     for name in registry.names():
         op = registry.get(name)
-        for sample in samples.get(name, ()):
+        for example in examples_of(op) if name not in OF_PROGRAMS else ():
             for dtype in ("float32", "float64"):
-                arrays = sample.make(np.random.default_rng(1), dtype)
+                arrays = example.make(np.random.default_rng(1), dtype)
                 try:
                     if isinstance(op, KernelOp):
-                        native(op, arrays, sample.attributes)
-                    gradients(gx, op, arrays, sample.attributes)
+                        native(op, arrays, example.attributes)
+                    gradients(gx, op, arrays, example.attributes)
                 except GraphExecError as error:
                     print(f"{name}: {error}".splitlines()[0], file=sys.stderr)
     for name, models in workloads():

@@ -10,6 +10,7 @@ number of its elements inside x. Dtypes: float32, float64. Differentiable any nu
 
 import math
 
+from graphexec_ops._examples import calls, floats
 from graphexec_ops.convolution._windows import (
     Padding,
     PerAxis,
@@ -24,8 +25,15 @@ from graphexec_ops.convolution._windows import (
 
 from graphexec.plugin import ShapeError, composite, ops
 
+_examples = calls(
+    floats((2, 3, 6, 4), kernel=2), floats((2, 3, 7, 5), kernel=2), floats((2, 2, 9), kernel=3, strides=2, padding=1),
+    floats((2, 2, 9, 8), kernel=3, strides=2, padding=1, count_include_pad=False), floats((0, 2, 4, 4), kernel=2),
+    floats((1, 2, 6, 7), kernel=(3, 2), strides=(1, 3), dilations=2), floats((2, 1, 4, 4, 4), kernel=2, strides=1),
+    sized=lambda size: floats((1, 2, size), kernel=3),
+)  # fmt: skip
 
-@composite(domain=(-4.0, 4.0), onnx="AveragePool")
+
+@composite(domain=(-4.0, 4.0), onnx="AveragePool", examples=_examples)
 def average_pool(
     x, *, kernel: PerAxis, strides: PerAxis | None = None, padding: Padding = 0, dilations: PerAxis = 1, count_include_pad=True
 ):

@@ -11,6 +11,7 @@ a group see only its input channels. Dtypes: float32, float64. Differentiable an
 Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
 """
 
+from graphexec_ops._examples import calls, floats
 from graphexec_ops.convolution._windows import (
     Groups,
     Padding,
@@ -25,8 +26,17 @@ from graphexec_ops.convolution._windows import (
 
 from graphexec.plugin import ShapeError, composite, ops
 
+_examples = calls(
+    floats((2, 3, 6, 5), (4, 3, 3, 2), (4,)), floats((2, 3, 6, 5), (4, 3, 3, 3), padding=1),
+    floats((3, 2, 9), (2, 2, 3), (2,)), floats((2, 4, 7, 7), (6, 2, 3, 3), (6,), strides=2, padding="same", groups=2),
+    floats((1, 2, 8, 9), (3, 2, 2, 3), strides=(2, 1), padding=(0, 1, 2, 0), dilations=(1, 2)),
+    floats((2, 2, 4, 5, 4), (3, 2, 2, 3, 2), (3,), strides=(1, 2, 1), padding=1), floats((0, 2, 5, 5), (3, 2, 3, 3), (3,)),
+    floats((9, 1, 5, 1), (1, 1, 1, 1)), floats((1, 2, 1, 1), (2, 2, 3, 3), padding=1), floats((2, 3, 5), (3, 1, 3), groups=3),
+    sized=lambda size: floats((2, 2, size), (3, 2, 3), (3,)),
+)  # fmt: skip
 
-@composite(domain=(-2.0, 2.0), onnx="Conv")
+
+@composite(domain=(-2.0, 2.0), onnx="Conv", examples=_examples)
 def conv(x, w, b=None, *, strides: PerAxis = 1, padding: Padding = 0, dilations: PerAxis = 1, groups: Groups = 1):
     spatial = w.ndim - 2
     images = batch_of(ops, x, spatial)

@@ -10,6 +10,8 @@ Source: Chellapilla, Puri and Simard, "High performance convolutional neural net
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, floats
+from graphexec_ops.convolution._examples import DENSE
 from graphexec_ops.convolution._patches import LONG, PATCHES, SLAB, SPARE, add_errors, add_part, column_block, part_of, row_block
 from graphexec_ops.convolution._windows import Groups, Six, Three, check_axes, check_weights, out_sizes, weights_of, windows
 
@@ -30,9 +32,16 @@ def _reference(x, w, b, *, strides, padding, dilations, groups):
     return out.reshape(x.shape[0], w.shape[1], *out.shape[3:]) + b[:, None, None, None]
 
 
+_examples = calls(
+    floats((2, 3, 1, 6, 5), (1, 4, 3, 1, 3, 2), (4,), **DENSE),
+    floats((5, 4, 1, 6, 5), (3, 2, 2, 1, 2, 2), (2,), **{**DENSE, "groups": 2, "padding": (0, 1, 0, 0, 0, 2)}),
+    floats((0, 2, 1, 3, 3), (1, 2, 2, 1, 2, 2), (2,), **DENSE),
+)  # fmt: skip
+
+
 @kernel(
     shape=_shape, reference=_reference, domain=(-2.0, 2.0), parallel=True, scratch=GEMM_SCRATCH + PATCHES,
-    rows=lambda x, w, b=None, **attributes: ("x",) if w.shape[0] == 1 else (),
+    rows=lambda x, w, b=None, **attributes: ("x",) if w.shape[0] == 1 else (), examples=_examples,
 )  # fmt: skip
 def correlate(
     x, w, b, out, scratch, piece, pieces, *, strides: Three = (1, 1, 1), padding: Six = (0, 0, 0, 0, 0, 0),

@@ -8,6 +8,8 @@ height, width), which out has. Dtypes: float32, float64.
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, floats
+from graphexec_ops.convolution._examples import DENSE, STRIDED
 from graphexec_ops.convolution._patches import PATCHES, column_block, part_of, row_block
 from graphexec_ops.convolution._windows import Groups, Six, Three, check_axes, check_deltas, unwindows, weights_of
 
@@ -27,8 +29,16 @@ def _reference(d, w, like, *, strides, padding, dilations, groups):
     return unwindows(seen, like.shape[2:], strides, padding, dilations)
 
 
+_examples = calls(
+    floats((2, 4, 1, 4, 4), (1, 4, 3, 1, 3, 2), (2, 3, 1, 6, 5), **DENSE),
+    floats((5, 2, 1, 3, 3), (3, 2, 2, 1, 2, 2), (5, 4, 1, 6, 5), **STRIDED),
+    floats((0, 2, 1, 2, 2), (1, 2, 2, 1, 2, 2), (0, 2, 1, 3, 3), **DENSE),
+)  # fmt: skip
+
+
 @kernel(
     shape=_shape, shape_only=("like",), reference=_reference, domain=(-2.0, 2.0), parallel=True, scratch=GEMM_SCRATCH + PATCHES,
+    examples=_examples,
 )  # fmt: skip
 def correlate_input(
     d, w, out, scratch, piece, pieces, *, strides: Three = (1, 1, 1), padding: Six = (0, 0, 0, 0, 0, 0),

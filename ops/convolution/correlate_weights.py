@@ -13,6 +13,8 @@ import itertools
 import math
 
 import numpy as np
+from graphexec_ops._examples import calls, floats
+from graphexec_ops.convolution._examples import DENSE, STRIDED
 from graphexec_ops.convolution._patches import LONG, PATCHES, SLAB, SPARE, add_errors, add_part, column_block, row_block
 from graphexec_ops.convolution._windows import Groups, Six, Three, check_axes, check_deltas, part_borders, windows
 
@@ -39,8 +41,17 @@ def _reference(d, x, like, *, strides, padding, dilations, groups):
     return np.stack(sums).reshape(parts, *rest)
 
 
+_examples = calls(
+    floats((2, 4, 1, 4, 4), (2, 3, 1, 6, 5), (1, 4, 3, 1, 3, 2), **DENSE),
+    floats((9, 2, 1, 3, 3), (9, 4, 1, 6, 5), (1, 2, 2, 1, 2, 2), **STRIDED),
+    floats((5, 2, 1, 2, 2), (5, 2, 1, 3, 3), (3, 2, 2, 1, 2, 2), **DENSE),
+    floats((0, 2, 1, 2, 2), (0, 2, 1, 3, 3), (1, 2, 2, 1, 2, 2), **DENSE),
+)  # fmt: skip
+
+
 @kernel(
     shape=_shape, shape_only=("like",), reference=_reference, domain=(-2.0, 2.0), parallel=True, scratch=GEMM_SCRATCH + PATCHES,
+    examples=_examples,
 )  # fmt: skip
 def correlate_weights(
     d, x, out, scratch, piece, pieces, *, strides: Three = (1, 1, 1), padding: Six = (0, 0, 0, 0, 0, 0),

@@ -8,6 +8,8 @@ counted row by row in the window; an index outside the window gives 0, as does a
 """
 
 import numpy as np
+from graphexec_ops._examples import calls
+from graphexec_ops.convolution._examples import OVERLAPPING, QUADS, windowed
 from graphexec_ops.convolution._patches import PATCHES
 from graphexec_ops.convolution._windows import Six, Three, check_axes, check_pool, check_windows, in_windows
 
@@ -27,9 +29,15 @@ def _reference(x, index, *, size, strides, padding, dilations):
     return np.where((index >= 0) & (index < seen.shape[-1]), chosen, 0)
 
 
+_examples = calls(
+    windowed((2, 3, 1, 6, 4), (2, 3, 1, 3, 2), 4, size=(1, 2, 2), **QUADS),
+    windowed((2, 2, 3, 4, 5), (2, 2, 2, 3, 3), 12, size=(2, 2, 3), **OVERLAPPING),
+)  # fmt: skip
+
+
 @kernel(
     shape=_shape, types={"index": "int32"}, reference=_reference, parallel=True, scratch=PATCHES, rows=("x", "index"),
-    domain={"x": (-4.0, 4.0), "index": (0, 1)},
+    domain={"x": (-4.0, 4.0), "index": (0, 1)}, examples=_examples,
 )  # fmt: skip
 def gather_windows(
     x, index, out, scratch, piece, pieces, *, size: Three = (1, 1, 1), strides: Three = (1, 1, 1),

@@ -10,6 +10,7 @@ one axis more is one image, (channels, spatial...), and gives (channels, windows
 it).
 """
 
+from graphexec_ops._examples import calls, floats, spread
 from graphexec_ops.convolution._windows import (
     Padding,
     PerAxis,
@@ -23,8 +24,15 @@ from graphexec_ops.convolution._windows import (
 
 from graphexec.plugin import composite, ops
 
+_examples = calls(
+    spread((2, 3, 6, 4), kernel=2), spread((2, 3, 7, 5), kernel=2), spread((2, 2, 9), kernel=3, strides=2, padding=1),
+    spread((1, 2, 6, 7), kernel=(3, 2), strides=(1, 3), dilations=2), spread((2, 1, 4, 4, 4), kernel=2, strides=1),
+    spread((2, 2, 5, 5), kernel=3, padding="same", strides=1), floats((0, 2, 4, 4), kernel=2), spread((1, 1, 1, 1), kernel=1),
+    sized=lambda size: spread((1, 2, size), kernel=3),
+)  # fmt: skip
 
-@composite(domain=(-4.0, 4.0), onnx="MaxPool")
+
+@composite(domain=(-4.0, 4.0), onnx="MaxPool", examples=_examples)
 def max_pool(x, *, kernel: PerAxis, strides: PerAxis | None = None, padding: Padding = 0, dilations: PerAxis = 1):
     spatial = pooled_axes(x, kernel)
     images = batch_of(ops, x, spatial)

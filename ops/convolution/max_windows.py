@@ -10,6 +10,8 @@ point to padding, and the delta is dropped.
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, spread
+from graphexec_ops.convolution._examples import PADDED, QUADS
 from graphexec_ops.convolution._patches import PATCHES
 from graphexec_ops.convolution._windows import Six, Three, check_axes, check_pool, in_windows, out_sizes
 
@@ -28,9 +30,14 @@ def _reference(x, *, size, strides, padding, dilations):
     return np.max(seen, axis=-1), np.argmax(seen, axis=-1)
 
 
+_examples = calls(
+    spread((2, 3, 1, 6, 4), size=(1, 2, 2), **QUADS), spread((2, 2, 3, 4, 5), size=(2, 2, 3), **PADDED),
+)  # fmt: skip
+
+
 @kernel(
     shape=_shape, outputs=("out", "index"), types={"index": "int32"}, reference=_reference, domain=(-4.0, 4.0), parallel=True,
-    scratch=PATCHES, rows=("x",),
+    scratch=PATCHES, rows=("x",), examples=_examples,
 )  # fmt: skip
 def max_windows(
     x, out, index, scratch, piece, pieces, *, size: Three = (1, 1, 1), strides: Three = (1, 1, 1),

@@ -8,6 +8,8 @@ Dtypes: d floating, index int32, counted row by row in the window; -1 adds nothi
 """
 
 import numpy as np
+from graphexec_ops._examples import calls
+from graphexec_ops.convolution._examples import OVERLAPPING, QUADS, windowed
 from graphexec_ops.convolution._patches import PATCHES
 from graphexec_ops.convolution._windows import Six, Three, check_axes, check_pool, check_windows, unwindows
 
@@ -27,9 +29,16 @@ def _reference(d, index, like, *, size, strides, padding, dilations):
     return unwindows(seen, like.shape[2:], strides, padding, dilations)
 
 
+_examples = calls(
+    windowed((2, 3, 1, 3, 2), (2, 3, 1, 3, 2), 4, (2, 3, 1, 7, 4), size=(1, 2, 2), **QUADS),
+    windowed((2, 3, 1, 3, 2), (2, 3, 1, 3, 2), 4, (2, 3, 1, 6, 4), size=(1, 2, 2), **QUADS),
+    windowed((2, 2, 2, 3, 3), (2, 2, 2, 3, 3), 12, (2, 2, 3, 4, 5), size=(2, 2, 3), **OVERLAPPING),
+)  # fmt: skip
+
+
 @kernel(
     shape=_shape, shape_only=("like",), types={"index": "int32"}, reference=_reference, parallel=True, scratch=PATCHES,
-    domain={"d": (-4.0, 4.0), "index": (0, 1)},
+    domain={"d": (-4.0, 4.0), "index": (0, 1)}, examples=_examples,
 )  # fmt: skip
 def scatter_windows(
     d, index, out, scratch, piece, pieces, *, size: Three = (1, 1, 1), strides: Three = (1, 1, 1),

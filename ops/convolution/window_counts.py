@@ -6,6 +6,8 @@ Shapes: like (batch, channels, depth, height, width), out (1, 1, windows...), of
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, floats
+from graphexec_ops.convolution._examples import PADDED, QUADS
 from graphexec_ops.convolution._windows import AXES, Six, Three, check_axes, out_sizes
 
 from graphexec.plugin import TensorSpec, shape_value
@@ -23,7 +25,12 @@ def _spec(like, *, size, strides, padding, dilations):
     return TensorSpec((1, 1, *out_sizes("window_counts", like.shape[2:], size, strides, padding, dilations)), like.dtype)
 
 
-@shape_value(shape=_spec)
+_examples = calls(
+    floats((2, 3, 1, 6, 4), size=(1, 2, 2), **QUADS), floats((0, 2, 3, 4, 5), size=(2, 2, 3), **PADDED),
+)  # fmt: skip
+
+
+@shape_value(shape=_spec, examples=_examples)
 def window_counts(like, *, size: Three, strides: Three, padding: Six, dilations: Three):
     counts = out_sizes("window_counts", like.shape[2:], size, strides, padding, dilations)
     total = np.ones((1, 1), like.dtype)

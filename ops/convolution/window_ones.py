@@ -6,6 +6,7 @@ Shapes: like (batch, channels, ...), out (1, channels, 1, size...), of the type 
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, floats
 from graphexec_ops.convolution._windows import Three, check_axes
 
 from graphexec.plugin import TensorSpec, shape_value
@@ -16,6 +17,6 @@ def _spec(like, *, size):
     return TensorSpec((1, like.shape[1], 1, *size), like.dtype)
 
 
-@shape_value(shape=_spec)
+@shape_value(shape=_spec, examples=calls(floats((2, 3, 1, 6, 4), size=(1, 2, 2)), floats((0, 1, 3, 4, 5), size=(2, 2, 3))))
 def window_ones(like, *, size: Three):
     return np.broadcast_to(np.ones((), like.dtype), (1, like.shape[1], 1, *size))

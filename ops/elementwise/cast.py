@@ -9,6 +9,7 @@ becomes an infinity. To bool: whether x is not 0; NaN is not.
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, floats
 
 from graphexec.plugin import DType, elementwise, ops
 
@@ -23,7 +24,10 @@ def _reference(x, *, dtype):
     return np.where(x >= end, np.iinfo(target).max, np.where(x < low, np.iinfo(target).min, held)).astype(target)
 
 
-@elementwise(reference=_reference, domain=(-4.0, 4.0), kinds="fib", exact=True, onnx="Cast", identity_function=True)
+@elementwise(
+    reference=_reference, domain=(-4.0, 4.0), kinds="fib", exact=True, onnx="Cast", identity_function=True,
+    examples=calls(floats((2, 3), dtype="float64"), floats((2, 3), dtype="float32")),
+)  # fmt: skip
 def cast(x, *, dtype: DType):
     return x  # the engine stores it as dtype
 

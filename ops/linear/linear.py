@@ -7,6 +7,8 @@ Shapes: x (batch, in) or (..., in), w (out, in), b (out,) or none; out (batch, o
 sample. A w with one axis, (in,), gives one number per sample, without an axis; b is then a scalar. Dtypes: float32, float64.
 """
 
+from graphexec_ops._examples import calls, floats
+
 from graphexec.plugin import ShapeError, composite, ops
 
 
@@ -20,7 +22,14 @@ def _differ(m, n):
     return isinstance(m, int) and isinstance(n, int) and m != n
 
 
-@composite(reference=_reference, domain=(-2.0, 2.0))
+_examples = calls(
+    floats((4, 3), (2, 3), (2,)), floats((4, 3), (2, 3)), floats((3,), (2, 3), (2,)), floats((3,), (2, 3)),
+    floats((1, 1), (1, 1), (1,)), floats((2, 5, 3), (4, 3), (4,)), floats((0, 3), (2, 3), (2,)),
+    sized=lambda size: floats((size, 3), (2, 3), (2,)),
+)  # fmt: skip
+
+
+@composite(reference=_reference, domain=(-2.0, 2.0), examples=_examples)
 def linear(x, w, b=None):
     fits = w.ndim in (1, 2) and x.ndim > 0 and not _differ(x.shape[-1], w.shape[-1])
     if not fits or (b is not None and (b.ndim != w.ndim - 1 or any(map(_differ, b.shape, w.shape)))):

@@ -9,10 +9,22 @@ derivative. *Raises* KernelError when an integer label is not a class, when a ro
 that sum to 1, or when a label of two classes is not from 0 to 1.
 """
 
+from graphexec_ops._examples import indexed
+from graphexec_ops.loss._examples import one_hot_rows
+
 from graphexec.plugin import ShapeError, composite, ops
 
 
-@composite(domain=(-4.0, 4.0), differentiable=False)
+def _examples(rng, size):
+    for draw in (indexed((6, 3), (6,), 0, 3), indexed((2, 5, 3), (2, 5), 0, 3, "int32"), indexed((3,), (), 0, 3)):
+        yield draw(rng)
+    yield rng.uniform(0, 1, (6, 3)), one_hot_rows(rng, 6, 3)
+    yield rng.uniform(0, 1, (1, 4)), one_hot_rows(rng, 1, 4)
+    yield rng.uniform(0, 1, (6, 1)), rng.integers(0, 2, (6, 1)).astype(float)
+    yield rng.uniform(0, 1, (6, 1)), rng.integers(0, 2, (6, 1))
+
+
+@composite(domain=(-4.0, 4.0), differentiable=False, examples=_examples)
 def accuracy(scores, labels):
     if labels.ndim == scores.ndim - 1 and labels.dtype.startswith("int"):
         hit = ops.equal(ops.argmax(scores), ops.class_labels(labels, ops.positions(scores)))

@@ -7,6 +7,8 @@ Shapes: broadcast. Dtypes: float32, float64. Does not overflow, and keeps its pr
 """
 
 import numpy as np
+from graphexec_ops._examples import calls
+from graphexec_ops.loss._examples import targets
 
 from graphexec.math import exp, log1p, sigmoid
 from graphexec.plugin import elementwise
@@ -16,7 +18,10 @@ def _reference(z, y):
     return np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z)))
 
 
-@elementwise(reference=_reference, domain={"z": (-4.0, 4.0), "y": (0.0, 1.0)})
+@elementwise(
+    reference=_reference, domain={"z": (-4.0, 4.0), "y": (0.0, 1.0)},
+    examples=calls(targets((4, 3), (4, 3)), targets((4, 3), (3,))),
+)  # fmt: skip
 def logistic_terms(z, y):
     return (0.0 if z < 0 else z) - z * y + log1p(exp(-abs(z)))
 

@@ -10,6 +10,7 @@ Source: Goodfellow, Bengio and Courville, "Deep Learning", 2016, section 6.2.2.3
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, indexed
 
 from graphexec.plugin import ShapeError, composite, ops, shape_text
 
@@ -24,8 +25,16 @@ def _reference(logits, labels):
     return np.log(total) - chosen, e / total[..., None]
 
 
+_examples = calls(
+    indexed((4, 3), (4,), 0, 3), indexed((3,), (), 0, 3), indexed((2, 3, 5), (2, 3), 0, 5, "int32"),
+    indexed((4, 1), (4,), 0, 1), indexed((0, 3), (0,), 0, 3), indexed((4, 33), (4,), 0, 33),
+    sized=lambda size: indexed((4, size), (4,), 0, size),
+)  # fmt: skip
+
+
 @composite(
     outputs=("out", "p"), reference=_reference, types={"labels": "int64"}, domain={"logits": (-4.0, 4.0), "labels": (0, 1)},
+    examples=_examples,
 )  # fmt: skip
 def softmax_cross_entropy_rows(logits, labels):
     if not logits.shape or labels.shape != logits.shape[:-1]:

@@ -11,9 +11,15 @@ import numpy as np
 from graphexec.plugin import kernel
 
 
+def _examples(rng, size):
+    yield (rng.uniform(0, 1, (4, 3)),)
+    yield (float(rng.integers(0, 2)),)
+    yield (np.zeros((0, 3)),)
+
+
 @kernel(
     shape=lambda y: y.shape, reference=np.asarray, domain=(0.0, 1.0), rows=("y",),
-    errors={1: "a target is not a probability: it is below 0, above 1, or NaN"},
+    errors={1: "a target is not a probability: it is below 0, above 1, or NaN"}, examples=_examples,
 )  # fmt: skip
 def target_probabilities(y, out):
     for i in range(y.size):

@@ -8,13 +8,20 @@ NumPy. No derivative.
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, floats, integers
 
 from graphexec.plugin import Axes, ShapeError, composite, ops
+
+_examples = calls(
+    floats(()), floats((), axis=0, keepdims=True), floats((2, 3), axis=None), floats((2, 3), axis=None, keepdims=True),
+    floats((2, 3)), floats((2, 3, 4), axis=0), floats((2, 3, 4), axis=1, keepdims=True), floats((3, 1)), floats((4,)),
+    floats((0, 3)), floats((3, 0), axis=0), integers((4, 6), low=0, high=3), sized=lambda size: floats((3, size)),
+)  # fmt: skip
 
 
 @composite(
     reference=lambda x, *, axis=-1, keepdims=False: np.argmax(x, axis=axis, keepdims=keepdims), domain=(-4.0, 4.0), kinds="fib",
-    differentiable=False, onnx="ArgMax",
+    differentiable=False, onnx="ArgMax", examples=_examples,
 )  # fmt: skip
 def argmax(x, *, axis: Axes = -1, keepdims=False):
     if isinstance(axis, tuple):

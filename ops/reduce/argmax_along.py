@@ -7,6 +7,7 @@ At a tie the first wins; NaN counts as the largest, as in NumPy. No derivative.
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, floats, integers
 
 from graphexec.plugin import ShapeError, kernel, normalize_axes
 
@@ -18,9 +19,15 @@ def _shape(x, *, axis=-1, keepdims=False):
     return (*x.shape[:a], *((1,) if keepdims else ()), *x.shape[a + 1 :])
 
 
+_examples = calls(
+    floats((2, 3)), floats((2, 3, 4), axis=0), floats((2, 3, 4), axis=1, keepdims=True), integers((4, 6), low=0, high=3),
+    sized=lambda size: floats((3, size)),
+)  # fmt: skip
+
+
 @kernel(
     shape=_shape, reference=lambda x, *, axis=-1, keepdims=False: np.argmax(x, axis=axis, keepdims=keepdims), domain=(-4.0, 4.0),
-    kinds="fi", types={"out": "int64"}, differentiable=False, rows=("x",),
+    kinds="fi", types={"out": "int64"}, differentiable=False, rows=("x",), examples=_examples,
 )  # fmt: skip
 def argmax_along(x, out, *, axis=-1, keepdims=False):
     axis = axis % x.ndim

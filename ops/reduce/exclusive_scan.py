@@ -11,6 +11,7 @@ Source: Blelloch, "Prefix sums and their applications", 1990, section 1.4.
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, floats
 
 from graphexec.plugin import kernel, ops
 
@@ -24,7 +25,14 @@ def _reference(a, b, *, axis=-1, initial=0.0, reverse=False):
     return np.moveaxis(out[::-1] if reverse else out, 0, axis)
 
 
-@kernel("(n),(n)->(n)", reference=_reference, domain=(-2.0, 2.0))
+_examples = calls(
+    floats((2, 3), (2, 3)), floats((4,), (4,), initial=1.0), floats((2, 3, 4), (2, 3, 4), axis=0, reverse=True),
+    floats((2, 3, 4), (2, 3, 4), axis=1), floats((3, 1), (3, 1)), floats((0, 3), (0, 3)), floats((2, 0), (2, 0)),
+    floats((3, 4), (4,), initial=0.5, reverse=True), sized=lambda size: floats((3, size), (3, size), low=-0.9, high=0.9),
+)  # fmt: skip
+
+
+@kernel("(n),(n)->(n)", reference=_reference, domain=(-2.0, 2.0), examples=_examples)
 def exclusive_scan(a, b, out, *, axis=-1, initial=0.0, reverse=False):  # the engine moves the axis to the end
     last = a.size - 1
     for i in range(a.size):

@@ -8,6 +8,7 @@ overflow, and keeps its precision when the softmax is near 0. A row with NaN or 
 """
 
 import numpy as np
+from graphexec_ops.reduce._examples import along_axes
 from graphexec_ops.reduce._sums import accurate_sum, sum_of
 
 from graphexec.math import exp, log
@@ -20,7 +21,7 @@ def _reference(x, *, axis: Axes = -1):
     return shifted - np.log(accurate_sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
-@kernel("(n)->(n)", reference=_reference, domain=(-4.0, 4.0), onnx="LogSoftmax")
+@kernel("(n)->(n)", reference=_reference, domain=(-4.0, 4.0), onnx="LogSoftmax", examples=along_axes)
 def log_softmax(x, out, *, axis: Axes = -1):  # the engine moves the axis to the end
     top = -np.inf
     for i in range(x.size):

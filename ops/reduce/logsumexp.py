@@ -8,6 +8,8 @@ An element of inf gives inf. NaN anywhere gives NaN.
 """
 
 import numpy as np
+from graphexec_ops._examples import floats
+from graphexec_ops.reduce._examples import reductions
 
 from graphexec.plugin import Axes, composite, ops
 
@@ -17,7 +19,7 @@ def _reference(x, *, axis=None, keepdims=False):
     return np.logaddexp.reduce(x.astype(np.float64), axis=axis, keepdims=keepdims, initial=-np.inf).astype(x.dtype)
 
 
-@composite(reference=_reference, domain=(-4.0, 4.0), onnx="ReduceLogSumExp")
+@composite(reference=_reference, domain=(-4.0, 4.0), onnx="ReduceLogSumExp", examples=reductions(floats))
 def logsumexp(x, *, axis: Axes = None, keepdims=False):
     top = ops.stop_gradient(ops.supremum(x, axis=axis, keepdims=True))
     top = ops.where(ops.less(ops.abs(top), float("inf")), top, 0.0)

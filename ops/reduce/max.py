@@ -8,6 +8,8 @@ elements: *raises* ShapeError. Ties share the delta evenly, as in JAX; if out is
 """
 
 import numpy as np
+from graphexec_ops._examples import integers, spread
+from graphexec_ops.reduce._examples import reductions
 
 from graphexec.plugin import ops, reduction
 
@@ -18,7 +20,7 @@ def _reference(x, *, axis=None, keepdims=False):
 
 
 @reduction(identity=float("-inf"), reference=_reference, domain=(-4.0, 4.0), exact=True, nonempty=True, kinds="fi",
-           onnx="ReduceMax")
+           onnx="ReduceMax", examples=reductions(spread, integers((3, 4), axis=0), integers((0, 2), axis=1), empty=False))
 def max(accumulated, x):
     larger = x if x > accumulated else accumulated  # keeps a NaN in accumulated
     return larger if x == x else x

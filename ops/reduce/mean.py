@@ -7,10 +7,13 @@ Shapes: as sum. Dtypes: any; out is of x's type if that is floating, else float6
 give NaN. Error bound: as sum.
 """
 
+from graphexec_ops._examples import floats
+from graphexec_ops.reduce._examples import reductions
+
 from graphexec.plugin import Axes, composite, ops
 
 
-@composite(domain=(-4.0, 4.0), kinds="fib", onnx="ReduceMean")
+@composite(domain=(-4.0, 4.0), kinds="fib", onnx="ReduceMean", examples=reductions(floats, empty=False))
 def mean(x, *, axis: Axes = None, keepdims=False):
     if not x.dtype.startswith("float"):
         x = ops.cast(x, dtype="float64")

@@ -9,11 +9,33 @@ that are 0; the first ones also at infinite elements.
 """
 
 import numpy as np
+from graphexec_ops._examples import floats, integers
+from graphexec_ops.reduce._examples import reductions
 
 from graphexec.plugin import ops, reduced_axes, reduction
 
 
-@reduction(identity=1.0, reference=np.prod, domain=(-4.0, 4.0), kinds="fib", widens=True, onnx="ReduceProd")
+def _factors(shape, **attributes):
+    return floats(shape, low=0.6, high=1.4, **attributes)
+
+
+def _with_zeros(*zeros, **attributes):
+    def draw(rng):
+        x = rng.uniform(0.5, 2, (2, 3))
+        for at in zeros:
+            x[at] = 0
+        return x, attributes
+
+    return draw
+
+
+_examples = reductions(
+    _factors, integers((2, 3), axis=0), _with_zeros((0, 0)), _with_zeros((0, 0), (1, 1), (1, 2), axis=1),
+    _with_zeros((0, 0), (1, 1), (1, 2), axis=0, keepdims=True),
+)  # fmt: skip
+
+
+@reduction(identity=1.0, reference=np.prod, domain=(-4.0, 4.0), kinds="fib", widens=True, onnx="ReduceProd", examples=_examples)
 def prod(accumulated, x):
     return accumulated * x
 

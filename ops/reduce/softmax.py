@@ -8,6 +8,7 @@ overflow. A row with NaN or inf, or with nothing but -inf, becomes NaN.
 """
 
 import numpy as np
+from graphexec_ops.reduce._examples import along_axes
 from graphexec_ops.reduce._sums import accurate_sum, sum_of
 
 from graphexec.math import exp
@@ -20,7 +21,7 @@ def _reference(x, *, axis: Axes = -1):
     return e / accurate_sum(e, axis=axis, keepdims=True)
 
 
-@kernel("(n)->(n)", reference=_reference, domain=(-4.0, 4.0), onnx="Softmax")
+@kernel("(n)->(n)", reference=_reference, domain=(-4.0, 4.0), onnx="Softmax", examples=along_axes)
 def softmax(x, out, *, axis: Axes = -1):  # the engine moves the axis to the end
     top = -np.inf
     for i in range(x.size):

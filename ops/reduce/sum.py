@@ -10,12 +10,17 @@ and bools are counted. No elements give 0. The shape alone determines the order 
 Error bound: (38 + log2 n) roundings of Σ|x|, because blocks are added pairwise; about 1e-7 Σ|x| for float32 in practice.
 """
 
+from graphexec_ops._examples import floats, integers
+from graphexec_ops.reduce._examples import reductions
 from graphexec_ops.reduce._sums import accurate_sum
 
 from graphexec.plugin import ops, reduction
 
 
-@reduction(identity=0.0, additive=True, reference=accurate_sum, domain=(-4.0, 4.0), kinds="fib", widens=True, onnx="ReduceSum")
+@reduction(
+    identity=0.0, additive=True, reference=accurate_sum, domain=(-4.0, 4.0), kinds="fib", widens=True, onnx="ReduceSum",
+    examples=reductions(floats, integers((3, 4), axis=0), floats((1000,))),
+)  # fmt: skip
 def sum(accumulated, x):
     return accumulated + x
 

@@ -7,6 +7,8 @@ results of no elements too. No derivative.
 """
 
 import numpy as np
+from graphexec_ops._examples import integers, spread
+from graphexec_ops.reduce._examples import reductions
 
 from graphexec.plugin import reduction
 
@@ -16,7 +18,10 @@ def _reference(x, *, axis=None, keepdims=False):
     return np.max(x, axis=axis, keepdims=keepdims, initial=lowest)
 
 
-@reduction(identity=float("-inf"), exact=True, reference=_reference, domain=(-4.0, 4.0), kinds="fi", differentiable=False)
+@reduction(
+    identity=float("-inf"), exact=True, reference=_reference, domain=(-4.0, 4.0), kinds="fi", differentiable=False,
+    examples=reductions(spread, integers((3, 4), axis=0), integers((2, 0), axis=1)),
+)  # fmt: skip
 def supremum(accumulated, x):
     larger = x if x > accumulated else accumulated  # keeps a NaN in accumulated
     return larger if x == x else x

@@ -12,10 +12,13 @@ The American Statistician 37(3), 1983, the corrected two-pass algorithm.
 
 from typing import Annotated
 
+from graphexec_ops._examples import floats
+from graphexec_ops.reduce._examples import reductions
+
 from graphexec.plugin import Axes, Range, composite, ops
 
 
-@composite(domain=(-4.0, 4.0), kinds="fib")
+@composite(domain=(-4.0, 4.0), kinds="fib", examples=reductions(floats, floats((4, 3), axis=0, correction=1), empty=False))
 def variance(x, *, axis: Axes = None, keepdims=False, correction: Annotated[float, Range(0, 2**31)] = 0.0):
     if not x.dtype.startswith("float"):
         x = ops.cast(x, dtype="float64")

@@ -8,6 +8,7 @@ The deltas are views of d_out: each is the head of what remains after the parts 
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, floats, integers
 
 from graphexec.plugin import DtypeError, ShapeError, TensorSpec, kernel, normalize_axes, ops
 
@@ -25,9 +26,16 @@ def _shape(*parts, axis=0):
     return TensorSpec((*first.shape[:a], total, *first.shape[a + 1 :]), first.dtype)
 
 
+_examples = calls(
+    floats((2, 3), (2, 2), axis=1), floats((2, 3), (1, 3), (4, 3)), floats((2, 3), (2, 1), axis=-1), floats((3,)),
+    floats((0, 3), (2, 3)), floats((0, 3), (0, 2), axis=1), floats((2, 3, 4), (2, 1, 4), (2, 2, 4), axis=-2), floats((1,), (1,)),
+    integers((2, 2), (1, 2), low=0, high=9), sized=lambda size: floats((size, 3), (1, 3), (size, 3)),
+)  # fmt: skip
+
+
 @kernel(
     shape=_shape, reference=lambda *parts, axis=0: np.concatenate(parts, axis), domain=(-4.0, 4.0), kinds="fib", onnx="Concat",
-    concat=True, rows=("parts",),
+    concat=True, rows=("parts",), examples=_examples,
 )  # fmt: skip
 def concat(*parts, axis=0):
     out = parts[-1]

@@ -8,6 +8,7 @@ A view: nothing is copied.
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, floats
 
 from graphexec.plugin import Axes, ShapeError, ops, reduced_axes, shape_text, view
 
@@ -18,7 +19,14 @@ def _reference(d, like, *, axis=None, keepdims=False):
     return np.broadcast_to(d, np.shape(like))
 
 
-@view(reference=_reference, domain=(-4.0, 4.0), shape_only=("like",))
+_examples = calls(
+    floats((), (2, 3)), floats((3,), (2, 3), axis=0), floats((2,), (2, 3), axis=-1),
+    floats((2, 1), (2, 3), axis=1, keepdims=True), floats((3,), (2, 3, 4), axis=(0, -1)), floats((1, 1), (2, 3), keepdims=True),
+    floats((0,), (0, 3), axis=1), floats((2,), (2, 1), axis=1), sized=lambda size: floats((3,), (size, 3), axis=0),
+)  # fmt: skip
+
+
+@view(reference=_reference, domain=(-4.0, 4.0), shape_only=("like",), examples=_examples)
 def expand_like(d, like, *, axis: Axes = None, keepdims=False):
     axes = reduced_axes(axis, like.ndim, "expand_like")
     given = d.shape

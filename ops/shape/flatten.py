@@ -10,6 +10,7 @@ Source: ONNX, Flatten.
 import math
 
 import numpy as np
+from graphexec_ops._examples import calls, floats
 
 from graphexec.plugin import ShapeError, ops, view
 
@@ -19,7 +20,13 @@ def _reference(x, *, axis=1):
     return np.reshape(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
 
 
-@view(reference=_reference, domain=(-4.0, 4.0), onnx="Flatten")
+_examples = calls(
+    floats((2, 3, 4)), floats((2, 3, 4), axis=0), floats((2, 3, 4), axis=2), floats((2, 3, 4), axis=-1), floats((2, 3, 4), axis=3),
+    floats((5,)), floats((), axis=0), floats((0, 3)), floats((1, 3)), sized=lambda size: floats((size, 2, 3)),
+)  # fmt: skip
+
+
+@view(reference=_reference, domain=(-4.0, 4.0), onnx="Flatten", examples=_examples)
 def flatten(x, *, axis=1):
     if not -x.ndim <= axis <= x.ndim:
         raise ShapeError(f"axis {axis} is out of range for {x.ndim} axes", op="flatten", todo=f"Use -{x.ndim} to {x.ndim}.")

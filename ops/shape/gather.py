@@ -8,6 +8,7 @@ int32 or int64, from -n to n - 1, where negative ones count from the end. *Raise
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, indexed, integers
 
 from graphexec.plugin import TensorSpec, kernel, normalize_axes, ops
 
@@ -17,10 +18,18 @@ def _shape(x, indices, *, axis=0):
     return TensorSpec((*x.shape[:a], *indices.shape, *x.shape[a + 1 :]), x.dtype)
 
 
+_examples = calls(
+    indexed((5, 3), (4,), -5, 5), indexed((5, 3), (2, 3), 0, 5), indexed((5, 3), (), 0, 5),
+    indexed((2, 4, 3), (6,), -4, 4, axis=1), indexed((2, 4), (3,), 0, 4, "int32", axis=-1), indexed((5, 3), (0,), 0, 5),
+    indexed((1, 3), (4,), 0, 1), indexed((5, 0), (4,), 0, 5), integers((4, 2), (3,), low=0, high=4),
+    sized=lambda size: indexed((size, 3), (size,), -size, size),
+)  # fmt: skip
+
+
 @kernel(
     shape=_shape, reference=lambda x, indices, *, axis=0: np.take(x, indices, axis), kinds="fib", types={"indices": "int64"},
     domain={"x": (-4.0, 4.0), "indices": (0, 1)}, errors={1: "an index is out of range"}, rows=("indices",),
-    onnx="Gather",
+    onnx="Gather", examples=_examples,
 )  # fmt: skip
 def gather(x, indices, out, *, axis=0):
     axis = axis % x.ndim

@@ -7,6 +7,7 @@ Shapes: out is x with like's size along `axis`. Dtypes: any. A view: nothing is 
 """
 
 import numpy as np
+from graphexec_ops.shape._examples import cut
 
 from graphexec.plugin import ShapeError, normalize_axes, ops, view
 
@@ -15,7 +16,7 @@ def _reference(x, like, *, axis=0):
     return np.split(x, [like.shape[axis]], axis)[0]
 
 
-@view(reference=_reference, domain=(-4.0, 4.0), shape_only=("like",))
+@view(reference=_reference, domain=(-4.0, 4.0), shape_only=("like",), examples=cut)
 def head_like(x, like, *, axis=0):
     (a,) = normalize_axes(axis, x.ndim, "head_like")
     if like.ndim != x.ndim:

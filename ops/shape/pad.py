@@ -9,6 +9,7 @@ Shapes: `padding` has the amount before each axis, then the amount after each, a
 from typing import Annotated
 
 import numpy as np
+from graphexec_ops._examples import calls, floats, integers
 
 from graphexec.plugin import Range, ShapeError, TensorSpec, kernel, ops
 
@@ -26,7 +27,14 @@ def _reference(x, *, padding, value=0.0):
     return np.pad(x, list(zip(padding[: x.ndim], padding[x.ndim :], strict=True)), constant_values=value)
 
 
-@kernel(shape=_shape, reference=_reference, domain=(-4.0, 4.0), kinds="fib", rows=("x",), onnx="Pad")
+_examples = calls(
+    floats((2, 3), padding=(1, 0, 2, 1), value=1.5), floats((0, 3), padding=(1, 0, 0, 2)), floats((3, 1), padding=(1, 0, 2, 0)),
+    floats((2, 3, 1, 2), padding=(0, 1, 2, 0, 1, 0, 0, 3)), integers((2, 3), padding=(1, 1, 1, 1), value=2.0),
+    sized=lambda size: floats((2, size), padding=(0, 1, 0, 2)),
+)  # fmt: skip
+
+
+@kernel(shape=_shape, reference=_reference, domain=(-4.0, 4.0), kinds="fib", rows=("x",), onnx="Pad", examples=_examples)
 def pad(x, out, *, padding: Annotated[tuple[int, ...], Range(0)], value: Annotated[float, Range(nan=True)] = 0.0):
     source, target, width = x.reshape(-1), out.reshape(-1), x.shape[x.ndim - 1]
     target[:] = value

@@ -10,6 +10,8 @@ Shapes: any with as many elements; one size may be -1 (what remains), and a size
 import math
 from typing import Annotated
 
+from graphexec_ops._examples import calls, floats, integers
+
 from graphexec.plugin import Range, Shape, Size, ops, resolve_names, view
 
 
@@ -23,7 +25,14 @@ def _with_rest(old, new):
     return tuple(math.prod(rest) if n == -1 and kept else n for n in new)
 
 
-@view(domain=(-4.0, 4.0), onnx="Reshape")
+_examples = calls(
+    floats((2, 6), shape=(3, 4)), floats((2, 6), shape=(-1,)), floats((2, 6), shape=(2, -1, 3)), floats((), shape=(1, 1)),
+    floats((1, 1), shape=()), floats((0, 3), shape=(3, 0)), floats((4,), shape=4), integers((2, 6), shape=(4, -1)),
+    sized=lambda size: floats((size, 3), shape=(3, -1)),
+)  # fmt: skip
+
+
+@view(domain=(-4.0, 4.0), onnx="Reshape", examples=_examples)
 def reshape(x, *, shape: Annotated[Shape, Range(-1)]):
     return x.reshape(_with_rest(x.shape, resolve_names(shape, x.shape, "reshape")))
 

@@ -10,6 +10,7 @@ is out of range.
 """
 
 import numpy as np
+from graphexec_ops.shape._examples import scattered
 
 from graphexec.plugin import composite, ops
 
@@ -22,6 +23,9 @@ def _reference(d, indices, like, *, axis=0):
     return out.astype(d.dtype)
 
 
-@composite(reference=_reference, kinds="fi", types={"indices": "int64"}, domain={"d": (-4.0, 4.0), "indices": (0, 1)})
+@composite(
+    reference=_reference, kinds="fi", types={"indices": "int64"}, domain={"d": (-4.0, 4.0), "indices": (0, 1)},
+    examples=scattered,
+)  # fmt: skip
 def scatter_add(d, indices, like, *, axis=0):
     return ops.scatter_sums(d, indices, like, axis=axis)[0]

@@ -13,6 +13,7 @@ Source: Kahan, "Further remarks on reducing truncation errors", Comm. ACM 8(1), 
 import math
 
 import numpy as np
+from graphexec_ops.shape._examples import scattered
 
 from graphexec.plugin import ShapeError, TensorSpec, kernel, normalize_axes, ops
 
@@ -41,6 +42,7 @@ def _reference(d, indices, like, *, axis=0):
 @kernel(
     shape=_shape, shape_only=("like",), reference=_reference, kinds="fi", types={"indices": "int64", "place": "int32"},
     outputs=("out", "rest", "place"), domain={"d": (-4.0, 4.0), "indices": (0, 1)}, errors={1: "an index is out of range"},
+    examples=scattered,
 )  # fmt: skip
 def scatter_sums(d, indices, out, rest, place, *, axis=0):
     axis = axis % out.ndim

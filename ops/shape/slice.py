@@ -10,6 +10,8 @@ A view: nothing is copied.
 
 import builtins
 
+from graphexec_ops._examples import calls, floats, integers
+
 from graphexec.plugin import Axes, OpError, Size, normalize_axes, ops, view
 
 Bounds = int | tuple[int | None, ...] | None
@@ -48,7 +50,18 @@ def _size(whole, start, end, step):
     return Size(count, f"{whole.expression}[{'' if start is None else start}:{'' if end is None else end}:{step}]")
 
 
-@view(reference=_reference, domain=(-4.0, 4.0), onnx="Slice")
+_examples = calls(
+    floats((5, 4), starts=[1], ends=[4]), floats((5, 4), starts=[1, 0], ends=[-1, 3], axes=[0, -1]),
+    floats((7,), starts=[None], ends=[None], steps=[2]), floats((7,), starts=[None], ends=[None], steps=[-1]),
+    floats((7, 2), starts=[-2], ends=[0], axes=[0], steps=[-2]), floats((4,), starts=[3], ends=[1]),
+    floats((4,), starts=[-9], ends=[9]), floats((0, 3), starts=[0], ends=[2]), floats((1, 3), starts=[0], ends=[1]),
+    floats((5, 4, 3), starts=[1, None, 2], ends=[None, -1, None], axes=[0, 1, 2], steps=[2, 1, -2]),
+    floats((4,), starts=[2], ends=[-3], steps=[-1]), floats((4,), starts=[9], ends=[None], steps=[-1]),
+    integers((5,), starts=[1], ends=[3]), sized=lambda size: floats((size, 3), starts=[-1], ends=[None], steps=[-2]),
+)  # fmt: skip
+
+
+@view(reference=_reference, domain=(-4.0, 4.0), onnx="Slice", examples=_examples)
 def slice(x, *, starts: Bounds, ends: Bounds, axes: Axes = None, steps: Bounds = None):
     for axis, start, end, step in _parts(x.ndim, starts, ends, axes, steps):
         whole = x.shape[axis]

@@ -8,6 +8,7 @@ happens to be 1. Dtypes: any. A view: nothing is copied.
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, floats
 
 from graphexec.plugin import Axes, ShapeError, Size, ops, reduced_axes, view
 
@@ -19,7 +20,13 @@ def _axes(shape, axis):
     return list(reduced_axes(axis, len(shape), "squeeze"))
 
 
-@view(reference=lambda x, *, axis=None: np.squeeze(x, axis), domain=(-4.0, 4.0), onnx="Squeeze")
+_examples = calls(
+    floats((1, 3, 1)), floats((1, 3, 1), axis=0), floats((1, 3, 1), axis=-1), floats((1, 3, 1), axis=(0, 2)), floats((1, 0)),
+    floats((2, 3)), floats(()), sized=lambda size: floats((1, size, 1)),
+)  # fmt: skip
+
+
+@view(reference=lambda x, *, axis=None: np.squeeze(x, axis), domain=(-4.0, 4.0), onnx="Squeeze", examples=_examples)
 def squeeze(x, *, axis: Axes = None):
     for a in reversed(_axes(x.shape, axis)):
         if x.shape[a] != 1:

@@ -23,8 +23,12 @@ def _reference(data, order, cursor, *, batch):
     return np.asarray(data)[np.asarray(order)[int(cursor) : int(cursor) + batch]]
 
 
+def _examples(rng, size):
+    yield rng.uniform(-2, 2, (5, 3)), rng.permutation(5), 1, {"batch": 3}
+
+
 @kernel(shape=_shape, reference=_reference, kinds="fib", types={"order": "int64", "cursor": "int64"}, differentiable=False,
-        internal=True, errors={1: "the batch reaches past the end of the data"})  # fmt: skip
+        internal=True, errors={1: "the batch reaches past the end of the data"}, examples=_examples)  # fmt: skip
 def take_batch(data, order, cursor, out, *, batch: Annotated[int, Range(0)]):
     first = cursor.item()
     if first < 0 or first > order.size - batch:  # a sum could wrap

@@ -11,6 +11,7 @@ import builtins
 import sys
 
 import numpy as np
+from graphexec_ops._examples import calls, floats
 
 from graphexec.plugin import ShapeError, TensorSpec, kernel, normalize_axes, ops
 
@@ -31,7 +32,20 @@ def _reference(d, like, *, axis, start, end, step):
     return out
 
 
-@kernel(shape=_shape, shape_only=("like",), reference=_reference, domain=(-4.0, 4.0), kinds="fib", scatters_slice=True)
+_examples = calls(
+    floats((3, 4), (5, 4), axis=0, start=1, end=4, step=1), floats((2, 2), (2, 4), axis=-1, start=None, end=None, step=2),
+    floats((4,), (4,), axis=0, start=None, end=None, step=-1), floats((2, 3), (5, 3), axis=0, start=-2, end=0, step=-2),
+    floats((0,), (4,), axis=0, start=3, end=1, step=1), floats((4,), (4,), axis=0, start=-9, end=9, step=1),
+    floats((0, 3), (0, 3), axis=0, start=0, end=2, step=1), floats((1, 3), (1, 3), axis=0, start=0, end=1, step=1),
+    floats((4, 2), (4, 2), axis=0, start=9, end=None, step=-1), floats((2, 0), (2, 0), axis=0, start=None, end=None, step=1),
+    sized=lambda size: floats((size, 3), (2 * size, 3), axis=0, start=None, end=None, step=2),
+)  # fmt: skip
+
+
+@kernel(
+    shape=_shape, shape_only=("like",), reference=_reference, domain=(-4.0, 4.0), kinds="fib", scatters_slice=True,
+    examples=_examples,
+)  # fmt: skip
 def unslice(d, out, *, axis=0, start: int | None = 0, end: int | None = sys.maxsize, step=1):
     axis = axis % out.ndim
     whole, part, inner = out.shape[axis], d.shape[axis], 1

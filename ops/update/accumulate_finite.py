@@ -8,6 +8,7 @@ Source: Neumaier, "Rundungsfehleranalyse einiger Verfahren zur Summation endlich
 """
 
 import numpy as np
+from graphexec_ops._examples import calls, floats
 
 from graphexec.plugin import ShapeError, kernel, shape_text
 
@@ -28,6 +29,7 @@ def _shape(total, x, *, weight=1.0):
 @kernel(
     shape=_shape, reference=_reference, updates=("total",),
     types={"total": "float64", "out": "float64"}, differentiable=False, internal=True, errors={1: "the loss is NaN or infinite"},
+    examples=calls(floats((2,), ())),
 )  # fmt: skip
 def accumulate_finite(total, x, out, *, weight=1.0):
     term = weight * np.float64(x.flat[0])

@@ -49,8 +49,14 @@ def _reference(order, key):
     return out
 
 
+def _examples(rng, size):
+    for order, key in (((7,), (2,)), ((3, 5), (3, 1)), ((2, 4), (2, 3)), ((0,), (2,)), ((1,), (0,))):
+        yield rng.integers(-9, 9, order), rng.integers(-(2**63), 2**63, key)  # any order: it is overwritten
+
+
 @kernel("(n),(k)->(n)", reference=_reference, updates=("order",), types={"order": "int64", "key": "int64", "out": "int64"},
-        differentiable=False, internal=True, errors={1: "it has more rows than numbers of 32 bits can tell apart"})  # fmt: skip
+        differentiable=False, internal=True, errors={1: "it has more rows than numbers of 32 bits can tell apart"},
+        examples=_examples)  # fmt: skip
 def shuffle(order, key, out):
     if out.size > LOW:
         return 1

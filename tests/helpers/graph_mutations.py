@@ -7,8 +7,8 @@ import json
 import math
 import random
 import re
-import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import yaml
 import graphexec as gx
 from graphexec.graph.file.read import loads
 from graphexec.graph.file.write import dumps
+from graphexec.ir.examples import example_calls
 from graphexec.ir.registry import registry
 
 ROOT = Path(__file__).parents[2]
@@ -186,17 +187,12 @@ def _derived() -> Iterator[gx.Graph]:
 
 
 def _of_ops() -> Iterator[str]:
-    """A file for each sample of each op that a file may name."""
-    sys.path.insert(0, str(ROOT / "tests/ops"))
-    from samples import SAMPLES
-
-    sys.path.pop(0)
+    """A file for the first examples of each op that a file may name."""
     for name in registry.names():
         op = registry.get(name)
         if op.internal:
             continue
-        samples = SAMPLES.get(name, [])[:3]
-        drawn = [(s.make(np.random.default_rng(0), "float32"), s.attributes) for s in samples]
+        drawn = list(islice(example_calls(op, np.random.default_rng(0), "float32"), 3))
         for operands, attributes in drawn or [([np.zeros((2, 3), "float32")] * len(op.inputs), {})]:
             graph = gx.Graph(name)
             try:

@@ -1,16 +1,17 @@
 """Runs ops and functions natively; fake ops."""
 
 import contextlib
-import importlib.util
 import re
-import sys
-from pathlib import Path
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphexec.autodiff.reverse import differentiate_function
+from graphexec.ir.examples import example_calls
 from graphexec.ir.function import Function, Leaf, Node
 from graphexec.ir.infer import infer
+from graphexec.ir.op import Op
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES
 from graphexec.lower import lower
@@ -109,15 +110,20 @@ def dtypes_of(op):
     return [d for d, kind in DTYPES.items() if kind in op.kinds]
 
 
-def load_samples():
-    """SAMPLES of `tests/ops/samples.py`: op name -> operands and attributes worth trying."""
-    path = Path(__file__).parents[1] / "ops" / "samples.py"
-    if not path.exists():
-        return {}
-    spec = importlib.util.spec_from_file_location("samples", path)
-    module = sys.modules["samples"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.SAMPLES
+class Example(NamedTuple):
+    """One of an op's examples: `make(rng, dtype)` draws its operands."""
+
+    op: Op
+    number: int
+    attributes: dict[str, Any]
+
+    def make(self, rng, dtype):
+        return list(next(islice(example_calls(self.op, rng, dtype), self.number, None)).operands)
+
+
+def examples_of(op):
+    """What the op's file gives to try it on; nothing if it takes operands of any shapes."""
+    return [Example(op, k, call.attributes) for k, call in enumerate(example_calls(op, np.random.default_rng(0)))]
 
 
 # -- fake ops

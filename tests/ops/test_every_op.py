@@ -1,16 +1,15 @@
 """Every op that is registered, whoever wrote it: values, gradients, types, shapes, layouts.
 
-Operands come from `samples.py` where an op has an entry, otherwise from its domain. A new op file is tested by being there.
+Operands come from an op's examples, or from its domain if it gives none. A new op file is tested by being there.
 """
 
 import warnings
-from collections import namedtuple
 from collections.abc import Mapping
 
 import numpy as np
 import pytest
 from helpers.compare import assert_close, scale_of
-from helpers.run import differentiated, dtypes_of, load_samples, native, one_node, registered, run_function
+from helpers.run import differentiated, dtypes_of, examples_of, native, one_node, registered, run_function
 
 from graphexec import gradcheck
 from graphexec.errors import DifferentiationError, GradientMismatch, GraphExecError, OpError
@@ -28,29 +27,17 @@ from graphexec.rewrite.legalize.inline_composites import inline_composites
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # test_no_plugin_is_refused fails instead of every test here
     OPS = [registry.get(name) for name in registry.names()]
-SAMPLES = load_samples()
-Batch = namedtuple("Batch", "make attributes")
-SAMPLES.setdefault("take_batch", [
-    Batch(lambda rng, dtype: [rng.standard_normal((5, 3)).astype(dtype), rng.permutation(5), np.asarray(1)], {"batch": 3}),
-])  # fmt: skip
-DEFAULTS = {"cast": [{"dtype": "float64"}, {"dtype": "float32"}]}
 
 
 def samples(op):
     """(number, how to draw operands, attributes) of what an op is tried on."""
-    given = SAMPLES.get(op.name)
-    if given:
-        return [(k, s.make, dict(s.attributes)) for k, s in enumerate(given)]
-    attributes = DEFAULTS.get(op.name, [{}])
-
-    def drawn(rng, dtype):
-        return draw_operands(op, rng, dtype=dtype)
-
-    return [(k, drawn, a) for k, a in enumerate(attributes)]
+    if op.examples is not None:
+        return [(e.number, e.make, e.attributes) for e in examples_of(op)]
+    return [(0, lambda rng, dtype: draw_operands(op, rng, dtype=dtype), {})]
 
 
 def cases(wanted=lambda op: True, dtypes=dtypes_of, every=1):
-    """Parameters of a test: each op on ``every`` so many of its samples, in each of ``dtypes(op)``."""
+    """Parameters of a test: each op on ``every`` so many of its examples, in each of ``dtypes(op)``."""
     found = []
     for op in filter(wanted, OPS):
         for number, make, attributes in samples(op)[::every]:
@@ -60,8 +47,8 @@ def cases(wanted=lambda op: True, dtypes=dtypes_of, every=1):
 
 
 def fitting(op, make, dtypes):
-    """The types worth drawing: samples choose that of their floating operands only."""
-    if op.name not in SAMPLES:
+    """The types worth drawing: that of floating operands, unless every operand has it."""
+    if op.examples is None or isinstance(op, ElementwiseOp):
         return dtypes
     if floating(make):
         return [d for d in dtypes if d.startswith("float")]
@@ -112,10 +99,10 @@ def test_no_plugin_is_refused():
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_an_op_can_be_tested(op):
-    """It has a reference or is made of ops; where operands cannot be guessed, it has samples."""
+    """It has a reference or is made of ops; where operands cannot be guessed, it has examples."""
     assert op.reference is not None or isinstance(op, (CompositeOp, ReductionOp, ViewOp, ShapeOp))
     needs = [k for k, default in op.attributes.items() if default is REQUIRED]
-    assert not needs or op.name in SAMPLES or op.name in DEFAULTS, f"add {op.name!r} to tests/ops/samples.py: it needs {needs}"
+    assert not needs or op.examples is not None, f"give {op.name!r} examples=: it needs {needs}"
 
 
 @pytest.mark.parametrize(("op", "make", "attributes", "dtype"), cases())
@@ -276,7 +263,7 @@ def viewed(op, arrays, attributes, how):
 @pytest.mark.parametrize(("op", "make", "attributes", "dtype"), cases(has_gradient, double))
 def test_gradient(op, make, attributes, dtype, rng):
     """Native and un-jitted rules, in float64, against central differences."""
-    arrays = operands(make, rng, dtype) if op.name in SAMPLES else []
+    arrays = operands(make, rng, dtype) if op.examples is not None else []
     check_gradient(op, *arrays, attributes=attributes)
 
 
@@ -314,7 +301,7 @@ def summed(fn, inputs):
 def test_gradient_as_in_a_large_graph(op, make, attributes, dtype, rng, monkeypatch):
     """All operands together, with differences taken node by node."""
     monkeypatch.setattr(gradcheck, "MAX_EVALUATIONS", -1)
-    arrays = operands(make, rng, dtype) if op.name in SAMPLES else []
+    arrays = operands(make, rng, dtype) if op.examples is not None else []
     report = check_gradient(op, *arrays, attributes=attributes)
     assert any("operands were checked together" in note for note in report.notes)
 
@@ -322,7 +309,7 @@ def test_gradient_as_in_a_large_graph(op, make, attributes, dtype, rng, monkeypa
 @pytest.mark.parametrize(("op", "make", "attributes", "dtype"), list(cases(has_gradient, double, every=3)))
 def test_second_derivative(op, make, attributes, dtype, rng):
     """The gradient of the gradient; a rule that is a kernel says that it has none."""
-    arrays = operands(make, rng, dtype) if op.name in SAMPLES else []
+    arrays = operands(make, rng, dtype) if op.examples is not None else []
     refusal = None
     try:
         check_gradient(op, *arrays, attributes=attributes, derivative=2)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers.compare import assert_close, scale_of
-from helpers.run import dtypes_of, load_samples, native, one_node
+from helpers.run import dtypes_of, examples_of, native, one_node
 
 from graphexec.errors import GraphExecError
 from graphexec.gradcheck import draw_operands
@@ -19,19 +19,15 @@ from graphexec.rewrite.legalize.inline_composites import inline_composites
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # another test fails for a plugin that is refused
     OPS = [registry.get(name) for name in registry.names()]
-SAMPLES = load_samples()
-ATTRIBUTES = {"cast": {"dtype": "float64"}, "take_batch": {"batch": 2}}
 
 
 def drawn(op):
-    """Operands of the op and its attributes, one set for each sample."""
+    """Operands of the op and its attributes, one set for each example."""
     dtype = dtypes_of(op)[0]
-    for sample in SAMPLES.get(op.name, ()):
-        yield sample.make(np.random.default_rng(2), "float64"), sample.attributes
-    if op.name not in SAMPLES:
-        yield draw_operands(op, np.random.default_rng(2), [(3, 2)] * (3 if op.variadic else len(op.inputs)), dtype), ATTRIBUTES.get(
-            op.name, {}
-        )
+    for example in examples_of(op):
+        yield example.make(np.random.default_rng(2), "float64"), example.attributes
+    if op.examples is None:
+        yield draw_operands(op, np.random.default_rng(2), [(3, 2)] * (3 if op.variadic else len(op.inputs)), dtype), {}
 
 
 def reshaped(array):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.run import load_samples
+from helpers.run import examples_of
 
 import graphexec as gx
 from graphexec.errors import DataError
@@ -205,12 +205,12 @@ def test_data_of_other_orders_and_parts():
 
 @pytest.mark.parametrize("op", rowwise_ops(), ids=lambda op: op.name)
 def test_rows_that_an_op_declares_do_not_depend_on_one_another(op):
-    """Taking rows of its operands in another order takes those rows of its outputs, in every sample with two rows or more."""
+    """Taking rows of its operands in another order takes those rows of its outputs, in every example with two rows or more."""
     tried = 0
-    drawn = [Drawn(op)] if op.name == "pad" else []  # whose samples all pad the first axis
-    for sample in [*load_samples().get(op.name, [] if drawn else [Drawn(op)]), *drawn]:
-        arrays = [None if a is None else np.asarray(a) for a in sample.make(np.random.default_rng(1), "float64")]
-        attributes = op.check_attributes(sample.attributes)
+    drawn = [Drawn(op)] if op.examples is None or op.name == "pad" else []  # the examples of pad all pad the first axis
+    for example in [*examples_of(op), *drawn]:
+        arrays = example.make(np.random.default_rng(1), "float64")
+        attributes = op.check_attributes(example.attributes)
         names = op.independent_rows([None if a is None else array_spec(a) for a in arrays], attributes)
         slots = [k for k, a in enumerate(arrays) if a is not None and op.input_name(k).partition("[")[0] in names and a.ndim]
         counts = {len(arrays[k]) for k in slots}
@@ -228,7 +228,7 @@ def test_rows_that_an_op_declares_do_not_depend_on_one_another(op):
 
 
 class Drawn:
-    """Operands drawn from an op's domain, as a sample."""
+    """Operands drawn from an op's domain, as an example."""
 
     def __init__(self, op):
         self.op, self.attributes = op, {"padding": (0, 1, 0, 2)} if "padding" in op.attributes else {}
