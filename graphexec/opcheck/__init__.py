@@ -41,8 +41,8 @@ def check_op(
     Operands come from the op's ``examples=``, from ``shapes`` (one for each operand, None for one that is left out), or are drawn
     from its ``domain`` in the shapes that its rules accept. ``attributes`` are those to check with; without them, defaults and
     second values of every attribute. Gradients are checked up to the order ``derivative``, and to the second where the op has one.
-    A kernel that gives no answer for ``timeout`` seconds is called a hang; compiling may take longer. The same ``seed`` gives the same
-    cases.
+    A kernel that gives no answer for ``timeout`` seconds is called a hang; compiling may take longer. The same ``seed`` gives the
+    same cases.
 
     *Raises* UnknownOpError for a name that no op has, OpError for attributes that the op does not take.
     """

@@ -19,6 +19,7 @@ import numpy as np
 from graphexec.abi import FLAG_BITS, SPLIT, SPLIT_MASK, STRIPS, Column
 from graphexec.ir.function import Function, Node
 from graphexec.ir.infer import infer
+from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.spec import itemsize
 from graphexec.lower import lower
 from graphexec.lower.alignment import aligned, aligned_array
@@ -39,8 +40,8 @@ class Fill(NamedTuple):
     """What memory holds before a run."""
 
     outputs: int = NANS
-    guards: int = NANS
-    scratch: int = NANS
+    guards: int = NUMBERS
+    scratch: int = NUMBERS
 
 
 USUAL = Fill()
@@ -151,7 +152,8 @@ class Bench:
         for number, instruction in enumerate(self.program.instructions):
             node = instruction.node
             before = {self.layout.storage[v]: self._inner(self.layout.storage[v]).copy() for v in node.reads}
-            status = self._call(number, pieces, order(pieces), threads)
+            parts = pieces if self._divisible(node) else 1
+            status = self._call(number, parts, order(parts), threads and parts > 1)
             self._watch(node, before, fill, done)
             if status:
                 done.status, done.failed = status, node
@@ -164,6 +166,10 @@ class Bench:
                 untouched = np.zeros_like(untouched)
             done.results[name] = Kept(np.array(found), untouched)
         return done
+
+    def _divisible(self, node: Node) -> bool:
+        """Whether several threads may run an instruction: a loop without axes does the same for every piece."""
+        return isinstance(node.op, KernelOp) or any(self.layout.specs[v].size > 1 for v in (*node.outputs, *node.reads))
 
     def call_once(self) -> None:
         """Calls every kernel, without a look at what it does."""
@@ -216,7 +222,7 @@ class Bench:
 
 def _bits(array: np.ndarray) -> np.ndarray:
     whole: Any = np.ascontiguousarray(array)
-    return whole.view(f"u{whole.itemsize}")  # type: ignore[no-any-return]
+    return whole.view(f"u{whole.itemsize}").reshape(array.shape)  # type: ignore[no-any-return]
 
 
 def same_bits(a: np.ndarray, b: np.ndarray) -> np.ndarray:

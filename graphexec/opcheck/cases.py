@@ -10,6 +10,7 @@ import numpy as np
 
 from graphexec.errors import GraphExecError
 from graphexec.gradcheck.problem import draw
+from graphexec.ir.examples import example_calls
 from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.keys import freeze
 from graphexec.ir.op import Op, array_spec
@@ -141,32 +142,13 @@ def grid(op: Op, dtype: str, seed: int, shapes: Shapes | None = None, attributes
 
 
 def examples(op: Op, dtype: str, seed: int, attributes: Mapping[str, Any], sizes: Sequence[int] = SIZES) -> Iterator[Case]:
-    """The op's own examples, of several sizes. *Raises* whatever they raise."""
-    assert op.examples is not None
+    """The op's own examples, of several sizes. *Raises* PluginError for one that is no call of the op."""
     for size in sizes:
-        for number, made in enumerate(op.examples(np.random.default_rng([seed, size]), size)):
-            items = list(made) if isinstance(made, (tuple, list)) else [made]
-            own: dict[str, Any] = dict(items.pop()) if items and isinstance(items[-1], Mapping) else {}
-            arrays = tuple(as_operand(op, k, item, dtype) for k, item in enumerate(items))
+        for number, call in enumerate(example_calls(op, np.random.default_rng([seed, size]), dtype, size)):
             again = f"list(gx.ops.{op.name}.examples(np.random.default_rng([{seed}, {size}]), {size}))[{number}]"
-            codes = tuple("" if a is None else f"np.asarray({again}[{k}], {a.dtype.name!r})" for k, a in enumerate(arrays))
-            yield Case(f"example {number} of size {size}", arrays, {**attributes, **own}, codes=codes)
-
-
-def as_operand(op: Op, slot: int, item: Any, dtype: str) -> np.ndarray | None:
-    """An item of an example as an operand: floating ones without a fixed type in the type under test."""
-    if item is None:
-        return None
-    array = np.asarray(item)
-    name = op.inputs[0 if op.variadic else slot] if op.variadic or slot < len(op.inputs) else ""
-    fixed = op.types.get(name)
-    if fixed is not None and array.dtype.kind == np.dtype(fixed).kind:
-        return array.astype(fixed)
-    if array.dtype.kind == "f" and fixed is None and DTYPES[dtype] == "f":
-        return array.astype(dtype)
-    if array.dtype.name not in DTYPES:
-        return array.astype({"i": "int64", "u": "int64", "f": "float64"}.get(array.dtype.kind, "float64"))
-    return array
+            codes = tuple("" if a is None else f"np.asarray({again}[{k}], {a.dtype.name!r})" for k, a in enumerate(call.operands))
+            given = {**attributes, **op.non_defaults(call.attributes)}
+            yield Case(f"example {number} of size {size}", call.operands, given, codes=codes)
 
 
 def _distinct(cases: Iterable[Case]) -> Iterator[Case]:

@@ -20,6 +20,8 @@ from graphexec.opcheck.session import Session
 
 ALLOCATES = re.compile(r"NRT_(?:Allocate|MemInfo_alloc|MemInfo_new)\w*")
 VECTOR = re.compile(r"<\d+ x (?:float|double|i32|i64|i1|i8)>")
+LIBRARY = re.compile(r"@llvm\.(exp|exp2|exp10|log|log2|log10|sin|cos|tan|sinh|cosh|tanh|asin|acos|atan|atan2|pow)\.")
+"""Intrinsics that LLVM lowers to a call for each element."""
 CALL = re.compile(r"call (?:fast )?\w+ @([A-Za-z_][\w.]*)\(")
 HARMLESS = ("llvm.", "graphexec_", "numba_unpickle", "NRT_")
 SLOW = 40.0
@@ -60,6 +62,11 @@ def _check_kernel(session: Session, kernel: Kernel, array_kernel: bool, what: st
         found = ALLOCATES.search(text)
         if found:
             session.warning("cost", f"{what} allocates memory in every call: use scratch= memory, or a local variable")
+        return
+    library = sorted(set(LIBRARY.findall(text)))
+    if library:
+        text = f"{what} calls the C library's {', '.join(library)}, once for each element; use graphexec.math"
+        session.warning("cost", f"the loop of {text}")
         return
     if VECTOR.search(text):
         return

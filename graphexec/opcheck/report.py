@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -75,11 +76,15 @@ class OpReport:
         }  # fmt: skip
 
 
+_WHERE = re.compile(r" (?:at \[[^]]*\]|along [a-z ]+)|\[[^]]*\]|-?\d[\d.e+-]*")
+"""Indices, directions and numbers, by which findings of one kind differ."""
+
+
 def merged(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Faults first; of findings that tell the same, the first, which is of the smallest case, with their number."""
     kept: dict[tuple[str, str, str], Finding] = {}
     for f in findings:
-        key = (f.severity, f.check, f.text.partition(":")[0])
+        key = (f.severity, f.check, _WHERE.sub("", f.text.partition(":")[0]))
         known = kept.get(key)
         kept[key] = f if known is None else _again(known)
     return tuple(sorted(kept.values(), key=lambda f: f.severity == "warning"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Op, raise_status
 from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp, ReductionOp, ShapeOp, ViewOp
 from graphexec.ir.spec import TensorSpec
-from graphexec.opcheck.bench import NUMBERS, Bench, Fill, Run, orders, same_bits
+from graphexec.opcheck.bench import NANS, NUMBERS, Bench, Fill, Run, orders, same_bits
 from graphexec.opcheck.cases import LONG, Case
 from graphexec.opcheck.compare import TOLERANCE, WIDER, Difference, as_list, difference, first, lost_digits, overflown
 from graphexec.opcheck.problem import posed
@@ -243,8 +243,9 @@ def check_memory(
             session.fault("repeatable", text, case)
             return
     other = bench.run(Fill(outputs=NUMBERS))
+    skip = {name: other.results[name].untouched & run.results[name].untouched for name in names}
     for name in names:
-        unwritten = other.results[name].untouched & run.results[name].untouched
+        unwritten = skip[name]
         changed = ~same_bits(other.results[name].array, run.results[name].array)
         if unwritten.any():
             count = int(np.count_nonzero(unwritten))
@@ -254,28 +255,30 @@ def check_memory(
             text = f"{what} reads {name!r} before it writes it: the result depends on what the memory held, at {first(changed)}"
             session.fault("uninitialized", text, case)
     ways = (
-        (Fill(guards=NUMBERS), "reads outside of its operands"), (Fill(scratch=NUMBERS), "reads scratch memory before it writes it")
+        (Fill(guards=NANS), "reads outside of its operands"), (Fill(scratch=NANS), "reads scratch memory before it writes it")
     )  # fmt: skip
     for fill, text in ways:
         moved = bench.run(fill)
         for name in names:
-            changed = ~same_bits(moved.results[name].array, run.results[name].array) & ~run.results[name].untouched
+            changed = ~same_bits(moved.results[name].array, run.results[name].array) & ~skip[name]
             if changed.any():
                 check = "out of range" if "outside" in text else "uninitialized"
                 session.fault(check, f"{what} {text}: {name!r} depends on it at {first(changed)}", case)
                 break
-    _check_pieces(session, case, bench, run, what, names)
+    _check_pieces(session, case, bench, run, what, skip)
 
 
-def _check_pieces(session: Session, case: Case, bench: Bench, run: Run, what: str, names: Sequence[str]) -> None:
+def _check_pieces(
+    session: Session, case: Case, bench: Bench, run: Run, what: str, skip: Mapping[str, np.ndarray]
+) -> None:
     ways: list[tuple[int, str, Callable[[int], Sequence[int]], bool]] = [(*way, False) for way in orders()]
     if any(isinstance(i.node.op, KernelOp) and i.node.op.parallel for i in bench.program.instructions):
         ways += [(4, "4 pieces at the same time", range, True)] * 5
     for pieces, text, order, together in ways:
         parted = bench.run(Fill(outputs=NUMBERS), pieces, order, together)
         check_troubles(session, case, parted)
-        for name in names:
-            changed = ~same_bits(parted.results[name].array, run.results[name].array) & ~run.results[name].untouched
+        for name in skip:
+            changed = ~same_bits(parted.results[name].array, run.results[name].array) & ~skip[name]
             if changed.any():
                 found, expected = parted.results[name].array[tuple(first(changed))], run.results[name].array[tuple(first(changed))]
                 values = f"{short(found)} in place of {short(expected)} at {first(changed)}"

@@ -1,0 +1,3 @@
+"""Nothing in these folders is collected: the files are plugins, and `test_planted_faults.py` loads them."""
+
+collect_ignore_glob = ["planted/*", "right/*"]

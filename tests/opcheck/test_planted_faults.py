@@ -1,0 +1,51 @@
+"""The checker is checked: it finds each planted fault, and none in the ops that are right."""
+
+import re
+from pathlib import Path
+
+import pytest
+from opcheck.faults import FAULTS
+
+import graphexec as gx
+
+HERE = Path(__file__).parent
+PLANTED = sorted((HERE / "planted").glob("*.py"))
+RIGHT = sorted((HERE / "right").glob("*.py"))
+DECLARED = re.compile(r"^@(?:elementwise|kernel|reduction|view|shape_value|composite)\b.*?^def (\w+)", re.MULTILINE | re.DOTALL)
+FAULT = re.compile(r"^# fault: \S.+\n@", re.MULTILINE)
+
+
+def declared(path):
+    """The names of the ops that a plugin file declares, without loading it."""
+    return DECLARED.findall(path.read_text(encoding="utf-8"))
+
+
+def test_the_table_has_every_planted_op():
+    listed = {(name, file) for name, (file, _) in FAULTS.items()}
+    assert listed == {(name, path.stem) for path in PLANTED for name in declared(path)}
+
+
+@pytest.mark.parametrize("path", PLANTED, ids=lambda path: path.stem)
+def test_each_planted_op_says_what_is_wrong(path, registry_kept):
+    """A file loads, since its faults are not those that a declaration is refused for."""
+    assert len(FAULT.findall(path.read_text(encoding="utf-8"))) == len(declared(path))
+    for name in gx.load_plugin(path):
+        assert registry_kept.get(name).doc, f"{name} states no equation"
+
+
+@pytest.mark.parametrize("name", sorted(FAULTS))
+def test_a_planted_fault_is_found(name, registry_kept):
+    file, pattern = FAULTS[name]
+    gx.load_plugin(HERE / "planted" / f"{file}.py")
+    report = gx.check_op(name)
+    found = [f"{f.check}: {f.text}" for f in report.findings]
+    assert any(re.search(pattern, text, re.IGNORECASE | re.DOTALL) for text in found), f"{pattern}\n{report}"
+    assert report.passed is not any(f.severity == "fault" for f in report.findings)
+
+
+@pytest.mark.parametrize(("path", "name"), [(path, name) for path in RIGHT for name in declared(path)])
+def test_a_right_op_has_no_fault(path, name, registry_kept):
+    gx.load_plugin(path)
+    report = gx.check_op(name)
+    assert [f for f in report.findings if f.severity == "fault"] == [], str(report)
+    assert report.passed
