@@ -44,10 +44,21 @@ def tried(op, arrays, attributes, what):
         assert_close(found, wanted, what, scale)
 
 
-@pytest.mark.parametrize(("op", "dtype"), [pytest.param(op, d, id=f"{op.name}-{d}") for op in WITH for d in types_of(op)])
+def converts(op, dtype):
+    """Whether floating operands are converted to a type of another kind, for which all kernels must be compiled again."""
+    return "f" in op.kinds and DTYPES[dtype] != "f"
+
+
+def with_types():
+    for op in WITH:
+        for dtype in types_of(op):
+            yield pytest.param(op, dtype, id=f"{op.name}-{dtype}", marks=pytest.mark.slow if converts(op, dtype) else ())
+
+
+@pytest.mark.parametrize(("op", "dtype"), list(with_types()))
 def test_examples_are_legal_calls(op, dtype, rng):
-    """All of them in floating types, a third of them converted to others, which costs as many kernels again."""
-    every = 1 if dtype.startswith("float") or "f" not in op.kinds else 3
+    """All of them in floating types, a third of them converted to others."""
+    every = 3 if converts(op, dtype) else 1
     for number, (operands, attributes) in list(enumerate(example_calls(op, rng, dtype)))[::every]:
         bound, filled = op.bind(operands, attributes)
         assert filled == attributes
