@@ -12,6 +12,7 @@ The function's name is the op's name and its keyword-only parameters are its att
 backward rule: `@op.backward` (a kernel whose parameters name the values it needs) or `@op.gradient` (a rule written in
 ops, which can be differentiated again). `@op.decomposition` rewrites a kernel as other ops.
 A declaration is checked immediately but registers nothing: the registry registers the ops of a file when it loads it.
+A plugin that states ``api_version = 1`` is refused, with a message that says so, where this interface is older than that.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from graphexec.errors import DtypeError, OpError, ShapeError
+from graphexec.ir.api_version import API_VERSION
 from graphexec.ir.attributes import Axes, DType, Range, Shape
 from graphexec.ir.decorators import composite, elementwise, kernel, reduction, shape_value, view
 from graphexec.ir.intrinsics import GEMM_SCRATCH, array_at, col2im, gemm, im2col, prefetch
@@ -28,6 +30,7 @@ from graphexec.ir.spec import Size, TensorSpec, broadcast, promote, shape_text
 from graphexec.ir.view import NotAView, View, resolve_reshape
 
 __all__ = [
+    "API_VERSION",
     "GEMM_SCRATCH",
     "Axes",
     "DType",

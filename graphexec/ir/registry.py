@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from graphexec.errors import GraphExecError, OpError, PluginError, with_hint
+from graphexec.ir.api_version import newer, newer_module, require_known
 from graphexec.ir.declare import Declaration
 from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import EAGER_HOOKS, Op
@@ -143,6 +144,7 @@ class Registry:
 
     def load_module(self, module: ModuleType) -> list[str]:
         """Registers all ops that a module declares, or none if one is refused. *Raises* PluginError."""
+        require_known(module)
         found = [v.op for v in vars(module).values() if isinstance(v, Declaration) and v.op.function.__module__ == module.__name__]
         found = list({id(op): op for op in found}.values())
         with self._undone_on_error():
@@ -184,7 +186,7 @@ class Registry:
             raise
         except BaseException as error:  # a plugin may fail in any way, sys.exit() included
             sys.modules.pop(name, None)
-            raise _refusal(error, path) from error
+            raise newer(path) or _refusal(error, path) from error
         self._files.update({self._ops[n]: content for n in names})
         return names
 
@@ -218,8 +220,10 @@ class Registry:
         """Loads a plugin; it may fail in any way, sys.exit() included, without affecting the others."""
         try:
             if whole:
-                for module in _modules(importlib.import_module(str(name))):
-                    self._load_guarded(module)
+                module = importlib.import_module(str(name))
+                require_known(module)
+                for part in _modules(module):
+                    self._load_guarded(part)
                 return
             with self._undone_on_error():
                 names = self.load_module(importlib.import_module(name) if isinstance(name, str) else name)
@@ -231,7 +235,8 @@ class Registry:
 
     def _refuse(self, name: str, error: BaseException) -> None:
         what = f"the plugin {name!r} failed while it was loaded: {_error_text(error)}"
-        refusal = error if isinstance(error, GraphExecError) else PluginError(what, todo="Fix or uninstall the plugin.")
+        failed = error if isinstance(error, GraphExecError) else PluginError(what, todo="Fix or uninstall the plugin.")
+        refusal = newer_module(name) or failed
         self.refused[name] = refusal
         warnings.warn(f"graphexec: plugin {name!r} is refused\n{refusal}", stacklevel=4)
 
