@@ -134,6 +134,18 @@ class Registry:
         """Whether an op comes from an installed package, so that every process finds it by its name."""
         return op in self._installed
 
+    def packages(self) -> list[str]:
+        """The installed packages that offer ops, whether they were refused or not; sorted."""
+        self._load()
+        return sorted({name.partition(".")[0] for name in (*self.refused, *(op.function.__module__ for op in self._installed))})
+
+    def of_package(self, package: str) -> tuple[list[str], dict[str, GraphExecError]]:
+        """The names of the ops of an installed package, or a part of one, sorted; and its modules that were refused, with why."""
+        self._load()
+        inside = f"{package}."
+        names = [op.name for op in self._installed if f"{op.function.__module__}.".startswith(inside)]
+        return sorted(names), {name: e for name, e in sorted(self.refused.items()) if f"{name}.".startswith(inside)}
+
     def file_of(self, op: Op) -> tuple[str, str] | None:
         """The path of the plugin file that an op comes from, and the hash of its content when it was loaded."""
         return self._files.get(op)

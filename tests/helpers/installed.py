@@ -19,9 +19,14 @@ def install(folder, package, modules, version="1.2"):
     here.mkdir(parents=True)
     for name, text in {"__init__": "", **modules}.items():
         (here / f"{name}.py").write_text(text, encoding="utf-8")
-    distribution = package.replace("_", "-")
-    metadata = Path(folder, f"{package}-{version}.dist-info")
+    describe(folder, package.replace("_", "-"), version, {"graphexec.ops": {"mine": package}})
+    return here
+
+
+def describe(folder, distribution, version, entry_points):
+    """Writes the metadata of a distribution whose packages are in a folder."""
+    metadata = Path(folder, f"{distribution.replace('-', '_')}-{version}.dist-info")
     metadata.mkdir()
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
-    (metadata / "entry_points.txt").write_text(f"[graphexec.ops]\nmine = {package}\n")
-    return here
+    lines = [line for group, named in entry_points.items() for line in (f"[{group}]", *(f"{k} = {v}" for k, v in named.items()))]
+    (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
