@@ -286,18 +286,23 @@ def info(settings: Settings, name: str) -> Result:
 
 @ops.command()
 @click.argument("name")
-@click.option("--kernel", is_flag=True, help="Write an array kernel instead of an elementwise op.")
+@click.option(
+    "--kind", type=click.Choice(["elementwise", "kernel", "reduction", "view", "composite"]), default="elementwise",
+    show_default=True, help="What kind of op to write.",
+)  # fmt: skip
+@click.option("--package", is_flag=True, help="Write a package to publish, with tests and metadata, in a folder graphexec-NAME.")
 @command
-def new(settings: Settings, name: str, kernel: bool) -> Result:
-    """Writes NAME.py, a working plugin to start from. It never overwrites an existing file.
+def new(settings: Settings, name: str, kind: str, package: bool) -> Result:
+    """Writes NAME.py, a working plugin to start from, or a whole package. It never overwrites anything.
 
     \b
     graphexec ops new my_op
-    graphexec ops new my_product --kernel
+    graphexec ops new my_product --kind kernel
+    graphexec ops new my_norm --kind composite --package
     """
-    from graphexec.cli import ops as cli_ops
+    from graphexec.cli import scaffold
 
-    return cli_ops.new(name, settings, kernel)
+    return scaffold.new(name, settings, kind, package)
 
 
 @ops.command("check")

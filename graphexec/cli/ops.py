@@ -1,19 +1,14 @@
-"""Implements the commands ops list, info and new."""
+"""Implements the commands ops list and info."""
 
 from __future__ import annotations
 
-import keyword
-from pathlib import Path
-
 from graphexec.cli import format as out
 from graphexec.cli.session import Result, Settings, load_plugins
-from graphexec.errors import PluginError
 from graphexec.ir.attributes import REQUIRED
 from graphexec.ir.op import Op
 from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp
 from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES
-from graphexec.system_errors import unwritable
 
 
 def list_ops(settings: Settings) -> Result:
@@ -86,25 +81,3 @@ def backward_text(op: Op) -> str:
     if isinstance(op, CompositeOp):
         return "through the ops it consists of"
     return "derived from the forward function" if isinstance(op, ElementwiseOp) else "none"
-
-
-def new(name: str, settings: Settings, kernel: bool) -> Result:
-    """Writes NAME.py, a working plugin. *Raises* PluginError for an invalid or taken name, or an existing file."""
-    from graphexec.cli.scaffold import ELEMENTWISE, KERNEL
-
-    load_plugins(settings)
-    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or not name.isascii():
-        raise PluginError(
-            f"{name!r} is not a valid op name", todo="Use letters, digits and underscores, as for a Python function."
-        )
-    if name in registry:
-        raise PluginError(f"an op named {name!r} exists already", source=registry.get(name).file, todo="Choose another name.")
-    path = Path(f"{name}.py")
-    try:
-        with open(path, "x", encoding="utf-8") as stream:
-            stream.write((KERNEL if kernel else ELEMENTWISE).replace("{name}", name))
-    except FileExistsError:
-        raise PluginError("the file exists already", source=str(path), todo="Choose another name, or move the file away.") from None
-    except OSError as error:
-        raise unwritable(path, error, PluginError) from error
-    return Result(f"wrote {path}\nTry it: graphexec ops check {path}", {"file": str(path), "op": name})

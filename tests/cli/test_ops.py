@@ -1,6 +1,4 @@
-"""ops list, info, new and check."""
-
-import pytest
+"""ops list, info and check."""
 
 
 def test_list(call, record):
@@ -17,24 +15,6 @@ def test_info(call, record):
     assert found["onnx"] == "Tanh"
     assert "Hyperbolic tangent" in call("ops", "info", "tanh").stdout
     assert "did you mean 'tanh'?" in call("ops", "info", "tanhh", code=1).stderr
-
-
-@pytest.mark.parametrize("options", [(), ("--kernel",)])
-def test_new_op_works_and_passes_its_check(call, record, tmp_path, monkeypatch, options):
-    monkeypatch.chdir(tmp_path)
-    call("ops", "new", "my_new_op", *options)
-    found = record("ops", "check", "my_new_op.py")
-    assert found["passed"]
-    assert len(found["checks"]) == 5
-    assert "exists already" in call("ops", "new", "my_new_op", code=1).stderr
-    assert "my_new_op" in call("ops", "list", "--plugin", "my_new_op.py").stdout
-
-
-@pytest.mark.parametrize("name", ["1op", "a-b", "def", "../x", "tanh", "_x"])
-def test_new_refuses_names(call, tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    assert "PluginError" in call("ops", "new", "--", name, code=1).stderr
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_check_with_attributes_and_shapes(record, call):
