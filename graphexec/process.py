@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import TextIO
 
 WORDS = {
     getattr(signal, name): word
@@ -117,8 +118,13 @@ def finish_quietly() -> None:
 # -- standard streams
 
 
+_ours: list[bool] = []
+"""Holds True if the standard streams are this command's until the process ends."""
+
+
 def occupy_closed_streams() -> None:
     """Opens /dev/null in place of closed standard streams: else the next file that is opened would be taken for one of them."""
+    _ours.append(True)
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -131,6 +137,34 @@ def accept_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def only_results() -> Iterator[TextIO | None]:
+    """A stream to standard output for the results of the block. Whatever else is printed there goes to standard error.
+
+    So a plugin that prints cannot spoil what a program reads, whether it uses Python, the system or C. In a process of the command
+    line this lasts until the end: C code keeps its text until then, and a plugin may print when Python shuts down.
+    """
+    before = sys.stdout
+    results, saved = before, None
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no stream of the system's, as in a notebook
+        if before.fileno() == 1:
+            before.flush()
+            saved = os.dup(1)
+            results = open(os.dup(1), "w", encoding=before.encoding, errors=before.errors)
+            os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        yield results
+    finally:
+        sys.stdout = before
+        if saved is not None:
+            with contextlib.suppress(OSError, ValueError):
+                before.flush()
+            if not _ours:
+                os.dup2(saved, 1)
+            os.close(saved)
 
 
 def discard_output(number: int = 1) -> None:

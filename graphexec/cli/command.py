@@ -14,8 +14,8 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -56,12 +56,13 @@ def command(function: Callable[..., Result | None]) -> Command:
     ) -> None:
         passes = {"optimize": not options.pop("no_optimize", False), "skip_passes": options.pop("skip_passes", ())}
         settings = Settings(plugins, threads, seed, debug, quiet, as_json, **passes)
-        with reported(settings), progress.showing(not quiet):
+        results = process.only_results() if as_json else nullcontext(sys.stdout)
+        with reported(settings), progress.showing(not quiet), results as stream:
             result = function(settings, **options)
             if result is not None:
                 for line in result.notes:
                     note(settings, line)
-                emit(to_json(result.record) if as_json else result.text)
+                emit(to_json(result.record) if as_json else result.text, stream)
                 if result.error is not None:
                     raise result.error
 
@@ -93,16 +94,17 @@ def signal_of(stop: KeyboardInterrupt) -> int:
     return stop.number if isinstance(stop, process.Stopped) else signal.SIGINT
 
 
-def emit(text: str) -> None:
+def emit(text: str, stream: TextIO | None) -> None:
     """Prints to standard output. *Raises* BrokenPipeError if nobody reads it, DataError if it cannot be written."""
-    if sys.stdout is None:
+    if stream is None:
         raise DataError("the result cannot be printed: standard output is closed", todo="Redirect it: > FILE, or > /dev/null.")
     try:
-        click.echo(text)
+        click.echo(text, stream)
     except BrokenPipeError:
+        process.discard_output(stream.fileno())
         raise
     except OSError as error:
-        process.discard_output()
+        process.discard_output(stream.fileno())
         what, todo = cause_of(error, writing=True)
         raise DataError(f"the result cannot be printed: {what}", source="standard output", todo=todo) from error
 

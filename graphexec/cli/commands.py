@@ -154,7 +154,7 @@ def train(settings: Settings, file: str, **options: Any) -> Result:
     if options["resume"] and options["checkpoint"] is None:
         raise click.UsageError("--resume needs --checkpoint DIR")
     silent = settings.quiet or settings.as_json or sys.stdout is None
-    say = (lambda line: None) if silent else emit
+    say = (lambda line: None) if silent else (lambda line: emit(line, sys.stdout))
     bar = progress.has_terminal() and not settings.quiet
     with contextlib.nullcontext() if options["checkpoint"] is None else locked(options["checkpoint"]):
         return cli_train.train(file, settings, cli_train.Options(**options), say, functools.partial(note, settings), bar)
@@ -257,17 +257,19 @@ def ops() -> None:
 
 
 @ops.command("list")
+@click.option("--all", "everything", is_flag=True, help="List also the ops that only the engine writes.")
 @command
-def list_(settings: Settings) -> Result:
-    """Lists the available ops: built-in, installed, and from --plugin.
+def list_(settings: Settings, everything: bool) -> Result:
+    """Lists the available ops: built-in, installed, and from --plugin. On a terminal, long lines are cut.
 
     \b
     graphexec ops list
+    graphexec ops list --all --json
     graphexec ops list --plugin my_op.py
     """
     from graphexec.cli import ops as cli_ops
 
-    return cli_ops.list_ops(settings)
+    return cli_ops.list_ops(settings, everything)
 
 
 @ops.command()

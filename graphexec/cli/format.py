@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import sys
+import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,52 @@ def table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
     return tabulate(
         [[_cell(c) for c in r] for r in rows], headers=headers, tablefmt="simple", colalign=aligned, disable_numparse=True
     )
+
+
+def fitted(rows: Sequence[Sequence[str]], headers: Sequence[str], shortened: Mapping[int, int]) -> str:
+    """A table of texts that is no wider than the terminal; without one, nothing is cut.
+
+    ``shortened`` has the columns to cut, in this order, and how wide each stays at least; if that is too wide, lines are cut.
+    """
+    width = terminal_width()
+    if width is None:
+        return table(rows, headers)
+    wide = [max(map(columns, (headers[k], *(row[k] for row in rows)))) for k in range(len(headers))]
+    for k, least in shortened.items():
+        excess = sum(wide) + 2 * (len(wide) - 1) - width
+        wide[k] -= max(min(excess, wide[k] - least), 0)
+    text = table([[cut(cell, n) for cell, n in zip(row, wide, strict=True)] for row in rows], headers)
+    return "\n".join(cut(line, width) for line in text.splitlines())
+
+
+def terminal_width() -> int | None:
+    """The number of columns of the terminal that standard output is; None if it is none."""
+    try:
+        return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+    except ValueError:  # it is closed
+        return None
+
+
+def columns(text: str) -> int:
+    """The number of columns that a text takes on a terminal: two for each wide character, none for marks on others."""
+    return sum(_columns(c) for c in text)
+
+
+def _columns(character: str) -> int:
+    return 0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def cut(text: str, width: int) -> str:
+    """The text, or its beginning and an ellipsis if it takes more columns."""
+    if columns(text) <= width:
+        return text
+    kept, left = "", width - 1
+    for character in text:
+        left -= _columns(character)
+        if left < 0:
+            break
+        kept += character
+    return f"{kept}…" if width > 0 else ""
 
 
 def _is_number(cell: Any) -> bool:

@@ -11,17 +11,21 @@ from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES
 
 
-def list_ops(settings: Settings) -> Result:
-    """Lists the registered ops, and notes the plugins that were refused."""
+def list_ops(settings: Settings, everything: bool) -> Result:
+    """Lists the registered ops, without internal ones unless ``everything``, and notes the plugins that were refused."""
     load_plugins(settings)
-    ops = [registry.get(name) for name in registry.names()]
+    ops = [op for op in map(registry.get, registry.names()) if everything or not op.internal]
     records = [
-        {"name": op.name, "kind": op.op_class, "signature": op.signature, "doc": _first_line(op), "package": _package(op)}
+        {
+            "name": op.name, "kind": op.op_class, "signature": op.signature, "doc": _first_line(op), "package": _package(op),
+            "internal": op.internal,
+        }
         for op in ops
-    ]
-    rows = [(r["name"], r["kind"], r["signature"], r["doc"], r["package"]) for r in records]
+    ]  # fmt: skip
+    rows = [tuple(str(r[key]) for key in ("name", "kind", "signature", "doc", "package")) for r in records]
     notes = [f"refused: {error}" for error in registry.refused.values()]
-    return Result(out.table(rows, ("op", "kind", "signature", "", "from")), {"ops": records}, notes)
+    shortened = {2: 11, 3: 18, 4: 8, 0: 12}  # the least important column first; a header takes two more than its letters
+    return Result(out.fitted(rows, ("op", "kind", "signature", "", "from"), shortened), {"ops": records}, notes)
 
 
 def _first_line(op: Op) -> str:
