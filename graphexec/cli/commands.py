@@ -243,6 +243,22 @@ def profile(
     return cli_time.profile(file, settings, kind, dict(sizes), inputs, seconds, instructions)
 
 
+@cli.command()
+@command
+def doctor(settings: Settings) -> Result:
+    """Reports versions, processor, threads, cache, plugins and extras, and what is wrong with them.
+
+    The exit code is 1 if something stops work. Attach the output to a report of a problem.
+
+    \b
+    graphexec doctor
+    graphexec doctor --json --plugin my_op.py
+    """
+    from graphexec.cli import doctor as cli_doctor
+
+    return cli_doctor.doctor(settings)
+
+
 # -- ops
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import re
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from graphexec.abi import SHARED_PREFIX
 from graphexec.llvm import cache, fingerprint, object_code, toolchain
@@ -20,6 +22,19 @@ _NAMES = re.compile(rf"@({SHARED_PREFIX}\w+|{'|'.join(runtime.SYMBOLS)})\b")
 _NUMBA = re.compile(rb"\b(?:NRT_|numba_|Py)\w+")
 _INSIDE = {"NRT_incref", "NRT_decref"}  # defined in every module that calls them
 loaded: dict[str, int] = {}
+
+
+@dataclass
+class Work:
+    """How many kernels and shared functions this process found in the cache, found in the package, and compiled, and how long."""
+
+    cached: int = 0
+    shipped: int = 0
+    compiled: int = 0
+    seconds: float = 0.0
+
+
+work = Work()
 
 Make = Callable[[], tuple[list[str], str]]
 """Gives IR modules and the name of their entry."""
@@ -54,11 +69,16 @@ def obtain(name: str, make: Make, *, written: bool = False, key: Callable[[], st
     its IR.
     """
     with held_back(), toolchain.LOCK:
+        begin = time.perf_counter()
         payload = cache.read(name + ".o")
-        if payload is None:
+        if payload is not None:
+            work.cached += 1
+        else:
             payload = object_code.find(key(), name) if key else None
+            work.shipped += payload is not None
             payload = payload or _made(make, written, brought=not key)
             cache.write(name + ".o", payload)
+        work.seconds += time.perf_counter() - begin
         return link(payload, name)
 
 
@@ -66,6 +86,8 @@ def _made(make: Make, written: bool, brought: bool) -> bytes:
     """Packed object code of a kernel: from the package's archive if it may be ``brought`` with it, otherwise compiled."""
     modules, entry = make()
     found = object_code.find(object_code.key_of(modules, entry, written=written), entry) if brought else None
+    work.shipped += found is not None
+    work.compiled += found is None
     return found or pack(toolchain.build(modules, entry, written=written), needs(modules))
 
 

@@ -87,16 +87,28 @@ def thread_pool() -> ThreadPool:
     return _pool[0]
 
 
+VARIABLE = "GRAPHEXEC_NUM_THREADS"
+
+
 def default_threads() -> int:
     """`GRAPHEXEC_NUM_THREADS`, or the number of processors available to this process by CPU affinity and container limits."""
-    given = os.environ.get("GRAPHEXEC_NUM_THREADS", "")
+    limits = thread_limits()
+    return limits.get(VARIABLE) or min(limits.values())
+
+
+def thread_limits() -> dict[str, int]:
+    """What limits the number of threads, and to how many: the variable, if it is set; else the least of the others decides."""
+    found = {}
+    given = os.environ.get(VARIABLE, "")
     if given.isdigit() and int(given) > 0:
-        return int(given)
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        found[VARIABLE] = int(given)
+    found["processors"] = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        found["CPU affinity"] = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         if quota != "max":
-            count = min(count, max(1, int(quota) // int(period)))
+            found["container limit"] = max(1, int(quota) // int(period))
     except (OSError, ValueError):
         pass
-    return count
+    return found

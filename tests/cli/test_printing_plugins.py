@@ -67,7 +67,7 @@ COMMANDS = [
     ("run", "net.yaml", "-i", "x=x.npy"), ("grad", "net.yaml", "-i", "x=x.npy"), ("check", "net.yaml"), ("show", "net.yaml"),
     ("show", "net.yaml", "--program"), ("bench", "net.yaml", "--seconds", "0"), ("profile", "net.yaml", "--seconds", "0"),
     ("train", "batched.yaml"), ("ops", "list"), ("ops", "info", "doubled_noisily"), ("ops", "new", "another_op"),
-    ("ops", "check", "noisy.py"),
+    ("ops", "check", "noisy.py"), ("doctor",),
 ]  # fmt: skip
 
 
