@@ -16,7 +16,7 @@ from graphexec.ir.op import Op
 from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp, ReductionOp, ShapeOp, ViewOp
 from graphexec.ir.spec import DTYPES
 from graphexec.opcheck import attributes as attribute_values
-from graphexec.opcheck import cost, slopes, special, traits, values
+from graphexec.opcheck import cost, indices, points, slopes, special, traits, values
 from graphexec.opcheck.cases import Case, Shapes, accepted, element_types, grid, laid_out
 from graphexec.opcheck.compare import difference
 from graphexec.opcheck.session import Session, place_of, raised
@@ -191,7 +191,7 @@ def check_special(session: Session, plan: Plan) -> None:
         )  # fmt: skip
         for group, good, case in found:
             chosen = _with(op, plan, case)
-            values.check_special(session, group, good, chosen)
+            points.check_special(session, group, good, chosen)
     if slopes.has_gradient(op) and "float64" in element_types(op):
         seen: Counter[str] = Counter()
         if elementwise:
@@ -222,13 +222,17 @@ def check_attributes(session: Session, plan: Plan) -> None:
     dtype = _main(op)
     changed: Counter[str] = Counter()
     tried: Counter[str] = Counter()
-    usual = _few(legal.of(dtype), 3)
+    everything = legal.of(dtype)
+    usual = _few(everything, 3)
     before = [traits.native(op, case) for case in usual]
     elementwise = isinstance(op, ElementwiseOp) and not op.variadic and not op.updates
+    own = {name for case in everything for name in case.attributes} if op.examples is not None else set()
     for name, given in attribute_values.variants(op, _required(op)):
+        if op.examples is not None and (name in own or type(op.attributes[name]) not in (bool, float, str)):
+            continue  # the examples show which values fit their operands
         for group, good, case in special.elementwise_cases(op, dtype, plan.seed) if elementwise else ():
             if group in ("ordinary points", "large numbers", "integers", "both values"):
-                values.check_special(session, group, good, case.with_attributes(op, given))
+                points.check_special(session, group, good, case.with_attributes(op, given))
         for case, results in zip(usual, before, strict=True):
             other = case.with_attributes(op, {**case.attributes, **given})
             try:
@@ -271,6 +275,15 @@ def check_traits(session: Session, plan: Plan) -> None:
         traits.check_steps(session, _few(Legal(session, plan, "steps").of(_main(op)), 2))
 
 
+def check_indices(session: Session, plan: Plan) -> None:
+    """Integer operands that are no index of any operand, for kernels that a graph can call."""
+    op = session.op
+    if isinstance(op, KernelOp) and not op.internal and not op.updates:
+        dtype = _main(op)
+        cases = _few(Legal(session, plan, "indices").of(dtype), 2)
+        indices.check(session, [c for c in cases if any(a is not None and a.dtype.kind == "i" for a in c.operands)])
+
+
 def check_worth(session: Session, plan: Plan) -> None:
     """What the kernels cost, and which checks prove little."""
     op = session.op
@@ -303,5 +316,6 @@ def _check_constant(session: Session, plan: Plan) -> None:
 
 STAGES: dict[str, Callable[[Session, Plan], None]] = {
     "values": check_values, "gradients": check_gradients, "strides": check_layouts, "special": check_special, "types": check_types,
-    "attributes": check_attributes, "derivatives": check_higher, "traits": check_traits, "worth": check_worth,
+    "attributes": check_attributes, "derivatives": check_higher, "traits": check_traits,
+    "indices": check_indices, "worth": check_worth,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from graphexec.eager import compute
 from graphexec.errors import GraphExecError, KernelError, PluginError
 from graphexec.interpret import evaluate
 from graphexec.ir.kernel_op import KernelOp
-from graphexec.ir.op import Op, raise_status
+from graphexec.ir.op import raise_status
 from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp, ReductionOp, ShapeOp, ViewOp
 from graphexec.ir.spec import TensorSpec
 from graphexec.opcheck.bench import NANS, NUMBERS, Bench, Fill, Run, orders, same_bits
@@ -106,7 +106,7 @@ class Forward:
             made = posed(self.op, self.case)
             return Bench(made.fn, made.arrays, made.results)
         except GraphExecError as error:
-            key = _types(self.case)
+            key = types_of(self.case)
             if not (isinstance(error, PluginError) and key in self.session.broken):
                 self.session.fault("compile", f"it {raised(error)}", self.case, place=place_of(error, self.op))
             self.session.broken.add(key)
@@ -124,22 +124,14 @@ class Forward:
             return None
 
 
-def _only(op: Op, case: Case, index: tuple[int, ...]) -> Case:
-    """The case of one element, for an elementwise op."""
-    if not isinstance(op, ElementwiseOp) or len(index) != 1:
-        return case
-    operands = tuple(None if a is None else a[index[0] : index[0] + 1] for a in case.operands)
-    return Case(case.label, operands, case.attributes)
-
-
-def _types(case: Case) -> str:
+def types_of(case: Case) -> str:
     return ",".join("-" if a is None else a.dtype.name for a in case.operands)
 
 
 def check_case(session: Session, case: Case, *, memory: bool = True, check: str = "values") -> list[np.ndarray] | None:
     """All checks of the forward kernel for one case. Returns the native results; None if there are none."""
     op = session.op
-    if _types(case) in session.broken:
+    if types_of(case) in session.broken:
         return None
     session.begin(check, case)
     forward = Forward(session, case)
@@ -192,7 +184,7 @@ def _compared(
             what = f"its reference returns {b.dtype} for output {name!r}, the op declares {spec.dtype}"
             session.fault("types", what, case)
             return True
-        wrong = difference(a, b, _tolerance(a, case))
+        wrong = difference(a, b, tolerance_of(a, case))
         if wrong is not None:
             session.fault(check, f"output {name!r} differs from the reference: {wrong.text}{_kind(case)}", case)
             return True
@@ -203,7 +195,7 @@ def _kind(case: Case) -> str:
     return f" ({case.layout} operands)" if case.layout else ""
 
 
-def _tolerance(found: np.ndarray, case: Case) -> float:
+def tolerance_of(found: np.ndarray, case: Case) -> float:
     """The tolerance for a type; results in float64 of float32 operands are no better than these."""
     types = [a.dtype.name for a in case.operands if a is not None and a.dtype.kind == "f"]
     names = [*types, found.dtype.name] if found.dtype.kind == "f" else types
@@ -292,7 +284,7 @@ def _check_decomposition(session: Session, case: Case, found: Sequence[np.ndarra
     with session.guarded("decomposition", "its decomposition", case):
         results = compute(session.op, case.operands, attributes)
         for name, a, b in zip(session.op.outputs, found, as_list(results, session.op.outputs), strict=True):
-            wrong = difference(np.asarray(b), a, _tolerance(a, case))
+            wrong = difference(np.asarray(b), a, tolerance_of(a, case))
             if wrong is not None:
                 session.fault("decomposition", f"output {name!r} of its decomposition differs from the kernel: {wrong.text}", case)
 
@@ -311,44 +303,7 @@ def _check_plain(session: Session, forward: Forward, expected: Sequence[np.ndarr
     for name, a, b, spec in zip(op.outputs, plain or [], expected or [], forward.specs, strict=False):
         if a.shape != b.shape:
             continue
-        wrong: Difference | None = difference(a.astype(spec.dtype), b, _tolerance(b, case))
+        wrong: Difference | None = difference(a.astype(spec.dtype), b, tolerance_of(b, case))
         if wrong is not None and bool(np.isfinite(np.asarray(b, float)).all()):
             session.fault("un-jitted", f"output {name!r} of the un-jitted function differs from the reference: {wrong.text}", case)
             return
-
-
-def check_special(session: Session, group: str, good: bool, case: Case) -> None:
-    """Values at special points, by element. What lies outside of the op's domain, where it declares one, is a warning."""
-    op = session.op
-    if _types(case) in session.broken:
-        return
-    session.begin("special", case)
-    forward = Forward(session, case)
-    expected, bench = forward.expected(), forward.bench()
-    if expected is None or bench is None:
-        return
-    run = bench.run()
-    if run.status:
-        return
-    wide = forward.wide()
-    where = f"{group}{'' if good or group == 'the ends of the type' else ', outside of its domain'}"
-    for k, (name, b) in enumerate(zip(op.outputs, expected, strict=True)):
-        a = run.results[name].array
-        tell = session.fault if good else session.warning
-        if a.shape == b.shape and a.dtype.kind == b.dtype.kind == "f":
-            dropped = np.isnan(b) & ~np.isnan(a)
-            if group == "NaN" and dropped.any():
-                session.fault("special", f"output {name!r} drops NaN: {short(a[dropped][0])} where the reference gives nan", case)
-                return
-        wrong = difference(a, b, 50 * _tolerance(a, case), each=isinstance(op, ElementwiseOp))
-        if wrong is not None:
-            operands = ", ".join(short(o[wrong.at]) for o in case.operands if o is not None and o.shape == a.shape)
-            at = f" (operands {operands})" if operands else ""
-            tell("special", f"output {name!r} differs from the reference at {where}: {wrong.text}{at}", _only(op, case, wrong.at))
-            return
-        if wide and (index := overflown(a, wide[k])) is not None:
-            what = f"{short(a[index])} where a wider type gives {short(wide[k][index].astype(float))}"
-            tell("overflow", f"output {name!r} overflows at {where}: {what}", _only(op, case, index))
-            return
-        if wide and good and isinstance(op, ElementwiseOp) and (lost := lost_digits(a, wide[k])) is not None:
-            session.warning("precision", f"output {name!r} loses digits at {where}: {lost.text}", case)
