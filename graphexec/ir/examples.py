@@ -9,7 +9,7 @@ import numpy as np
 
 from graphexec.errors import GraphExecError, PluginError
 from graphexec.ir.op import Op
-from graphexec.ir.spec import DTYPES
+from graphexec.ir.spec import DTYPES, check_dtype
 
 SIZE = 4
 """The size of examples where no other one is asked for."""
@@ -29,8 +29,9 @@ def example_calls(op: Op, rng: np.random.Generator, dtype: str = "float64", size
 
     Floating operands get ``dtype``, or their fixed type where the op declares one; other operands keep their type.
 
-    *Raises* PluginError when the function fails, or yields what is no call of the op.
+    *Raises* PluginError when the function fails, or yields what is no call of the op; DtypeError for an unsupported ``dtype``.
     """
+    dtype = check_dtype(dtype)
     if op.examples is None:
         return
     try:

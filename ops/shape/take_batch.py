@@ -9,13 +9,18 @@ from typing import Annotated
 
 import numpy as np
 
-from graphexec.plugin import Range, kernel, prefetch
+from graphexec.plugin import Range, ShapeError, kernel, prefetch
 
 AHEAD = 8
 """Number of rows to prefetch ahead of the one that is copied."""
 
 
 def _shape(data, order, cursor, *, batch):
+    if data.ndim == 0 or order.ndim != 1 or cursor.ndim != 0:
+        raise ShapeError(
+            "data, order and cursor do not fit one another",
+            todo="Give data with an axis of rows, an order with one axis, and a cursor without axes.",
+        )
     return (batch, *data.shape[1:])
 
 

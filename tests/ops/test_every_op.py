@@ -52,7 +52,7 @@ def fitting(op, make, dtypes):
         return dtypes
     if floating(make):
         return [d for d in dtypes if d.startswith("float")]
-    return ["as drawn"] if len(dtypes) > 1 else []
+    return ["as drawn"] if len(dtypes) > 1 else []  # as `operands` understands it
 
 
 def floating(make):
@@ -69,7 +69,7 @@ def double(op):
 
 
 def operands(make, rng, dtype):
-    return [None if a is None else np.asarray(a) for a in make(rng, dtype)]
+    return [None if a is None else np.asarray(a) for a in make(rng, "float64" if dtype == "as drawn" else dtype)]
 
 
 def copies(arrays):

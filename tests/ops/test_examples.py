@@ -10,7 +10,7 @@ from helpers.compare import assert_close, scale_of
 from helpers.run import native, one_node
 
 import graphexec as gx
-from graphexec.errors import OpError, PluginError, ShapeError
+from graphexec.errors import DtypeError, OpError, PluginError, ShapeError
 from graphexec.gradcheck import draw_call, draw_operands
 from graphexec.interpret import evaluate
 from graphexec.ir.examples import example_calls
@@ -220,6 +220,8 @@ def test_operands_get_the_type_asked_for_and_keep_others(rng):
     def typed(x, y, z=None, w=None):
         return x
 
+    with pytest.raises(DtypeError, match="float16"):
+        list(example_calls(typed.op, rng, "float16"))
     for dtype in DTYPES:
         first, second, third = example_calls(typed.op, rng, dtype)
         assert [a.dtype.name for a in first.operands] == [dtype, "int32", "float64"]
