@@ -90,6 +90,12 @@ CALL_WORDS = len(CallWord)
 ASK = -(2**63)
 """Status: runs are left, and the tuner must choose a number of threads first."""
 
+RAISED = -(2**63)
+"""Status: a kernel raised an exception; the address of the exception's record is added, which is never 0."""
+
+LEAST_STATUS = -(2**62)
+"""A kernel's own statuses are not below: what is below is an exception."""
+
 
 # -- the words of the thread pool
 

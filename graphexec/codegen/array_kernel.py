@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
+from graphexec.abi import LEAST_STATUS, RAISED
 from graphexec.codegen.writer import ITEM, LLVM_TYPES, IRWriter
 
 
@@ -29,13 +31,15 @@ class _Handle(NamedTuple):
 
 def array_kernel_ir(
     name: str, symbol: str, arrays: Sequence[Array], words: Sequence[str], batch: int,
-    *, scratch: int, shared: bool, returns: str | None,
+    *, scratch: int, shared: bool, returns: str | None, tells: bool = False,
 ) -> str:  # fmt: skip
     """Loops over ``batch`` axes around a call of ``symbol``.
 
     The record holds the batch sizes; for each array its address, its strides along the batch axes, and the sizes and strides
     of its own axes; the attributes; the address of scratch memory, if the kernel wants ``scratch`` bytes a thread. A ``shared``
     kernel is passed (piece, pieces); if there are at least as many batches as threads, the threads share the batches instead.
+
+    A kernel that ``tells`` what it raised ends with its first exception, and gives the address of its record plus RAISED.
     """
     writer = IRWriter()
     writer.put("%exception = alloca ptr")
@@ -50,7 +54,7 @@ def array_kernel_ir(
         at += 1 + batch + 2 * array.ndim
     values = [_attribute(writer, at + k, w) for k, w in enumerate(words)]
     bounds, piece, pieces = _bounds(writer, sizes, shared)
-    with writer.loops(bounds) as indices:
+    with writer.loops(bounds) as indices, _unless_failed(writer, tells):
         arguments = [text for handle in handles for text in _array_arguments(writer, handle, indices)]
         if scratch:
             start = writer.let(f"mul i64 %thread_id, {scratch}")
@@ -59,7 +63,7 @@ def array_kernel_ir(
             arguments += [f"i64 {piece}", f"i64 {pieces}"]
         arguments += [f"{LLVM_TYPES[w]} {v}" for w, v in zip(words, values, strict=True)]
         status = writer.let(f"call i32 @{symbol}(ptr %result, ptr %exception, {', '.join(arguments)})")
-        _keep_status(writer, status, returns)
+        _keep_status(writer, status, returns, tells)
     writer.put(f"ret i64 {writer.let('load i64, ptr %failed')}")
     return writer.kernel_module(name, [_declaration(symbol, arrays, words, bool(scratch) + 2 * shared)])
 
@@ -110,13 +114,26 @@ def _attribute(writer: IRWriter, index: int, dtype: str) -> str:
     return writer.convert(value, "float64" if dtype[0] == "f" else "int64", dtype)
 
 
-def _keep_status(writer: IRWriter, status: str, returns: str | None) -> None:
-    """Keeps the first status other than 0: the kernel's return value, or -1 if it raised."""
+def _unless_failed(writer: IRWriter, tells: bool) -> AbstractContextManager[None]:
+    """Leaves out the batches after one that failed: an exception with arguments allocates a record, which nobody would free."""
+    if not tells:
+        return nullcontext()
+    return writer.when(f"icmp eq i64 {writer.let('load i64, ptr %failed')}, 0")
+
+
+def _keep_status(writer: IRWriter, status: str, returns: str | None, tells: bool) -> None:
+    """Keeps the first status other than 0: the kernel's return value, or -1 or the exception's record if it raised."""
     failed = writer.let(f"icmp ne i32 {status}, 0")
-    code = "0"
+    code, error = "0", "-1"
     if returns:
         code = writer.convert(writer.let(f"load {LLVM_TYPES[returns]}, ptr %result"), returns, "int64")
-    code = writer.let(f"select i1 {failed}, i64 -1, i64 {code}")
+    if tells:
+        least = writer.let(f"icmp slt i64 {code}, {LEAST_STATUS}")
+        code = writer.let(f"select i1 {least}, i64 {LEAST_STATUS}, i64 {code}")
+        record = writer.let(f"ptrtoint ptr {writer.let('load ptr, ptr %exception')} to i64")
+        raised = writer.let(f"icmp sgt i32 {status}, 0")  # below 0 Numba's statuses have no record
+        error = writer.let(f"select i1 {raised}, i64 {writer.add(record, str(RAISED))}, i64 -1")
+    code = writer.let(f"select i1 {failed}, i64 {error}, i64 {code}")
     old = writer.let("load i64, ptr %failed")
     first = writer.let(f"icmp eq i64 {old}, 0")
     writer.put(f"store i64 {writer.let(f'select i1 {first}, i64 {code}, i64 {old}')}, ptr %failed")

@@ -204,7 +204,9 @@ def array_kernel(
         brought = shipped.find(op, (constants, dtype, arrays, strided, words, lengths), symbol)
         text, results = brought or op_functions.compiled(op, symbol, compile_)
         returns = results[0] if results else None
-        loops = array_kernel_ir(name, symbol, arrays, words, batch, scratch=op.scratch, shared=op.parallel, returns=returns)
+        loops = array_kernel_ir(
+            name, symbol, arrays, words, batch, scratch=op.scratch, shared=op.parallel, returns=returns, tells=brought is None
+        )  # fmt: skip
         return [loops, text]
 
     return _kernel(op.name, parts, (call,), make)

@@ -8,14 +8,13 @@ messages, and a message that it does not know it shows by its first line.
 from __future__ import annotations
 
 import ast
-import linecache
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
+from graphexec.codegen.place import Place, is_users
 from graphexec.codegen.specialize import parse
 from graphexec.errors import PluginError
 from graphexec.ir.kernel_op import KernelOp
@@ -39,18 +38,6 @@ _OPCODES = {
     "STORE_GLOBAL": "a global is assigned to in the function",
     "DELETE_GLOBAL": "a global is deleted in the function",
 }
-
-
-class Place(NamedTuple):
-    """A line of a file."""
-
-    file: str
-    line: int
-
-    @property
-    def text(self) -> str:
-        linecache.checkcache(self.file)
-        return linecache.getline(self.file, self.line).strip()
 
 
 def plugin_error(op: Op, dtype: str, error: BaseException) -> PluginError:
@@ -180,23 +167,13 @@ def _plain(text: str) -> str:
 # -- the place
 
 
-def _own(file: object) -> bool:
-    """Whether a file is one that a user may have written, rather than Numba's or the engine's."""
-    if not isinstance(file, str):
-        return False
-    numba = getattr(sys.modules.get("numba"), "__file__", None)
-    engine = os.path.dirname(os.path.dirname(__file__))
-    folders = [engine, *([os.path.dirname(numba)] if numba else [])]
-    return not any(os.path.abspath(file).startswith(folder + os.sep) for folder in folders)
-
-
 def _in_text(message: str) -> Place | None:
     """The first line of a user's file that a message names, which is the innermost; paths are relative to the working folder."""
     for found in re.finditer(r'File "([^"\n]+)", line (\d+)|\b(?:at|[Rr]aised from) (\S[^\n]*?) \((\d+)\)', message):
         file, line = found[1] or found[3], int(found[2] or found[4])
         if not file.startswith("<"):
             file = os.path.abspath(file)
-        if _own(file):
+        if is_users(file):
             return Place(file, line)
     return None
 
@@ -205,7 +182,7 @@ def _at(holder: Any) -> Place | None:
     """The place of an object of Numba's that has one."""
     place = getattr(holder, "loc", None)
     file, line = getattr(place, "filename", None), getattr(place, "line", None)
-    return Place(file, line) if isinstance(file, str) and isinstance(line, int) and _own(file) else None
+    return Place(file, line) if isinstance(file, str) and isinstance(line, int) and is_users(file) else None
 
 
 def _in_traceback(trace: TracebackType | None) -> Place | None:

@@ -6,20 +6,24 @@ the other modules. The function of an array kernel computes whole arrays.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 from graphexec.codegen import numba_failure
 from graphexec.codegen.array_kernel import Array
 from graphexec.codegen.operands import Step
+from graphexec.codegen.place import Place
 from graphexec.codegen.scalar_compiler import Compiled, compile_scalar
 from graphexec.codegen.scalar_values import Unsupported
-from graphexec.codegen.specialize import specialize, specialized
-from graphexec.errors import GraphExecError
+from graphexec.codegen.specialize import Specialized, specialize, specialized
+from graphexec.errors import GraphExecError, PluginError
+from graphexec.ir.failures import is_engine
 from graphexec.ir.fused.scalar import BodyCall
 from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Op
@@ -113,7 +117,10 @@ def _compile_scalar(
     op: Op, symbol: str, constants: Mapping[str, Any], dtype: str, types: Sequence[str], words: int
 ) -> Compiled:
     """Compiles a scalar function: without Numba where `scalar_compiler` knows all that it consists of."""
-    function = None if op.variadic else specialized(op.function, constants, scalar=True)
+    function = specialized(op.function, constants, scalar=True)
+    if function is not None:
+        _refuse_raise(op, function)
+        function = None if op.variadic else function
     if function is not None:
         with contextlib.suppress(Unsupported):
             return compile_scalar(function, types, dtype, symbol, lambda helper: specialized(helper, {}, scalar=True))
@@ -122,6 +129,29 @@ def _compile_scalar(
         return _scalar_arguments(op, frontend, types, words)
 
     return compile_by_numba(op, symbol, arguments, constants, dtype, scalar=True)
+
+
+def _refuse_raise(op: Op, function: Specialized) -> None:
+    """*Raises* PluginError for a scalar function with a `raise` or an `assert`, in it or in one that it calls.
+
+    The loop around it computes many elements at a time and has no place to which one of them could report.
+    """
+    seen: set[Any] = set()
+    callers = [function]
+    while callers:
+        caller = callers.pop()
+        for node in ast.walk(caller.tree):
+            if isinstance(node, (ast.Raise, ast.Assert)):
+                raise PluginError(
+                    "a function of elements cannot raise", op=op.name, source=f"{caller.file}:{node.lineno}",
+                    facts=[Place(caller.file, node.lineno).text],
+                    todo="Return NaN for elements outside the domain, or declare the op by @kernel, which may raise.",
+                )  # fmt: skip
+            helper = caller.namespace.get(node.id) if isinstance(node, ast.Name) else None
+            if isinstance(helper, FunctionType) and helper not in seen and not is_engine(helper):
+                seen.add(helper)
+                found = specialized(helper, {}, scalar=True)
+                callers += [found] if found is not None else []
 
 
 def compile_by_numba(

@@ -95,6 +95,7 @@ class KernelOptions(CompositeOptions, total=False):
     parallel: bool
     scratch: int
     errors: Mapping[int, str]
+    raises: bool
     gemm: GemmTrait
     concat: bool
     scatters_slice: bool
@@ -185,6 +186,8 @@ def kernel(signature: str | None = None, /, **options: Unpack[KernelOptions]) ->
     - ``scratch`` (int; default 0): bytes of scratch memory per thread; the kernel takes its address as ``scratch``, before
       ``piece, pieces``. `array_at` turns it into an array.
     - ``errors`` (``{status: message}``; default none): messages for the statuses that the kernel may return.
+    - ``raises`` (bool; default True): False promises that nothing in the kernel raises, whatever the operands that the shape rule
+      admits. Updates of parameters then need not wait for it.
     - ``reference`` (required), ``domain``, ``examples``, ``kinds``, ``types``, ``differentiable``, ``onnx``,
       ``internal``: as for :func:`elementwise`.
 

@@ -30,6 +30,8 @@ class KernelOp(Op):
     """The kernel takes (piece, pieces) last and does that share of the work; all threads call it."""
     scratch: int = 0
     """Bytes of scratch memory per thread; the kernel takes their address before (piece, pieces)."""
+    raises: bool = True
+    """Whether an operation in the kernel may raise; see `failures.may_fail`."""
     rows: frozenset[str] | Callable[..., Sequence[str]] = frozenset()
     """Operands whose leading axis may count rows that do not depend on one another, or a function that names them."""
 

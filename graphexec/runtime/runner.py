@@ -10,6 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from graphexec.abi import ASK
+from graphexec.errors import KernelError
 from graphexec.ir.function import Function, Node
 from graphexec.lower.program import Program
 from graphexec.runtime.call import CompiledCall
@@ -105,7 +106,11 @@ class Runner:
         """Restores the state from the beginning of the run. *Raises* KernelError that names the node of the failed instruction."""
         for leaf, copy in self.fn.saved.items():
             self.array(leaf)[...] = self.array(copy)
-        raise kernel_error(self.program, self.fn, self.failed, status, self.origin)
+        raise self.error(status)
+
+    def error(self, status: int) -> KernelError:
+        """The error for a status, chained to the exception that the kernel raised."""
+        return kernel_error(self.program, self.fn, self.failed, status, self.origin)
 
     def array(self, value: int) -> np.ndarray:
         """The memory of a kept value, as an array."""

@@ -137,7 +137,7 @@ class Passes:
             except KernelError as error:
                 if error.node == self._check:
                     stop_at_loss(str(self.compiled.loss), self.batches, epoch, kept, error)
-                raise located(error, self.batches, runner, epoch) from None
+                raise located(error, self.batches, runner, epoch) from error.__cause__
         return {"loss": float(self.total.sum()) / self.batches.rows}
 
     def _shuffling(self) -> Runner:

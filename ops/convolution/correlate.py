@@ -41,7 +41,7 @@ _examples = calls(
 
 @kernel(
     shape=_shape, reference=_reference, domain=(-2.0, 2.0), parallel=True, scratch=GEMM_SCRATCH + PATCHES,
-    rows=lambda x, w, b=None, **attributes: ("x",) if w.shape[0] == 1 else (), examples=_examples,
+    rows=lambda x, w, b=None, **attributes: ("x",) if w.shape[0] == 1 else (), raises=False, examples=_examples,
 )  # fmt: skip
 def correlate(
     x, w, b, out, scratch, piece, pieces, *, strides: Three = (1, 1, 1), padding: Six = (0, 0, 0, 0, 0, 0),

@@ -38,7 +38,7 @@ _examples = calls(
 
 @kernel(
     shape=_shape, shape_only=("like",), reference=_reference, domain=(-2.0, 2.0), parallel=True, scratch=GEMM_SCRATCH + PATCHES,
-    examples=_examples,
+    raises=False, examples=_examples,
 )  # fmt: skip
 def correlate_input(
     d, w, out, scratch, piece, pieces, *, strides: Three = (1, 1, 1), padding: Six = (0, 0, 0, 0, 0, 0),

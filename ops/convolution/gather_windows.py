@@ -37,7 +37,7 @@ _examples = calls(
 
 @kernel(
     shape=_shape, types={"index": "int32"}, reference=_reference, parallel=True, scratch=PATCHES, rows=("x", "index"),
-    domain={"x": (-4.0, 4.0), "index": (0, 1)}, examples=_examples,
+    domain={"x": (-4.0, 4.0), "index": (0, 1)}, raises=False, examples=_examples,
 )  # fmt: skip
 def gather_windows(
     x, index, out, scratch, piece, pieces, *, size: Three = (1, 1, 1), strides: Three = (1, 1, 1),

@@ -37,7 +37,7 @@ _examples = calls(
 
 @kernel(
     shape=_shape, outputs=("out", "index"), types={"index": "int32"}, reference=_reference, domain=(-4.0, 4.0), parallel=True,
-    scratch=PATCHES, rows=("x",), examples=_examples,
+    scratch=PATCHES, rows=("x",), raises=False, examples=_examples,
 )  # fmt: skip
 def max_windows(
     x, out, index, scratch, piece, pieces, *, size: Three = (1, 1, 1), strides: Three = (1, 1, 1),

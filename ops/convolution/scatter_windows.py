@@ -38,7 +38,7 @@ _examples = calls(
 
 @kernel(
     shape=_shape, shape_only=("like",), types={"index": "int32"}, reference=_reference, parallel=True, scratch=PATCHES,
-    domain={"d": (-4.0, 4.0), "index": (0, 1)}, examples=_examples,
+    domain={"d": (-4.0, 4.0), "index": (0, 1)}, raises=False, examples=_examples,
 )  # fmt: skip
 def scatter_windows(
     d, index, out, scratch, piece, pieces, *, size: Three = (1, 1, 1), strides: Three = (1, 1, 1),
