@@ -23,6 +23,7 @@ from graphexec.codegen.straight_line import straighten
 from graphexec.codegen.writer import VECTORS
 from graphexec.errors import OpError
 from graphexec.ir.attributes import REQUIRED
+from graphexec.ir.failures import raising_lines
 from graphexec.ir.fused.row_schedule import RowSchedule
 from graphexec.ir.fused.scalar import BodyCall, ScalarRef
 from graphexec.ir.kernel_op import KernelOp
@@ -187,7 +188,8 @@ def array_kernel(
     words: tuple[str, ...], lengths: tuple[int, ...], batch: int,
 ) -> Kernel:  # fmt: skip
     """Loops over ``batch`` leading axes around an array kernel."""
-    parts = ("array", constants, dtype, arrays, strided, words, lengths, batch, op.scratch, op.parallel)
+    parts: tuple[Any, ...] = ("array", constants, dtype, arrays, strided, words, lengths, batch, op.scratch, op.parallel)
+    parts += raising_lines(op)  # which the code tells, so that it is compiled again when they move
     call = BodyCall(op, dict(constants), (), dtype)
 
     def make(name: str) -> list[str]:

@@ -36,7 +36,15 @@ def may_fail(op: Op) -> bool:
         return any(may_fail(call.op) for call in calls)
     if not isinstance(op, (KernelOp, ElementwiseOp, ReductionOp)):
         return False
-    return _Source(op.function, isinstance(op, KernelOp), getattr(op, "raises", True)).fails(set())
+    return _Source(op.function, isinstance(op, KernelOp), getattr(op, "raises", True)).fails(set(), [])
+
+
+@functools.cache
+def raising_lines(op: Op) -> tuple[str, ...]:
+    """The file and line of each `raise` and `assert` in an op's function and those that it calls: compiled code contains them."""
+    found: list[str] = []
+    _Source(op.function).fails(set(), found)
+    return tuple(sorted(found))
 
 
 class _Source:
@@ -49,13 +57,14 @@ class _Source:
             scope = inspect.getclosurevars(self.function)
             self.known = {**scope.builtins, **scope.globals, **scope.nonlocals}
 
-    def fails(self, seen: set[Any]) -> bool:
-        """Whether it or a function that it calls may fail; without source, it may."""
+    def fails(self, seen: set[Any], lines: list[str]) -> bool:
+        """Whether it or a function that it calls may fail; without source, it may. Adds the raising ones to ``lines``."""
         if self.function in seen:
             return False
         seen.add(self.function)
         try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(self.function)))
+            text, first = inspect.getsourcelines(self.function)
+            tree = ast.parse(textwrap.dedent("".join(text)))
         except (OSError, TypeError, SyntaxError):
             return True
         found = tree.body[0]
@@ -63,9 +72,13 @@ class _Source:
             return self.kernel
         attributes = {a.arg for a in found.args.kwonlyargs}
         tuples = attributes | {n for n, v in self.known.items() if isinstance(v, (tuple, list))} | set(_tuples(found))
-        return any(self._fails(node, tuples, seen) for statement in found.body for node in ast.walk(statement))
+        nodes = [node for statement in found.body for node in ast.walk(statement)]
+        file = self.function.__code__.co_filename
+        lines += [f"{file}:{first + n.lineno - 1}" for n in nodes if isinstance(n, (ast.Raise, ast.Assert))]
+        failing = [node for node in nodes if self._fails(node, tuples, seen, lines)]
+        return bool(failing)
 
-    def _fails(self, node: ast.AST, tuples: set[str], seen: set[Any]) -> bool:
+    def _fails(self, node: ast.AST, tuples: set[str], seen: set[Any], lines: list[str]) -> bool:
         match node:
             case ast.Return(value=value):
                 return self.kernel and not self._is_zero(value)
@@ -80,10 +93,10 @@ class _Source:
             case ast.Subscript(value=ast.Name(id=name), slice=index):
                 return name in tuples and not isinstance(index, (ast.Constant, ast.UnaryOp))
             case ast.Call(func=callee):
-                return self._call_fails(callee, seen)
+                return self._call_fails(callee, seen, lines)
         return False
 
-    def _call_fails(self, callee: ast.expr, seen: set[Any]) -> bool:
+    def _call_fails(self, callee: ast.expr, seen: set[Any], lines: list[str]) -> bool:
         if isinstance(callee, ast.Attribute) and not isinstance(callee.value, ast.Name):
             return callee.attr not in _PARTS
         value = self._value(callee)
@@ -91,7 +104,7 @@ class _Source:
             return not (isinstance(callee, ast.Attribute) and callee.attr in _PARTS)
         if value in _NUMBERS or isinstance(value, np.ufunc) or (isinstance(value, type) and issubclass(value, np.generic)):
             return False
-        return not is_engine(value) and _Source(value).fails(seen)
+        return not is_engine(value) and _Source(value).fails(seen, lines)
 
     def _value(self, expression: ast.expr) -> Any:
         if isinstance(expression, ast.Name):

@@ -8,6 +8,7 @@ import pytest
 
 import graphexec as gx
 from graphexec.abi import LEAST_STATUS, RAISED
+from graphexec.ir.registry import registry
 from graphexec.llvm import raised
 from graphexec.plugin import kernel
 from graphexec.runtime import repeat
@@ -301,3 +302,28 @@ def test_state_waits_for_operations_that_raise_by_themselves():
     with pytest.raises(gx.KernelError, match="broadcast"):
         exe.step(x=BAD[1])
     assert all(np.array_equal(a, before[n]) for n, a in exe.state().items())
+
+
+MOVED = '''
+from graphexec.plugin import kernel
+{gap}
+@kernel("(n)->(n)", reference=lambda x: x, differentiable=False)
+def moved_of_this_test(x, out):
+    if x[0] > 0:
+        raise ValueError("moved")
+'''
+
+
+def test_a_line_that_moves_is_told_where_it_stands_now(tmp_path, monkeypatch):
+    """Compiled code holds the line, and is kept between processes."""
+    monkeypatch.setattr(repeat, "MAX_REPEATED", 0)
+    for gap in ("", "# a comment", "# two\n# comments"):
+        path = tmp_path / "moved.py"
+        path.write_text(MOVED.format(gap=gap), encoding="utf-8")
+        before = registry.snapshot()
+        gx.load_plugin(path)
+        with pytest.raises(gx.KernelError, match="moved") as caught:
+            gx.ops.moved_of_this_test(np.ones(3))
+        registry.restore(before)
+        line = path.read_text(encoding="utf-8").splitlines().index('        raise ValueError("moved")') + 1
+        assert caught.value.facts[0].startswith(f"{path}:{line}: ")
