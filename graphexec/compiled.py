@@ -64,12 +64,14 @@ class Compiled:
 
     def __init__(
         self, graph: Graph, *, loss: str | None, optimizer: Optimizer | None, wrt: Sequence[str] | None, seed: int,
-        threads: int | None, keep_deltas: bool, skip: frozenset[str], recompute: Any,
+        threads: int | None, keep_deltas: bool, skip: frozenset[str], recompute: Any, debug: bool = False,
     ) -> None:  # fmt: skip
         self.graph, self.loss, self.optimizer, self.seed, self.skip = graph, loss, optimizer, seed, skip
-        self.threads_given = threads
+        self.threads_given, self.debug = threads, debug
         self.threads = default_threads() if threads is None else threads
-        self.functions = pipeline.Functions(graph, loss, wrt, optimizer, keep_deltas=keep_deltas, skip=skip, recompute=recompute)
+        self.functions = pipeline.Functions(
+            graph, loss, wrt, optimizer, keep_deltas=keep_deltas, skip=skip, recompute=recompute, checked_kernels=debug
+        )
         self.inputs: dict[str, Leaf] = {leaf.name: leaf for leaf in self.functions.forward.of_role("input")}
         parameters = self.functions.forward.of_role("parameter")
         self.state: dict[str, np.ndarray] = {leaf.name: aligned_array(self._first_value(leaf)) for leaf in parameters}
@@ -196,9 +198,19 @@ class Compiled:
             if leaf.name not in buffers:
                 spec = fn.specs[leaf.value_id]
                 buffers[leaf.name] = aligned(spec.nbytes).view(spec.dtype).reshape(spec.shape)
-        runner = Runner(self.lower(fn, buffers), fn, {n: buffers[n] for n in self.inputs}, self.threads, sizes, self.origin)
+        runner = self.runner_of(self.lower(fn, buffers), fn, {n: buffers[n] for n in self.inputs}, sizes)
         runner.read = _reader(mode, runner, self.loss)
         return runner
+
+    def runner_of(
+        self, program: Program, fn: Function, inputs: dict[str, np.ndarray], sizes: tuple[Any, ...] = ()
+    ) -> Runner:
+        """A runner of a program that `lower` has made."""
+        if self.debug:
+            from graphexec.runtime.debug import DebugRunner
+
+            return DebugRunner(program, fn, inputs, 1, sizes, self.origin)
+        return Runner(program, fn, inputs, self.threads, sizes, self.origin)
 
     def origin(self, name: str) -> str | None:
         """The op of a node of the graph as the user wrote it; None for a node that a composite or the compiler added."""
@@ -210,7 +222,7 @@ class Compiled:
         for leaf in fn.of_role("parameter"):
             if leaf.name not in buffers and leaf.name not in self.state:
                 self.state[leaf.name] = _zeros(leaf)
-        return pipeline.lowered(fn, {**self.state, **buffers}, self.threads, self.skip)
+        return pipeline.lowered(fn, {**self.state, **buffers}, 1 if self.debug else self.threads, self.skip, self.debug)
 
     # -- state
 

@@ -45,6 +45,16 @@ def _derived(op: Op, steps: Sequence[str]) -> Op | None:
     return derived(op, steps)
 
 
+def compute_checked(op: Op, operands: Sequence[Any], attributes: Attributes | None = None) -> Any:
+    """Applies an op to arrays in debug mode; see `graphexec.runtime.debug`.
+
+    *Raises* KernelError for an index out of range, for an element of an output that is not written, for a result that depends on
+    memory that the kernel has not written, and for an operand that it changes.
+    """
+    with RUN_HOOK.checking():
+        return compute(op, operands, op.check_attributes({}) if attributes is None else attributes)
+
+
 def compute(op: Op, operands: Sequence[Any], attributes: Attributes) -> Any:
     """Applies an op to arrays with its native kernels; called when an op is called on NumPy arrays."""
     from graphexec.rewrite.legalize.inline_composites import inline_composites
@@ -74,11 +84,13 @@ def run(fn: Function, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...
     from graphexec.lower import lower
     from graphexec.lower.alignment import aligned_array
     from graphexec.rewrite import optimize
+    from graphexec.runtime.debug import DebugRunner
     from graphexec.runtime.runner import Runner
 
-    fn = optimize(fn)
-    program = lower(fn, {name: aligned_array(array) for name, array in inputs.items()}, fn.outputs.values())
-    Runner(program, fn, {}).run()
+    fn, checked = optimize(fn), RUN_HOOK.checks.get()
+    buffers = {name: aligned_array(array) for name, array in inputs.items()}
+    program = lower(fn, buffers, fn.outputs.values(), checked=checked)
+    (DebugRunner if checked else Runner)(program, fn, {}).run()
     return tuple(program.array(v).copy() for v in fn.outputs.values())
 
 

@@ -101,7 +101,7 @@ class Executable:
         options = {
             "loss": compiled.loss, "optimizer": compiled.optimizer, "wrt": compiled.functions.wrt, "seed": compiled.seed,
             "threads": compiled.threads_given, "keep_deltas": self._keep_deltas, "skip": compiled.skip,
-            "recompute": compiled.functions.recompute,
+            "recompute": compiled.functions.recompute, "debug": compiled.debug,
         }  # fmt: skip
         return _compiled_again, (compiled.graph, options, arrays)
 
@@ -298,7 +298,7 @@ class Deltas(Mapping[str, np.ndarray]):
 def compile(  # noqa: A001 - the name users expect beside gx.differentiate
     graph: Graph, *, loss: Any = None, optimizer: Optimizer | str | None = None, wrt: Iterable[Any] | None = None, seed: int = 0,
     threads: int | None = None, keep_deltas: bool = False, optimize: bool = True, skip_passes: str | Iterable[str] = (),
-    recompute: int | str | Iterable[Any] | None = None,
+    recompute: int | str | Iterable[Any] | None = None, debug: bool = False,
 ) -> Executable:  # fmt: skip
     """Compiles a graph.
 
@@ -306,9 +306,13 @@ def compile(  # noqa: A001 - the name users expect beside gx.differentiate
     (default: all trainable parameters), and ``optimizer`` the update rule: `gx.SGD(lr=0.1)` or ``"sgd(lr=0.1)"``. ``seed``
     determines the initial parameters and the order of mini-batches. ``keep_deltas`` keeps δ at every value.
 
-    For debugging, ``optimize=False`` lowers the graph without optional passes, and ``skip_passes`` leaves out passes by name:
-    ``"fuse"``, or ``("fuse", "cse")``. All names are in `graphexec.rewrite.OPTIONAL`; apart from rounding, the results do not
-    depend on them.
+    ``debug=True`` looks for faults of array kernels, slowly: each runs alone, with checked indices, over memory that is filled
+    with NaN or -1 before. An index out of range, an unwritten element of an output, a result that depends on memory that was not
+    written, and a changed operand are KernelErrors that name op and node. Results are otherwise the same.
+
+    To find the pass that causes a wrong result, ``optimize=False`` lowers the graph without optional passes, and
+    ``skip_passes`` leaves out passes by name: ``"fuse"``, or ``("fuse", "cse")``. All names are in
+    `graphexec.rewrite.OPTIONAL`; apart from rounding, the results do not depend on them.
 
     ``recompute`` trades time for memory. It cuts the forward pass into segments; only values that another segment reads are
     kept for the backward pass, and the others are computed again. Give a number of segments of about equal memory, "sqrt" for
@@ -326,6 +330,6 @@ def compile(  # noqa: A001 - the name users expect beside gx.differentiate
         raise DataError("recompute= needs a loss: without a backward pass nothing is kept", todo="Give loss=, or leave it out.")
     compiled = Compiled(
         graph, loss=loss, optimizer=optimizer, wrt=names, seed=seed, threads=threads, keep_deltas=keep_deltas,
-        skip=skipped(optimize, skip_passes), recompute=recompute,
+        skip=skipped(optimize, skip_passes), recompute=recompute, debug=debug,
     )  # fmt: skip
     return Executable(compiled, keep_deltas)

@@ -19,7 +19,7 @@ import numpy as np
 from graphexec.autodiff.reverse import differentiate_function
 from graphexec.errors import DataError, DifferentiationError, GraphError
 from graphexec.graph.graph import Graph
-from graphexec.ir.function import Function, Leaf
+from graphexec.ir.function import RUN_HOOK, Function, Leaf
 from graphexec.ir.infer import infer
 from graphexec.ir.keys import freeze
 from graphexec.ir.spec import Sizes
@@ -66,10 +66,10 @@ class Functions:
 
     def __init__(
         self, graph: Graph, loss: str | None, wrt: Sequence[str] | None, optimizer: Optimizer | None,
-        *, keep_deltas: bool, skip: Collection[str], recompute: Any = None,
+        *, keep_deltas: bool, skip: Collection[str], recompute: Any = None, checked_kernels: bool = False,
     ) -> None:  # fmt: skip
         self.optimizer, self.loss, self.wrt = optimizer, loss, wrt
-        self._keep_deltas, self._skip = keep_deltas, skip
+        self._keep_deltas, self._skip, self._checked_kernels = keep_deltas, skip, checked_kernels
         with without_collector():
             self.forward = inline_composites(infer(graph.function(), Sizes()))
         if loss is not None:
@@ -135,7 +135,8 @@ class Functions:
 
     def finish(self, fn: Function) -> Function:
         """Runs all passes except those that are skipped."""
-        return optimize(fn, skip=self._skip)
+        with RUN_HOOK.checking(self._checked_kernels):
+            return optimize(fn, skip=self._skip)
 
     def state_leaves(self) -> dict[str, Leaf]:
         """Returns the parameters, and the optimizer's state if the function of a step has been made."""
@@ -150,7 +151,9 @@ class Functions:
             return infer(fn, Sizes(sizes))
 
 
-def lowered(fn: Function, buffers: Mapping[str, np.ndarray], threads: int, skip: Collection[str] = ()) -> Program:
-    """Lowers a sized function to a program."""
+def lowered(
+    fn: Function, buffers: Mapping[str, np.ndarray], threads: int, skip: Collection[str] = (), checked: bool = False
+) -> Program:
+    """Lowers a sized function to a program, whose array kernels check their indices if ``checked``."""
     with without_collector():
-        return lower(fn, buffers, fn.live_out, threads=threads, reuse=REUSE not in skip)
+        return lower(fn, buffers, fn.live_out, threads=threads, reuse=REUSE not in skip, checked=checked)

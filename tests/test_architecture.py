@@ -38,7 +38,8 @@ ONLY = {  # third-party package: the modules that may import it
         "runtime.*", "profile.peak_flops",
     ],
     "numba": [
-        "llvm.numba_internals", "codegen.numba_frontend", "vecmath.numba_overloads", "gemm.standalone", "gemm.numba_intrinsics",
+        "llvm.numba_internals", "codegen.numba_frontend", "codegen.bounds_checks", "vecmath.numba_overloads", "gemm.standalone",
+        "gemm.numba_intrinsics",
     ],
 }
 

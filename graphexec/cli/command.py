@@ -47,7 +47,7 @@ def command(function: Callable[..., Result | None]) -> Command:
     @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", help="Load ops from a Python file first; repeatable.")
     @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads; results do not depend on it.")
     @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of initial values, shuffling and random inputs.")
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @click.option("--debug", is_flag=True, help="Show tracebacks; slowly look for faults of array kernels while they run.")
     @click.option("--quiet", is_flag=True, help="Print only the result: no progress, no notes.")
     @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
     @functools.wraps(function)

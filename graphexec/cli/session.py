@@ -83,7 +83,8 @@ class Session:
         """Compiles the graph, or another one, with the session's seed, threads and passes."""
         from graphexec.executable import compile as compile_graph
 
-        return compile_graph(graph or self.graph, seed=self.seed, threads=self.settings.threads, **self.settings.passes, **options)
+        options = {"debug": self.settings.debug, **self.settings.passes, **options}
+        return compile_graph(graph or self.graph, seed=self.seed, threads=self.settings.threads, **options)
 
     # -- data
 
@@ -197,11 +198,11 @@ class Session:
         return any(leaf.trainable for leaf in self.graph.function().of_role("parameter"))
 
     def compile_kind(self, kind: str) -> Executable:
-        """Compiles the executable for one kind of program: forward, gradients or step."""
+        """Compiles the executable for one kind of program, to show or measure it: forward, gradients or step."""
         if kind == "forward":
-            return self.compile()
+            return self.compile(debug=False)
         optimizer = self.optimizer() if kind == "step" else None
-        return self.compile(loss=self.required_loss(), optimizer=optimizer, recompute=self.train.get("recompute"))
+        return self.compile(loss=self.required_loss(), optimizer=optimizer, recompute=self.train.get("recompute"), debug=False)
 
 
 def _drawn(leaf: Leaf, sizes: Mapping[str, int], rng: np.random.Generator) -> np.ndarray:

@@ -185,11 +185,12 @@ def rowwise_kernel(
 
 def array_kernel(
     op: KernelOp, constants: tuple[tuple[str, Any], ...], dtype: str, arrays: tuple[Array, ...], strided: tuple[bool, ...],
-    words: tuple[str, ...], lengths: tuple[int, ...], batch: int,
+    words: tuple[str, ...], lengths: tuple[int, ...], batch: int, checked: bool = False,
 ) -> Kernel:  # fmt: skip
-    """Loops over ``batch`` leading axes around an array kernel."""
+    """Loops over ``batch`` leading axes around an array kernel; if ``checked``, it checks its indices."""
     parts: tuple[Any, ...] = ("array", constants, dtype, arrays, strided, words, lengths, batch, op.scratch, op.parallel)
     parts += raising_lines(op)  # which the code tells, so that it is compiled again when they move
+    parts += ("checked",) * checked
     call = BodyCall(op, dict(constants), (), dtype)
 
     def make(name: str) -> list[str]:
@@ -201,9 +202,9 @@ def array_kernel(
             return op_functions.array_types(op, frontend, arrays, strided, words, lengths)
 
         def compile_() -> Compiled:
-            return op_functions.compile_by_numba(op, symbol, types, call.attributes, dtype, scalar=False)
+            return op_functions.compile_by_numba(op, symbol, types, call.attributes, dtype, scalar=False, checked=checked)
 
-        brought = shipped.find(op, (constants, dtype, arrays, strided, words, lengths), symbol)
+        brought = None if checked else shipped.find(op, (constants, dtype, arrays, strided, words, lengths), symbol)
         text, results = brought or op_functions.compiled(op, symbol, compile_)
         returns = results[0] if results else None
         loops = array_kernel_ir(

@@ -155,16 +155,18 @@ def _refuse_raise(op: Op, function: Specialized) -> None:
 
 
 def compile_by_numba(
-    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Mapping[str, Any], dtype: str, *, scalar: bool
-) -> Compiled:
-    """Compiles an op's function by Numba, for arguments of its types. *Raises* PluginError."""
+    op: Op, symbol: str, arguments: Callable[[Any], list[Any]], constants: Mapping[str, Any], dtype: str,
+    *, scalar: bool, checked: bool = False,
+) -> Compiled:  # fmt: skip
+    """Compiles an op's function by Numba, for arguments of its types, with bounds checks if ``checked``. *Raises* PluginError."""
     from graphexec.codegen import numba_frontend as frontend
 
     try:
         element = frontend.element_type(dtype)
         function = specialize(op.function, constants, element, scalar=scalar)
         frontend.compile_helpers(function, lambda helper: specialize(helper, {}, element, scalar=scalar))
-        made = frontend.compile_function(function, arguments(frontend), symbol)
+        with _indices_checked(function) if checked else contextlib.nullcontext():
+            made = frontend.compile_function(function, arguments(frontend), symbol)
     except GraphExecError:
         raise
     except Exception as error:  # Numba raises errors of any type, its own and Python's
@@ -174,6 +176,12 @@ def compile_by_numba(
     if not scalar and (len(made.results) > 1 or made.results[:1] in [("float32",), ("float64",)]):
         raise numba_failure.result_error(op, dtype, ", ".join(made.results))
     return made
+
+
+def _indices_checked(function: Callable[..., Any]) -> contextlib.AbstractContextManager[None]:
+    from graphexec.codegen.bounds_checks import indices_checked  # imports Numba
+
+    return indices_checked(function)
 
 
 def _constant(value: float, dtype: str) -> str:

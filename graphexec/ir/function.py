@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -146,6 +148,17 @@ class RunHook:
 
     run: Callable[[Function, Mapping[str, np.ndarray]], tuple[np.ndarray, ...]]
     """The outputs of a function for given inputs, computed once by kernels."""
+
+    checks: ContextVar[bool] = ContextVar("checks", default=False)
+
+    @contextmanager
+    def checking(self, checked: bool = True) -> Iterator[None]:
+        """Within it, array kernels check their indices, and their memory is looked at."""
+        token = self.checks.set(checked)
+        try:
+            yield
+        finally:
+            self.checks.reset(token)
 
 
 RUN_HOOK = RunHook()

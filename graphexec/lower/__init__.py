@@ -15,15 +15,17 @@ from graphexec.lower.program import Program, assemble
 
 
 def lower(
-    fn: Function, buffers: Mapping[str, np.ndarray], live_out: Iterable[int] = (), *, threads: int = 1, reuse: bool = True
-) -> Program:
+    fn: Function, buffers: Mapping[str, np.ndarray], live_out: Iterable[int] = (), *, threads: int = 1, reuse: bool = True,
+    checked: bool = False,
+) -> Program:  # fmt: skip
     """Lowers an inferred function without composite ops.
 
-    ``buffers`` holds the arrays of its inputs and parameters by name; the program works on them in place. Values in ``live_out``
-    can be read after a run. ``reuse=False`` gives each value its own memory. *Raises* PluginError when a kernel does not
-    compile.
+    ``buffers`` holds the arrays of its inputs and parameters by name; the program works on them in place. Values in
+    ``live_out`` can be read after a run. ``reuse=False`` gives each value its own memory; ``checked`` compiles array kernels
+    with bounds checks. *Raises* PluginError when a kernel does not compile.
     """
     layout = assign_layout(fn)
+    layout.checked = checked
     memory = assign_buffers(layout, live_out, reuse=reuse)
     with LOCK:
         specs = select_kernels(layout)

@@ -70,7 +70,7 @@ def array_kernel_call(
     arrays = tuple(Array(spec.dtype, core) for spec, core in zip(specs, cores, strict=True))
     names = [op.inputs[0 if op.variadic else k] for k in passed] + list(op.outputs)
     strided = tuple(name in op.strided for name in names)
-    kernel = kernels.array_kernel(op, constants, dtype, arrays, strided, dtypes, lengths, len(batch.sizes))
+    kernel = kernels.array_kernel(op, constants, dtype, arrays, strided, dtypes, lengths, len(batch.sizes), layout.checked)
     block = ArgumentBlock(batch.sizes)
     for slot, view, array, moves in zip(operand_slots(passed, range(len(outputs))), views, arrays, batch.moves, strict=True):
         _add_array(block, slot, view, array, moves)

@@ -34,6 +34,8 @@ class Layout:
     bytes: list[int] = field(default_factory=list)
     persistent: list[bool] = field(default_factory=list)
     constants: dict[int, np.ndarray] = field(default_factory=dict)
+    checked: bool = False
+    """Whether array kernels check their indices."""
 
     def new_storage(self, nbytes: int, persistent: bool = False) -> int:
         """Adds a storage and returns its number."""

@@ -98,10 +98,15 @@ def _exception(
         place = Place(told.file, told.line)
     cause = again or (told.error if told is not None else None)
     if cause is None:
-        return None, "its kernel raised an exception", []
+        return None, f"{kernel_of(node)} raised an exception", []
     text = str(cause) if again is not None or told is None or told.known else _with_gaps(cause)
-    what = f"its kernel raised {type(cause).__name__}" + (f": {text}" if text else "")
+    what = f"{kernel_of(node)} raised {type(cause).__name__}" + (f": {text}" if text else "")
     return cause, what, [f"{place.file}:{place.line}: {place.text}"] if place is not None else []
+
+
+def kernel_of(node: Node) -> str:
+    """How to speak of a node's kernel: the user wrote one node, which has a backward kernel as well."""
+    return "its backward kernel" if node.op.forward is not None else "its kernel"
 
 
 def _with_gaps(error: Exception) -> str:
@@ -158,15 +163,16 @@ def _give_up(op: KernelOp, operands: Sequence[Any], node: Node) -> None:
     results = [np.empty(tuple(int(n) for n in s.shape), s.dtype) for s in specs]
     wanted = [k for k, p in enumerate(op.inputs) if p not in op.shape_only and operands[k] is not None]
     extra = ([0] if op.scratch else []) + ([0, 1] if op.parallel else [])
+    function = repeat.plain(op.function)
     with np.errstate(all="ignore"):
         if op.core is None:
-            op.function(*(operands[k] for k in wanted), *results, *extra, **node.attributes)
+            function(*(operands[k] for k in wanted), *results, *extra, **node.attributes)
             return
         batch = results[0].shape[: results[0].ndim - len(op.core[len(op.inputs)])]
         for index in np.ndindex(batch):
             rows = [operands[k].row(index, len(op.core[k])) for k in wanted]
             written = [r[index] if r.ndim > len(index) else r[(*index, ...)] for r in results]
-            if op.function(*rows, *written, *extra, **node.attributes):
+            if function(*rows, *written, *extra, **node.attributes):
                 return
 
 

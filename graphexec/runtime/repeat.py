@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphexec.ir import intrinsics
+from graphexec.ir.failures import is_engine
 from graphexec.ir.function import Node
 from graphexec.ir.fused.elementwise import FusedOp
 from graphexec.ir.kernel_op import KernelOp
@@ -89,16 +90,20 @@ def _map(op: ElementwiseOp, arrays: Sequence[Any], attributes: Any) -> None:
         known.append(call.op.evaluate(given, call.attributes))
 
 
-def plain(function: Any) -> Any:
-    """The function with intrinsics that work on arrays of NumPy in place of those that only compiled code can call."""
-    known = getattr(function, "__globals__", {})
-    changed = {name: _PLAIN[value] for name, value in known.items() if isinstance(value, types.FunctionType) and value in _PLAIN}
-    if not changed:
-        return function
-    code, defaults, closure = function.__code__, function.__defaults__, function.__closure__
-    made = types.FunctionType(code, {**known, **changed}, function.__name__, defaults, closure)
-    made.__kwdefaults__ = function.__kwdefaults__
-    return made
+def plain(function: Any, made: dict[Any, Any] | None = None) -> Any:
+    """The function as plain Python throughout: Numba's functions and the intrinsics that it reaches are replaced."""
+    made = {} if made is None else made
+    function = getattr(function, "py_func", function)
+    if not isinstance(function, types.FunctionType) or is_engine(function):
+        return _PLAIN.get(function, function) if isinstance(function, types.FunctionType) else function
+    if function not in made:
+        known = dict(function.__globals__)
+        copy = types.FunctionType(function.__code__, known, function.__name__, function.__defaults__, function.__closure__)
+        copy.__kwdefaults__, made[function] = function.__kwdefaults__, copy
+        for name in function.__code__.co_names:
+            if isinstance(known.get(name), types.FunctionType) or hasattr(known.get(name), "py_func"):
+                known[name] = plain(known[name], made)
+    return made[function]
 
 
 def _array_at(address: int, size: int, like: Any) -> np.ndarray:
@@ -112,3 +117,4 @@ def _gemm(a: Any, b: Any, out: Any, scratch: int, piece: int, pieces: int, accum
 
 
 _PLAIN: dict[Any, Callable[..., Any]] = {intrinsics.array_at: _array_at, intrinsics.gemm: _gemm}
+"""By intrinsic: what does the same to arrays of NumPy."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy import ndarray
@@ -21,6 +21,9 @@ from graphexec.runtime.thread_tuner import CALLS_PER_RECORD, ThreadTuner
 @dataclass
 class Runner:
     """A program bound to its input arrays, ready to be called again and again."""
+
+    checked: ClassVar[bool] = False
+    """Whether its array kernels check their indices."""
 
     program: Program
     fn: Function

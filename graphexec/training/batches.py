@@ -62,7 +62,7 @@ class Batches:
         sized = self.function(fn, batch, more)
         fixed = {"epoch.order": self.order, "epoch.cursor": self.cursor}
         program = self.compiled.lower(sized, {**self.arrays, **fixed, **buffers})
-        return Runner(program, sized, {}, self.compiled.threads, origin=self.compiled.origin)
+        return self.compiled.runner_of(program, sized, {})
 
     def function(self, fn: Function, batch: int, more: More | None = None) -> Function:
         """The function with nodes that take its inputs from the data and move the cursor."""
