@@ -62,6 +62,8 @@ def array_kernel_ir(
         if shared:
             arguments += [f"i64 {piece}", f"i64 {pieces}"]
         arguments += [f"{LLVM_TYPES[w]} {v}" for w, v in zip(words, values, strict=True)]
+        if tells:  # `try` looks there whether something was raised
+            writer.put("store ptr null, ptr %exception")
         status = writer.let(f"call i32 @{symbol}(ptr %result, ptr %exception, {', '.join(arguments)})")
         _keep_status(writer, status, returns, tells)
     writer.put(f"ret i64 {writer.let('load i64, ptr %failed')}")

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
-from graphexec.codegen.place import Place, is_users
 from graphexec.codegen.specialize import parse
 from graphexec.errors import PluginError
 from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Op
+from graphexec.ir.place import Place, is_users
 
 MAX_CAUSE = 300
 """Characters of a cause: types of nested containers have long names."""
@@ -40,10 +40,16 @@ _OPCODES = {
 }
 
 
+_NOISE = ("Failed in nopython mode", "During:", "File ", "- Resolution failure")
+"""Beginnings of lines in which Numba speaks of itself."""
+
+
 def plugin_error(op: Op, dtype: str, error: BaseException) -> PluginError:
     """The error for what Numba raised when it compiled an op's function."""
     message = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
     cause, todo = _explained(message or type(error).__name__, isinstance(op, KernelOp))
+    if cause == message and isinstance(error, (LookupError, AttributeError)):  # Numba stumbles: the text alone says nothing
+        cause = f"it stops with {type(error).__name__}: {cause}"
     place = _in_text(message) or _in_source(op, message) or _at(error) or _in_traceback(error.__traceback__)
     facts = [place.text] if place and place.text else []
     source = f"{place.file}:{place.line}" if place else op.file
@@ -66,7 +72,7 @@ def _explained(message: str, array_kernel: bool) -> tuple[str, str]:
         if found:
             return explain(found, message, array_kernel)
     lines = [line.strip() for line in message.splitlines()]
-    told = [line for line in lines if line and not line.startswith(("Failed in nopython mode", "During:", "File "))]
+    told = [line for line in lines if line and not line.startswith(_NOISE)]
     first = re.sub(r"\.*\s*Raised from .*", "", told[0]) if told else message
     return _plain(first), _TEXT if "str]" in first or "unicode" in first else _CODE
 
@@ -81,7 +87,7 @@ def _unknown_attribute(found: re.Match[str], message: str, array_kernel: bool) -
     if module:
         todo = "Call graphexec.math, NumPy functions that Numba supports, or functions of the plugin's own file."
         return f"Numba does not know the function {module[1]}.{found[1]}", todo
-    return f"{_plain(found[2])} has no attribute {found[1]!r}", _CODE
+    return f"{_plain(found[2])} has no attribute {found[1]!r}", _TEXT if "str]" in found[2] or "unicode" in found[2] else _CODE
 
 
 def _no_implementation(found: re.Match[str], message: str, array_kernel: bool) -> tuple[str, str]:
@@ -121,9 +127,32 @@ _CAUSES: list[tuple[str, Callable[[re.Match[str], str, bool], tuple[str, str]]]]
         "np.linalg, np.dot and `@` call SciPy in compiled code, and SciPy is not installed",
         "Install it (pip install scipy), write the sum as loops, or compose the op of gx.ops.matmul.",
     )),
+    (r"Untyped global name '([^']+)'.*?Cannot determine Numba type of <class 'function'>", _constant(
+        "the function {0!r} calls itself", "Write the recursion as a loop.",
+    )),
     (r"Untyped global name '([^']+)'.*?Cannot determine Numba type of <class '([^']+)'>", _constant(
         "the global {0!r} is of type {1}, which compiled code cannot use",
         "Globals are numbers, tuples, arrays, functions and modules; pass anything else as an attribute.",
+    )),
+    (r"assigned to variable '(\w+)' in globals", _constant(
+        "the global {0!r} is a list, which compiled code cannot use", "Make it a tuple, or an array of NumPy.",
+    )),
+    (r"(?:runaway recursion|cannot type infer recursion)", _constant(
+        "functions call one another in a circle", "Write the recursion as a loop.",
+    )),
+    (r"NumPyRandomGeneratorType", _constant(
+        "a generator of random numbers is a global", "Draw the numbers outside, and pass them as an operand.",
+    )),
+    (r"Illegal IR, del found at: del (\w+)", _constant("the deleted variable {0!r} is used", "Leave out `del`.")),
+    (r"patterns may only match literals", _constant("`match` compares numbers", "Write it as `if` and `elif`.")),
+    (r"No definition for lowering (.+) = ", _constant(
+        "{0} cannot be assigned to", "Reshape by x.reshape(...), which copies nothing.",
+    )),
+    (r"Type of variable '[^']+' cannot be determined", _constant(
+        "the type of a result cannot be determined", "Combine numbers with numbers, and arrays with arrays or numbers.",
+    )),
+    (r"Cannot bind '.*' to signature '(.+)' due to \"TypeError: (.+)\"", _constant(
+        "a function with the parameters {0} is called: {1}", "Give the arguments that it takes.",
     )),
     (r"NameError: (?:global )?name '([^']+)' is not defined", _constant(
         "the name {0!r} is not defined", "Define or import it at the top level of the file, or correct its spelling.",
@@ -134,7 +163,7 @@ _CAUSES: list[tuple[str, Callable[[re.Match[str], str, bool], tuple[str, str]]]]
     (r"Exception matching is limited to", _constant(
         "`except` of a certain type", "Write `except Exception:`; better, test the values before the operation.",
     )),
-    (r"The 'with .*' construct is not supported|unsupported.*context manager|Undefined variable '_with_exit", _constant(
+    (r"The 'with .*' construct is not supported|[Uu]nsupported.*context manager|Undefined variable '_with_exit", _constant(
         "`with` is not compiled", "Do input and output outside of ops: a kernel only computes.",
     )),
     (r"f-string", _constant("a format in an f-string", "Leave it out: the text of `raise` and `print` is fixed.")),
@@ -209,6 +238,8 @@ def _matching(tree: ast.Module, message: str) -> Iterator[ast.stmt | ast.expr]:
     for node in ast.walk(tree):
         match node:
             case ast.Name(id=name) if missing and name == missing[1]:
+                yield node
+            case ast.Match() if "patterns may only match" in message:
                 yield node
             case ast.With() if "'with (" in message:
                 yield node

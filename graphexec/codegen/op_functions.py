@@ -18,7 +18,6 @@ from typing import Any
 from graphexec.codegen import numba_failure
 from graphexec.codegen.array_kernel import Array
 from graphexec.codegen.operands import Step
-from graphexec.codegen.place import Place
 from graphexec.codegen.scalar_compiler import Compiled, compile_scalar
 from graphexec.codegen.scalar_values import Unsupported
 from graphexec.codegen.specialize import Specialized, specialize, specialized
@@ -28,6 +27,7 @@ from graphexec.ir.fused.scalar import BodyCall
 from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Op
 from graphexec.ir.op_kinds import ReductionOp
+from graphexec.ir.place import Place
 from graphexec.ir.spec import DTYPES
 from graphexec.llvm import cache, fingerprint, toolchain
 
@@ -60,6 +60,8 @@ def step_of(call: BodyCall) -> Step:
     )  # fmt: skip
 
     _, results = compiled(op, symbol, lambda: _compile_scalar(op, symbol, call.attributes, call.dtype, types, len(call.words)))
+    if len(results) != len(op.outputs):
+        raise numba_failure.result_error(op, call.dtype, f"{len(results)} numbers, not {len(op.outputs)}")
     if isinstance(op, ReductionOp):
         identity = _constant(op.identity_of(call.dtype), call.dtype)
         return Step(symbol, call.arguments, types, results, call.dtype, identity, op.rounds(call.dtype))
@@ -132,7 +134,7 @@ def _compile_scalar(
 
 
 def _refuse_raise(op: Op, function: Specialized) -> None:
-    """*Raises* PluginError for a scalar function with a `raise` or an `assert`, in it or in one that it calls.
+    """*Raises* PluginError for a scalar function with a `raise`, `assert` or `try`, in it or in one that it calls.
 
     The loop around it computes many elements at a time and has no place to which one of them could report.
     """
@@ -141,9 +143,10 @@ def _refuse_raise(op: Op, function: Specialized) -> None:
     while callers:
         caller = callers.pop()
         for node in ast.walk(caller.tree):
-            if isinstance(node, (ast.Raise, ast.Assert)):
+            if isinstance(node, (ast.Raise, ast.Assert, ast.Try)):
+                verb = "catch exceptions" if isinstance(node, ast.Try) else "raise"
                 raise PluginError(
-                    "a function of elements cannot raise", op=op.name, source=f"{caller.file}:{node.lineno}",
+                    f"a function of elements cannot {verb}", op=op.name, source=f"{caller.file}:{node.lineno}",
                     facts=[Place(caller.file, node.lineno).text],
                     todo="Return NaN for elements outside the domain, or declare the op by @kernel, which may raise.",
                 )  # fmt: skip

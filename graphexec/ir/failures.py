@@ -31,9 +31,10 @@ _PARTS = {"size", "ndim", "shape", "T", "itemsize", "strides", "flat", "sum", "m
 @functools.cache
 def may_fail(op: Op) -> bool:
     """Whether the op's kernel may return a status other than 0, or raise."""
-    calls = getattr(op, "calls", None)
-    if calls is not None:
-        return any(may_fail(call.op) for call in calls)
+    parts = [call.op for call in (*getattr(op, "calls", ()), *getattr(op, "closings", ()))]
+    parts += [getattr(op, name) for name in ("product", "epilogue", "rule") if hasattr(op, name)]
+    if parts:  # an op that passes have fused
+        return any(map(may_fail, parts))
     if not isinstance(op, (KernelOp, ElementwiseOp, ReductionOp)):
         return False
     return _Source(op.function, isinstance(op, KernelOp), getattr(op, "raises", True)).fails(set(), [])
@@ -62,6 +63,8 @@ class _Source:
         if self.function in seen:
             return False
         seen.add(self.function)
+        if not isinstance(self.function, types.FunctionType):  # NumPy's have source text, but no code of their own
+            return True
         try:
             text, first = inspect.getsourcelines(self.function)
             tree = ast.parse(textwrap.dedent("".join(text)))
@@ -102,7 +105,9 @@ class _Source:
         value = self._value(callee)
         if value is None:
             return not (isinstance(callee, ast.Attribute) and callee.attr in _PARTS)
-        if value in _NUMBERS or isinstance(value, np.ufunc) or (isinstance(value, type) and issubclass(value, np.generic)):
+        if any(value is known for known in _NUMBERS) or isinstance(value, np.ufunc):
+            return False
+        if isinstance(value, type) and issubclass(value, np.generic):  # a conversion
             return False
         return not is_engine(value) and _Source(value).fails(seen, lines)
 

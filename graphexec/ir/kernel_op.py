@@ -155,9 +155,19 @@ class KernelOp(Op):
         if len(results) != len(self.outputs):
             raise OpError(f"the shape rule gives {len(results)} shapes for {len(self.outputs)} outputs", op=self.name)
         return tuple(
-            r if isinstance(r, TensorSpec) else TensorSpec(tuple(r), self.output_type(o, dtype))
+            r if isinstance(r, TensorSpec) else TensorSpec(self._sizes_of(r), self.output_type(o, dtype))
             for r, o in zip(results, self.outputs, strict=True)
         )
+
+    def _sizes_of(self, given: Any) -> tuple[int, ...]:
+        """A shape that the shape rule gives. *Raises* OpError if it is none."""
+        sizes = tuple(given) if isinstance(given, (tuple, list)) else None
+        if sizes is None or not all(hasattr(n, "__index__") and n >= 0 for n in sizes):
+            raise OpError(
+                f"the shape rule gives {given!r}, which is not a shape", op=self.name, facts=[f"declared in {self.file}"],
+                todo="Return a tuple of whole numbers from 0, or a TensorSpec, for each output.",
+            )  # fmt: skip
+        return sizes
 
     def evaluate_plain(self, arrays: Sequence[Any], attributes: Attributes, outputs: Sequence[TensorSpec]) -> Sequence[Any]:
         if self.reference is not None:

@@ -15,6 +15,7 @@ from graphexec.errors import DtypeError, GraphExecError, KernelError, OpError, S
 from graphexec.ir.attributes import REQUIRED, AttributeType, fill_in
 from graphexec.ir.by_name import ByName
 from graphexec.ir.keys import exactly
+from graphexec.ir.place import told
 from graphexec.ir.reference import computed
 from graphexec.ir.spec import DTYPES, KIND_NAMES, Size, TensorSpec, check_dtype, check_size, promote, shape_text
 
@@ -230,8 +231,8 @@ class Op(ByName):
         except GraphExecError:
             raise
         except Exception as error:  # a rule of a plugin may fail in any way
-            what = f"its shape rule failed: {type(error).__name__}: {error}"
-            raise OpError(what, op=self.name, facts=[f"declared in {self.file}"], todo="Check operands and attributes.") from error
+            what = f"its {'function' if self.op_class == 'composite' else 'shape rule'} failed: {type(error).__name__}: {error}"
+            raise OpError(what, op=self.name, facts=[told(error, self.file)], todo="Check operands and attributes.") from error
         for spec in found:
             check_size(spec, self.name)
         for name, spec in zip(self.updates, found, strict=False):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphexec.errors import GraphExecError, OpError
+from graphexec.ir.place import told
 from graphexec.ir.spec import TensorSpec, shape_text
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def computed(
     except Exception as error:  # the reference of a plugin may fail in any way
         operands = [f"{op.input_name(k)}   {s}" for k, s in enumerate(specs) if s is not None]
         raise OpError(
-            f"its reference failed: {type(error).__name__}: {error}", op=op.name, facts=[*operands, f"declared in {op.file}"],
+            f"its reference failed: {type(error).__name__}: {error}", op=op.name, facts=[*operands, told(error, op.file)],
             todo="Correct the reference; it takes operands of any shape that the op takes, leading axes too.",
         ) from error  # fmt: skip
 

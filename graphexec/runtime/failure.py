@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphexec.codegen.place import Place, innermost, is_users
 from graphexec.errors import KernelError
 from graphexec.ir.function import Function, Node
 from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import array_spec
+from graphexec.ir.place import Place, innermost, is_users
 from graphexec.ir.spec import TensorSpec, shape_text
 from graphexec.llvm.raised import is_raised, read
 from graphexec.lower.program import Program

@@ -28,6 +28,16 @@ def from_table(x):
     return LOOKUP[int(x)] + 0.0 * x  # line: from_table
 
 
+@elementwise(reference=_plain, domain=(0.0, 1.0))
+def rule_of_this_test(x):
+    return x
+
+
+@rule_of_this_test.backward
+def _(d_out, x):
+    return d_out * LOOKUP[int(x)]
+
+
 def test_a_function_of_elements_that_raises_by_itself(registry_kept):
     gx.register(from_table)
     assert may_fail(from_table.op)
@@ -40,6 +50,20 @@ def test_a_function_of_elements_that_raises_by_itself(registry_kept):
             call()
         assert type(caught.value.__cause__) is IndexError
         assert any(line_of("from_table") in fact for fact in caught.value.facts)
+
+
+def test_state_waits_for_functions_of_elements_that_may_raise(registry_kept):
+    gx.register(rule_of_this_test)
+    g = gx.Graph("g")
+    x = g.input("x", ("n", 3), "float64")
+    first, second = (g.parameter(n, (3,), "float64", value=np.ones(3)) for n in ("first", "second"))
+    g.output(gx.ops.sum(gx.ops.exp(rule_of_this_test(x * first)) * second, name="loss"))
+    exe = gx.compile(g, loss="loss", optimizer=gx.Adam(lr=0.1))
+    exe.step(x=np.ones((4, 3)))
+    before = {n: a.copy() for n, a in exe.state().items()}
+    with pytest.raises(gx.KernelError, match="raised"):
+        exe.step(x=np.full((4, 3), 9.0))
+    assert all(np.array_equal(a, before[n]) for n, a in exe.state().items())
 
 
 def refuses(x):

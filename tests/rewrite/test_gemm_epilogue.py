@@ -126,11 +126,12 @@ def test_updates_follow_the_product_that_makes_the_gradient():
         np.testing.assert_allclose(fast.parameters[name], slow.parameters[name], rtol=1e-4, atol=1e-5)
 
 
+ZEROS = (0.0, 0.0)
+
+
 @elementwise(reference=lambda x: x, domain=(-1.0, 1.0), differentiable=False)
 def refuses_negatives(x):
-    if x < 0:
-        raise ValueError("negative")
-    return x
+    return x + ZEROS[0 if x > 0 else 2]  # which raises
 
 
 def test_what_follows_may_fail():

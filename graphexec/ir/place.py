@@ -30,6 +30,12 @@ def is_users(file: object) -> bool:
     return not any(os.path.abspath(file).startswith(folder + os.sep) for folder in folders)
 
 
+def told(error: BaseException, declared: str) -> str:
+    """The innermost line of a user's file at which an exception was raised, as a fact; if there is none, where it is declared."""
+    found = innermost(error.__traceback__)
+    return f"declared in {declared}" if found is None else f"{found.file}:{found.line}: {found.text}"
+
+
 def innermost(trace: TracebackType | None) -> Place | None:
     """The innermost line of a user's file in a traceback."""
     found = None
