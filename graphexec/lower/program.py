@@ -46,8 +46,10 @@ class Program:
     arena: np.ndarray
     addresses: np.ndarray
     """The address of each storage."""
+    places: np.ndarray
+    """Pairs of a word of ``arguments`` and the value whose address it holds."""
     buffers: dict[int, np.ndarray] = field(default_factory=dict)
-    """Persistent arrays by storage: leaves and constants."""
+    """Arrays by storage: leaves and constants, and what `Movable` has moved out of the arena."""
     scratch: np.ndarray | None = None
     parallel: bool = False
     """Whether several threads run it faster than one, as far as its work can tell."""
@@ -65,7 +67,7 @@ class Program:
         if base is None:
             start = self.memory.offsets[storage]
             base = self.arena[start : start + self.layout.bytes[storage]].view(spec.dtype)
-        flat = base.reshape(-1)[view.offset :]
+        flat = base.reshape(-1).view(spec.dtype)[view.offset :]
         strides = [s * base.itemsize for s in view.strides]
         return np.lib.stride_tricks.as_strided(flat, tuple(int(n) for n in view.shape), strides)
 
@@ -154,8 +156,9 @@ def assemble(
     scratch = builder.patch_scratch(threads if parallel else 1)
     instructions = [Instruction(spec.kernel, node, spec) for spec, node in zip(specs, layout.steps, strict=True)]
     return Program(
-        layout.fn, layout, memory, instructions, builder.table, builder.arguments, arena, addresses, persistent, scratch, parallel
-    )
+        layout.fn, layout, memory, instructions, builder.table, builder.arguments, arena, addresses, builder.places, persistent,
+        scratch, parallel,
+    )  # fmt: skip
 
 
 def _storage_addresses(memory: BufferAssignment, arena: np.ndarray, persistent: Mapping[int, np.ndarray]) -> np.ndarray:

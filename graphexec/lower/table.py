@@ -25,13 +25,15 @@ class _Group:
 class TableBuilder:
     """Allocates the table and the argument blocks, then fills in what depends on addresses.
 
-    ``table`` has a row for each instruction (see `graphexec.abi.Column`); ``arguments`` holds all argument blocks.
+    ``table`` has a row for each instruction (see `graphexec.abi.Column`); ``arguments`` holds all argument blocks; ``places`` are
+    pairs of a word there and the value whose address it holds.
     """
 
     def __init__(self, layout: Layout, specs: Sequence[KernelSpec]) -> None:
         self._layout = layout
         self._groups: dict[int, _Group] = {}  # by the spec's id: many instructions share one
         self.table = np.empty((len(specs), len(Column)), np.int64)
+        self.places = np.empty((0, 2), np.int64)
         for position, spec in enumerate(specs):
             self._add(spec, position)
         starts = np.zeros(len(specs) + 1, np.int64)
@@ -59,6 +61,7 @@ class TableBuilder:
         """Fills in the addresses of operands, given those of all storages, and of words that blocks link to."""
         by_value = self._value_addresses(addresses)
         steps, arguments = self._layout.steps, self.arguments
+        places: list[np.ndarray] = []
         for group in self._groups.values():
             spec, starts = group.spec, group.starts
             values = np.array([(*steps[p].inputs, *steps[p].outputs) for p in group.positions])
@@ -67,8 +70,10 @@ class TableBuilder:
                 if operand != SCRATCH:
                     column = inputs + operand.index if operand.is_output else operand.index
                     arguments[starts + slot] = by_value[values[:, column]]
+                    places.append(np.stack([starts + slot, values[:, column]], axis=1))
             for word, target in spec.links:
                 arguments[starts + word] = arguments.ctypes.data + (starts + target) * 8
+        self.places = np.concatenate(places) if places else self.places
 
     def _value_addresses(self, addresses: np.ndarray) -> np.ndarray:
         layout = self._layout
