@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from graphexec.lower.alignment import aligned, aligned_array
 from graphexec.lower.program import Program
 from graphexec.optim.initializers import initial_value
 from graphexec.optim.optimizers import Optimizer
+from graphexec.runtime.borrowing import BorrowingRunner, pays
+from graphexec.runtime.results import check_targets
 from graphexec.runtime.runner import Runner
 from graphexec.runtime.state import Parameters, checked_file, unknown
 from graphexec.runtime.thread_pool import default_threads
@@ -35,7 +39,7 @@ class Caller(Visitor):
     def keep_inputs(self) -> None:
         """Copies the inputs, before another thread's replace them."""
         if self.last is not None:
-            self.inputs = {name: array.copy() for name, array in self.last.inputs.items()}
+            self.inputs = self.last.copied_inputs()
 
 
 class Sized:
@@ -106,24 +110,37 @@ class Compiled:
         """The runner that ran last."""
         return self.caller.last if self.caller is not None else None
 
-    def bound(self, mode: str, inputs: Mapping[str, Any], me: Caller | None = None) -> Runner:
-        """Returns the runner for inputs of these sizes and copies them in; without inputs, the runner for the last sizes.
+    def bound(self, mode: str, inputs: Mapping[str, Any], me: Caller | None = None, out: Any = None) -> Runner:
+        """Returns the runner for inputs of these sizes and gives it the inputs; without any, the runner for the last sizes.
 
-        ``me`` is the calling thread at ``turns``; the last inputs are those of its own last call.
+        ``me`` is the calling thread at ``turns``; the last inputs are those of its own last call. If ``out`` does not fit the
+        results, nothing changes.
         """
         me = me or self.turns.visitors.visitor
         recent = self.recent[mode]
         if self.caller is me and not inputs and me.last is recent and recent is not None:
+            if out is not None:
+                check_targets(recent, out)
+                recent.write_to(out)
             return recent
         sizes, arrays = self._given(inputs) if inputs else self.last_inputs(me)
         runner = self.runner(mode, sizes)
+        if out is not None:
+            check_targets(runner, out)
+        runner.write_to(out or {})
         if self.caller is not None and self.caller is not me:
             self.caller.keep_inputs()
         for name, array in arrays.items():
             if runner.inputs[name] is not array:
-                runner.inputs[name][...] = array
+                runner.places[name][...] = array
         self.caller, me.last, me.inputs, self.recent[mode] = me, runner, None, runner
         return runner
+
+    def forget_targets(self) -> None:
+        """After a call that failed: no later one writes to its arrays."""
+        for runner in self.recent.values():
+            if runner is not None:
+                runner.forget_targets()
 
     def _given(self, inputs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, np.ndarray]]:
         arrays = self.arrays(inputs)
@@ -198,19 +215,23 @@ class Compiled:
             if leaf.name not in buffers:
                 spec = fn.specs[leaf.value_id]
                 buffers[leaf.name] = aligned(spec.nbytes).view(spec.dtype).reshape(spec.shape)
-        runner = self.runner_of(self.lower(fn, buffers), fn, {n: buffers[n] for n in self.inputs}, sizes)
+        results = fn.outputs if mode == "forward" else fn.gradients if mode == "gradients" else {}
+        program, inputs = self.lower(fn, buffers), {n: buffers[n] for n in self.inputs}
+        runner = self.runner_of(program, fn, inputs, sizes, results)
         runner.read = _reader(mode, runner, self.loss)
         return runner
 
     def runner_of(
-        self, program: Program, fn: Function, inputs: dict[str, np.ndarray], sizes: tuple[Any, ...] = ()
-    ) -> Runner:
-        """A runner of a program that `lower` has made."""
+        self, program: Program, fn: Function, inputs: dict[str, np.ndarray], sizes: tuple[Any, ...] = (),
+        results: Mapping[str, int] = MappingProxyType({}),
+    ) -> Runner:  # fmt: skip
+        """A runner of a program that `lower` has made; ``results`` are the arrays that a call returns."""
         if self.debug:
             from graphexec.runtime.debug import DebugRunner
 
-            return DebugRunner(program, fn, inputs, 1, sizes, self.origin)
-        return Runner(program, fn, inputs, self.threads, sizes, self.origin)
+            return DebugRunner(program, fn, inputs, 1, sizes, self.origin, results)
+        kind = BorrowingRunner if inputs and pays(fn, results) else Runner
+        return kind(program, fn, inputs, self.threads, sizes, self.origin, results)
 
     def origin(self, name: str) -> str | None:
         """The op of a node of the graph as the user wrote it; None for a node that a composite or the compiler added."""
@@ -242,16 +263,16 @@ class Compiled:
 
 
 def _reader(mode: str, runner: Runner, loss: str | None) -> Callable[[], Any]:
-    """A function that copies the results of a mode out: outputs by name; loss and gradients; a step's loss."""
-    fn = runner.fn
+    """A function that returns the results of a mode: outputs by name; loss and gradients; a step's loss."""
+    total = -1 if mode == "forward" else runner.fn.outputs[str(loss)]
+    if isinstance(runner, BorrowingRunner):
+        arrays, scalar = runner.arrays, functools.partial(runner.scalar, total)
+        return arrays if mode == "forward" else scalar if mode == "step" else lambda: (scalar(), arrays())
+    results = [(name, runner.array(v)) for name, v in runner.results.items()]
     if mode == "forward":
-        outputs = [(name, runner.array(v)) for name, v in fn.outputs.items()]
-        return lambda: {name: array.copy() for name, array in outputs}
-    value: Callable[[], float] = runner.array(fn.outputs[str(loss)]).item
-    if mode == "step":
-        return value
-    gradients = [(name, runner.array(v)) for name, v in fn.gradients.items()]
-    return lambda: (value(), {name: array.copy() for name, array in gradients})
+        return lambda: {name: array.copy() for name, array in results}
+    value: Callable[[], float] = runner.array(total).item
+    return value if mode == "step" else lambda: (value(), {name: array.copy() for name, array in results})
 
 
 def _zeros(leaf: Leaf) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -16,16 +16,18 @@ from graphexec.graph.graph import Graph
 from graphexec.lower.program import Program
 from graphexec.optim.optimizers import Optimizer
 from graphexec.rewrite import skipped
+from graphexec.runtime.deltas import Deltas
+from graphexec.runtime.results import into
 from graphexec.runtime.runner import Runner
 from graphexec.runtime.state import Parameters
-from graphexec.runtime.turns import Turns, nested, stays
+from graphexec.runtime.turns import nested
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
 def _call_of(mode: str) -> Callable[[Callable[P, Result]], Callable[P, Result]]:
-    """Gives a method its body: it copies the inputs in, runs the program of a mode and copies the results out, in its turn.
+    """Gives a method its body: it takes the inputs, runs the program of a mode and returns the results, in its turn.
 
     This is `Turns.alone` and `Compiled.bound` written out for the common case: a call takes about a microsecond, and each
     function that it went through would add three percent.
@@ -34,6 +36,8 @@ def _call_of(mode: str) -> Callable[[Callable[P, Result]], Callable[P, Result]]:
     def decorate(declared: Callable[P, Result]) -> Callable[P, Result]:
         @functools.wraps(declared)
         def call(self: Executable, mapping: Mapping[str, Any] | None = None, /, **named: Any) -> Any:
+            if "out" in named:  # a parameter of that name would cost every call three percent
+                return self._call_into(mode, mapping, **named)
             inputs = named if mapping is None else given(mapping, named)
             queue, me = self._queue, self._callers.visitor
             if queue and self._turns.is_inside(me):
@@ -138,18 +142,30 @@ class Executable:
     # -- running
 
     @_call_of("forward")
-    def __call__(self, inputs: Mapping[str, Any] | None = None, /, **named: Any) -> dict[str, np.ndarray]:
+    def __call__(
+        self, inputs: Mapping[str, Any] | None = None, /, *, out: Mapping[str, np.ndarray] | None = None, **named: Any
+    ) -> dict[str, np.ndarray]:
         """Runs the forward pass and returns the graph's outputs by name.
 
         Inputs are arrays by name, as keywords or in a mapping, which may hold any name: ``exe({"lambda": array})``. Without any,
-        the last inputs are used again. *Raises* DataError for a missing,
-        unknown or ill-fitting input, KernelError when a kernel reports an error.
+        the last inputs are used again. ``out`` gives arrays to write outputs into, by name; they are returned in the place of
+        new ones. As in NumPy, such an array has the output's shape and a type of the same kind, in any layout, and it may
+        overlap an input. If the call fails, its elements are undefined.
+
+        Arrays from 128 KiB on are not copied if they are C-contiguous and aligned and have the graph's element type: inputs are
+        read where they are, and outputs are written straight into ``out``. Do not change them while the call runs. A later call
+        without inputs, and `values`, find what such an input holds by then; of other inputs they have a copy. No call writes to
+        an input, or to an output that it has returned.
+
+        *Raises* DataError for a missing, unknown or ill-fitting array, KernelError when a kernel reports an error.
         """
         raise NotImplementedError
 
     @_call_of("gradients")
-    def gradients(self, inputs: Mapping[str, Any] | None = None, /, **named: Any) -> tuple[float, dict[str, np.ndarray]]:
-        """Computes the loss, and its gradient with respect to each of ``wrt`` by name."""
+    def gradients(
+        self, inputs: Mapping[str, Any] | None = None, /, *, out: Mapping[str, np.ndarray] | None = None, **named: Any
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Computes the loss, and its gradient with respect to each of ``wrt`` by name; ``out`` gives arrays to write them into."""
         raise NotImplementedError
 
     @_call_of("step")
@@ -159,6 +175,33 @@ class Executable:
         A step that fails changes neither parameters nor the optimizer's state.
         """
         raise NotImplementedError
+
+    def _call_into(self, mode: str, mapping: Mapping[str, Any] | None, /, out: Any, **named: Any) -> Any:
+        """A call with ``out=``, which may also be an input of that name."""
+        is_input = mode == "step" or ("out" in self.compiled.inputs and not isinstance(out, Mapping))
+        if out is None or is_input:
+            calls: dict[str, Callable[..., Any]] = {"forward": self, "gradients": self.gradients, "step": self.step}
+            return calls[mode](given(mapping, {**named, "out": out} if is_input else named))
+        inputs = named if mapping is None else given(mapping, named)
+        if self._turns.is_inside(self._callers.visitor):
+            raise nested()
+        with self._turns.alone() as me:
+            compiled, runner = self.compiled, self.compiled.recent[mode]
+            try:
+                if runner is None or compiled.caller is not me or not (runner.aim(out) and runner.take(inputs)):
+                    runner = compiled.bound(mode, inputs, me, out)
+                me.last = runner
+                if self._keep_deltas and mode == "gradients":
+                    self._replace_deltas(runner, me)
+                status = runner.enter(1)
+                if status:
+                    runner.settle(status, 1)
+                results = runner.read()
+            except BaseException:
+                compiled.forget_targets()
+                raise
+            into(results if mode == "forward" else results[1], out)
+            return results
 
     def _replace_deltas(self, runner: Runner, me: Caller) -> None:
         """Before a run: what still shows the deltas of earlier runs takes copies of them."""
@@ -196,7 +239,7 @@ class Executable:
             return self.compiled.runner(self.compiled.mode, ()).program
 
     def values(self) -> dict[str, np.ndarray]:
-        """Returns copies of the last inputs by name."""
+        """Returns copies of the last inputs by name; of those that were not copied for the call, with what they hold now."""
         with self._turns.alone() as me:
             if me.last is None and self.compiled.last is None:
                 return {}
@@ -262,37 +305,6 @@ def given(inputs: Mapping[str, Any] | None, named: dict[str, Any]) -> Mapping[st
     if twice:
         raise DataError(f"input {twice[0]!r} is given twice", todo="Give it in the mapping or as a keyword.")
     return {**inputs, **named} if named else inputs
-
-
-class Deltas(Mapping[str, np.ndarray]):
-    """δ at each value on which the loss depends, after gradients()."""
-
-    def __init__(self, runner: Runner, turns: Turns[Caller]) -> None:
-        self._runner, self._turns = runner, turns
-        self._copies: dict[str, np.ndarray] | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        raise stays("the deltas of an executable are part of its memory", "Send dict(exe.deltas).")
-
-    def copy_from(self, runner: Runner) -> None:
-        """Copies the arrays of a runner that is about to run again; any other leaves them as they are."""
-        if self._copies is None and runner is self._runner:
-            self._copies = {name: self._array(name).copy() for name in self}
-
-    def _array(self, name: str) -> np.ndarray:
-        return self._runner.array(self._runner.fn.deltas[name])
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._runner.fn.deltas:
-            raise KeyError(f"no delta reaches {name!r}")
-        with self._turns.alone():
-            return (self._array(name) if self._copies is None else self._copies[name]).copy()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._runner.fn.deltas)
-
-    def __len__(self) -> int:
-        return len(self._runner.fn.deltas)
 
 
 def compile(  # noqa: A001 - the name users expect beside gx.differentiate

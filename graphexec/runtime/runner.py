@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from types import EllipsisType
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy import ndarray
@@ -16,6 +17,12 @@ from graphexec.lower.program import Program
 from graphexec.runtime.call import CompiledCall
 from graphexec.runtime.failure import Origin, kernel_error, no_origin
 from graphexec.runtime.thread_tuner import CALLS_PER_RECORD, ThreadTuner
+
+
+class Place(Protocol):
+    """What takes an array by ``place[...] = array``."""
+
+    def __setitem__(self, every: EllipsisType, array: np.ndarray, /) -> None: ...
 
 
 @dataclass
@@ -31,24 +38,31 @@ class Runner:
     threads: int = 1
     sizes: tuple[Any, ...] = ()
     origin: Origin = no_origin
+    results: Mapping[str, int] = field(default_factory=dict)
+    """The arrays that a call returns, by name."""
 
     def __post_init__(self) -> None:
         self._call = CompiledCall(self.program.table)
-        self.enter = self._call.enter
+        self.enter: Callable[[int], int] = self._call.enter
+        """Runs the program for a call, whose results ``read`` returns."""
         self.tuner: ThreadTuner | None = None
         """Chooses the number of threads; None if it is fixed."""
         self._before = 0
         self.progress = self._call.progress
         self._arrays: dict[int, np.ndarray] = {}
         self.read: Callable[[], Any] = dict
-        """Copies the results out."""
-        self._expected = [(name, buffer.shape, buffer.dtype, buffer) for name, buffer in self.inputs.items()]
+        """Returns the results of a call."""
+        self.places: Mapping[str, Place] = self.inputs
+        """Where inputs are copied to, by name."""
+        self._expected: list[tuple[str, tuple[int, ...], np.dtype[Any], Place]] = [
+            (name, buffer.shape, buffer.dtype, buffer) for name, buffer in self.inputs.items()
+        ]
         if self.threads > 1 and self.program.parallel:
             self.tuner = ThreadTuner(self.threads)
             self._call.tune()
 
     def take(self, inputs: Mapping[str, Any]) -> bool:
-        """Copies inputs in if their names, shapes and types are those of the last call; returns whether they are."""
+        """Takes inputs if their names, shapes and types are those of the last call; returns whether they are."""
         expected = self._expected
         if len(inputs) != len(expected):
             return False
@@ -59,14 +73,28 @@ class Runner:
                     return False
         except KeyError:
             return False
-        for name, _, _, buffer in expected:
-            buffer[...] = inputs[name]
+        for name, _, _, place in expected:
+            place[...] = inputs[name]
         return True
+
+    def copied_inputs(self) -> dict[str, np.ndarray]:
+        """The inputs as they are, whatever is given later."""
+        return {name: array.copy() for name, array in self.inputs.items()}
+
+    def aim(self, out: Any) -> bool:
+        """Lets the next call write results into arrays, if it is certain that it can; returns whether it is."""
+        return False
+
+    def write_to(self, out: Mapping[str, np.ndarray]) -> None:
+        """Lets the next call write results into arrays that hold them, as far as it can."""
+
+    def forget_targets(self) -> None:
+        """Ends `aim` and `write_to`."""
 
     def run(self, times: int = 1) -> None:
         """Runs the program; *raises* KernelError that names the node when a kernel reports an error."""
         self._before = 0
-        status = self.enter(times)
+        status = self._call.enter(times)
         if status:
             self.settle(status, times)
 
@@ -76,7 +104,7 @@ class Runner:
             done, self.progress[0] = int(self.progress[0]), 0
             self._before += done
             self._ask()
-            status = self.enter(times - self._before)
+            status = self._call.enter(times - self._before)
         if status:
             self.fail(status)
 
