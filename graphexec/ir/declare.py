@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from graphexec.abi import ALIGNMENT
 from graphexec.ir.attributes import TRUTH, Axes, declared_type
 from graphexec.ir.backward_rule import backward_op, rule_names
 from graphexec.ir.declaration_checks import Function, check, place, refuse, refuse_unknown_options, refuse_unless
@@ -134,6 +135,7 @@ def declare_kernel(function: Function, signature: str | None, options: Options, 
     shape_only = tuple(options.get("shape_only", ()))
     refuse_unless(draft, not set(shape_only) & set(inputs), "its kernel must not take operands that are used only for their shape")
     fields = {k: v for k, v in options.items() if k not in ("shape_only", "strided", "outputs", "updates", "rows")}
+    fields["scratch"] = _whole_lines(draft, options.get("scratch", 0))
     op = KernelOp(
         name=function.__name__, function=function, inputs=(*inputs, *shape_only), outputs=outputs,
         shape_only=frozenset(shape_only), attributes=attributes, attribute_types=kinds, variadic=variadic,
@@ -143,6 +145,12 @@ def declare_kernel(function: Function, signature: str | None, options: Options, 
     )  # fmt: skip
     check(op)
     return Declaration(op)
+
+
+def _whole_lines(draft: KernelOp, scratch: Any) -> int:
+    """The bytes of scratch memory, rounded up so that the part of every thread starts on a cache line."""
+    refuse_unless(draft, type(scratch) is int and scratch >= 0, f"scratch={scratch!r} is not a number of bytes")
+    return -int(-scratch // ALIGNMENT) * ALIGNMENT
 
 
 def _rows(options: Options) -> Any:
