@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "graphexec"
 DOCS = PACKAGE / "docs"
 NOTE = "<!-- Written by tests/docs_generator.py; edits here are lost. -->"
-REGION = re.compile(r"(<!-- (modules|passes|conventions):? ?([\w/. ]*?) ?-->\n).*?(<!-- end -->)", re.S)
+REGION = re.compile(r"(<!-- (modules|passes|conventions|math):? ?([\w/. ]*?) ?-->\n).*?(<!-- end -->)", re.S)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 
 
@@ -90,7 +90,22 @@ def conventions_table(_: str) -> str:
     return page() + "\n"
 
 
-REGIONS: dict[str, Callable[[str], str]] = {"modules": modules_table, "passes": passes_table, "conventions": conventions_table}
+def math_table(_: str) -> str:
+    """Every function of `graphexec.math`, with its docstring."""
+    import graphexec.math
+
+    rows = ["| function | |", "| --- | --- |"]
+    for name in sorted(graphexec.math.__all__):
+        function = getattr(graphexec.math, name)
+        call = f"{name}({', '.join(inspect.signature(function).parameters)})"
+        text = " ".join(function.__doc__.split()).replace("|", "\\|").replace("**", "\\*\\*")
+        rows.append(f"| `{call}` | {text} |")
+    return "\n".join([*rows, ""])
+
+
+REGIONS: dict[str, Callable[[str], str]] = {
+    "modules": modules_table, "passes": passes_table, "conventions": conventions_table, "math": math_table,
+}  # fmt: skip
 
 
 def with_regions(text: str) -> str:
