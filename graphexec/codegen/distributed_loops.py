@@ -135,7 +135,7 @@ class _DistributedNest(ElementwiseNest):
         self, writer: IRWriter, body: Body, scalars: Scalars, access: Access, closings: Sequence[Closing],
         lanes: Sequence[BlockLanes], distributed: DistributedBody,
     ) -> None:  # fmt: skip
-        super().__init__(writer, body, scalars, access, closings, lanes)
+        super().__init__(writer, body, scalars, access, closings, lanes, compact=True)
         self.distributed = distributed
         mask = "i64" if any(i.type == "double" for i in distributed.varying) else "i32"  # as wide as the values it selects from
         self.types = {i.name: mask if i.type == "i1" else i.type for i in distributed.varying}

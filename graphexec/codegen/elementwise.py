@@ -15,6 +15,12 @@ from graphexec.ir.fused.scalar import ScalarRef
 BLOCK_VECTORS = 8
 """Vectors in flight in a loop over BLOCK elements: they divide BLOCK, and more chains of operations hide their latency."""
 
+COMPACT = 24
+"""Instructions of the shortest body whose kernel with closings is compact: the function of tanh, say, but not a product.
+
+Then the registers hold no more than VECTORS vectors in flight, and the code around the body takes no time that counts.
+"""
+
 
 class Closing(NamedTuple):
     """A sum, product, maximum, ... over every element of a loop nest, with one partial result for each chunk."""
@@ -26,12 +32,14 @@ class Closing(NamedTuple):
 
 
 def elementwise_ir(
-    name: str, body: Body, ndim: int, closings: Sequence[Closing] = (), vectors: int = VECTORS, fixed_size: int = 0
-) -> str:
+    name: str, body: Body, ndim: int, closings: Sequence[Closing] = (), vectors: int = VECTORS, fixed_size: int = 0,
+    *, compact: bool = False,
+) -> str:  # fmt: skip
     """A loop nest of ``ndim`` axes over broadcast operands, with ``vectors`` vectors in flight along the innermost axis.
 
     A ``fixed_size`` other than 0 is the number of elements along the only axis: it becomes a constant of the code, and one thread
-    computes them all.
+    computes them all. ``compact`` code with closings takes half the time to compile: it has one loop for whole blocks and for the
+    rest, fewer vectors in flight, and functions for what the closings have in common.
 
     The record holds the sizes; for each load and store its address, its strides along the outer axes and, if it is STRIDED,
     along the innermost axis; the attributes; the addresses of the closings' partial results. A chunk is one index of the first
@@ -44,7 +52,7 @@ def elementwise_ir(
     lanes = [BlockLanes(writer, scalars, c.combine, str(k)) for k, c in enumerate(closings)]
     partials = [writer.pointer(attributes + len(body.words) + k) for k in range(len(closings))]
     sizes = [writer.word(d, "n") for d in range(ndim)]
-    nest = ElementwiseNest(writer, body, scalars, Access(writer, body.operands, ndim, outer), closings, lanes)
+    nest = ElementwiseNest(writer, body, scalars, Access(writer, body.operands, ndim, outer), closings, lanes, compact=compact)
     if fixed_size:
         nest.plain([("0", str(fixed_size))])
     elif not closings:
@@ -53,7 +61,7 @@ def elementwise_ir(
         nest.chunks(sizes, partials)
     scalars.leave()
     declarations = declare([*body.steps, *(c.combine for c in closings)])
-    return writer.kernel_module(name, declarations, BLOCK_VECTORS if closings else vectors, unroll=not fixed_size)
+    return writer.kernel_module(name, declarations, BLOCK_VECTORS if closings and not compact else vectors, unroll=not fixed_size)
 
 
 class ElementwiseNest:
@@ -63,11 +71,11 @@ class ElementwiseNest:
 
     def __init__(
         self, writer: IRWriter, body: Body, scalars: Scalars, access: Access, closings: Sequence[Closing],
-        lanes: Sequence[BlockLanes],
+        lanes: Sequence[BlockLanes], *, compact: bool = False,
     ) -> None:  # fmt: skip
         self.writer, self.body, self.scalars, self.access = writer, body, scalars, access
-        self.closings, self.lanes = closings, lanes
-        self.cascade = Cascade(writer, lanes, BLOCK, any(c.long for c in closings))
+        self.closings, self.lanes, self.compact = closings, lanes, compact
+        self.cascade = Cascade(writer, lanes, BLOCK, any(c.long for c in closings), compact=compact)
 
     def plain(self, bounds: Sequence[tuple[str, str]]) -> None:
         """The nest without closings."""
@@ -94,12 +102,17 @@ class ElementwiseNest:
                     self.blocks(*self.rows([chunk, *inner]), first, size)
             self.cascade.finish()
             for lanes, partial in zip(self.lanes, partials, strict=True):
-                total = lanes.total()
+                total = lanes.total(compact=self.compact)
                 writer.put(f"store {lanes.type} {total}, ptr {writer.element(lanes.type, partial, chunk)}")
 
     def blocks(self, rows: Sequence[str], fixed: Mapping[int, str], start: str, span: str) -> None:
         """The elements from ``start`` on, BLOCK at a time, so that element i goes to lane i % BLOCK."""
         writer = self.writer
+        if self.compact:
+            with writer.loop("0", span, step=BLOCK) as block:
+                size = writer.minimum(writer.let(f"sub i64 {span}, {block}"), BLOCK)
+                self.inner(rows, fixed, "0", size, writer.add(start, block))
+            return
         whole = writer.round_down(span, BLOCK)
         with writer.loop("0", whole, step=BLOCK) as block:
             self.inner(rows, fixed, "0", str(BLOCK), writer.add(start, block))

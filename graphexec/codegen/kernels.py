@@ -124,7 +124,8 @@ def elementwise_kernel(
         distributed = _distributed(body, closings, functions) if ndim == 1 and not fixed_size else None
         if distributed:
             return [distributed_loops.distributed_ir(name, body, closings, distributed), *functions]
-        return [elementwise.elementwise_ir(name, body, ndim, closings, vectors, fixed_size), *functions]
+        compact = sum(op_functions.instructions_of(s.symbol) for s in steps) >= elementwise.COMPACT
+        return [elementwise.elementwise_ir(name, body, ndim, closings, vectors, fixed_size, compact=compact), *functions]
 
     return _kernel(calls[-1].op.name if len(calls) + len(closes) == 1 else "fused", parts, (*calls, *combines), make)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from graphexec.abi import BLOCK
-from graphexec.codegen.operands import Scalars, Step, struct_of
+from graphexec.codegen.operands import Body, Scalars, Step, struct_of
 from graphexec.codegen.writer import LLVM_TYPES, IRWriter
 
 
@@ -38,6 +40,31 @@ class Lanes:
         new = self.scalars.call(self.step, self.slot, [accumulated, value])[0]
         return self.writer.convert(new, self.step.results[0], self.step.accumulator)
 
+    def pairwise(self, count: int) -> None:
+        """Combines the first lanes into lane 0: lane i with lane i + count / 2, then i + count / 4, ..."""
+        width = count // 2
+        while width:
+            with self.writer.loop("0", str(width), independent=count < BLOCK and width > 2) as lane:
+                self.combine(lane, self.load(self.writer.add(lane, str(width))))
+            width //= 2
+
+    def out_of_line(self, what: str, arguments: Mapping[str, str], write: Callable[[Lanes], None]) -> None:
+        """Calls a function of the kernel's module that does to %lanes what ``write`` emits: one for all that combine alike.
+
+        ``arguments`` are values by typed parameter.
+        """
+
+        def body() -> IRWriter:
+            writer = IRWriter()
+            scalars = Scalars(writer, Body((), (), (), ()), ())
+            slot = writer.let(f"alloca {struct_of(self.step.results)}", "slot")
+            write(Lanes(writer, scalars, self.step, "%lanes", slot))
+            scalars.leave()
+            return writer
+
+        status = self.writer.call_out_of_line(f"{what}_{self.step.symbol}", {"ptr %lanes": self.memory, **arguments}, body)
+        self.scalars.note(self.writer.let(f"trunc i64 {status} to i32"))
+
 
 class BlockLanes(Lanes):
     """BLOCK accumulators."""
@@ -47,11 +74,10 @@ class BlockLanes(Lanes):
         writer.put(f"{self.memory} = alloca [{BLOCK} x {self.type}], align 64")
         writer.put(f"{self.slot} = alloca {struct_of(step.results)}")
 
-    def total(self, count: int = BLOCK) -> str:
-        """Combines the first lanes pairwise: lane i with lane i + count / 2, then i + count / 4, ..."""
-        width = count // 2
-        while width:
-            with self.writer.loop("0", str(width), independent=count < BLOCK and width > 2) as lane:
-                self.combine(lane, self.load(self.writer.add(lane, str(width))))
-            width //= 2
+    def total(self, count: int = BLOCK, *, compact: bool = False) -> str:
+        """Combines the first lanes pairwise. If ``compact``, the code is that of all totals of the kernel that combine alike."""
+        if compact:
+            self.out_of_line(f"total{count}", {}, lambda lanes: lanes.pairwise(count))
+        else:
+            self.pairwise(count)
         return self.load("0")

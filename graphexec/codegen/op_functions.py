@@ -46,6 +46,13 @@ def text_of(step: Step) -> str:
     return _functions[step.symbol][0]
 
 
+@functools.lru_cache(maxsize=4096)
+def instructions_of(symbol: str) -> int:
+    """LLVM instructions of a scalar function, without what it calls."""
+    _, _, rest = _functions[symbol][0].partition(f"@{symbol}(")
+    return rest.partition("\n}")[0].count(" = ")
+
+
 def texts(steps: Sequence[Step]) -> list[str]:
     """The modules of the steps' scalar functions, each once."""
     return [_functions[s][0] for s in dict.fromkeys(step.symbol for step in steps)]

@@ -99,13 +99,17 @@ class Scalars:
         writer = self.writer
         text = "".join(f", {LLVM_TYPES[t]} {a}" for t, a in zip(step.types, arguments, strict=True))
         status = writer.let(f"call i32 @{step.symbol}(ptr {slot}, ptr %exception{text})")
-        old = writer.let("load i32, ptr %status")
-        writer.put(f"store i32 {writer.let(f'or i32 {old}, {status}')}, ptr %status")
+        self.note(status)
         out = []
         for k, dtype in enumerate(step.results):
             at = writer.let(f"getelementptr {struct_of(step.results)}, ptr {slot}, i32 0, i32 {k}")
             out.append(writer.let(f"load {LLVM_TYPES[dtype]}, ptr {at}"))
         return out
+
+    def note(self, status: str) -> None:
+        """Keeps a status that is not 0."""
+        old = self.writer.let("load i32, ptr %status")
+        self.writer.put(f"store i32 {self.writer.let(f'or i32 {old}, {status}')}, ptr %status")
 
     def leave(self) -> None:
         """Returns the status from the kernel."""

@@ -12,7 +12,7 @@ elements.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 LLVM_TYPES = {"float32": "float", "float64": "double", "int32": "i32", "int64": "i64", "bool": "i8"}
@@ -53,6 +53,8 @@ class IRWriter:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.count = 0
+        self.functions: dict[str, str] = {}
+        """Functions of the module that the kernel calls, by name."""
 
     # -- lines and names
 
@@ -195,8 +197,22 @@ class IRWriter:
         return (
             f'{text}\ndefine i64 @{name}({parameters}) "prefer-vector-width"="512" nounwind {{\nentry:\n'
             + "\n".join(self.lines)
-            + f"\n}}\n{_metadata(vectors, unroll)}"
+            + "\n}\n"
+            + "".join(self.functions.values())
+            + _metadata(vectors, unroll)
         )
+
+    def call_out_of_line(self, name: str, arguments: Mapping[str, str], make: Callable[[], IRWriter]) -> str:
+        """Calls a function of the module; ``make`` writes its body if it is new. ``arguments`` are values by typed parameter.
+
+        The function returns an i64, like the kernel.
+        """
+        if name not in self.functions:
+            parameters = ", ".join(p.replace("ptr ", "ptr noalias ") for p in arguments)
+            head = f'define internal i64 @{name}({parameters}) noinline "prefer-vector-width"="512" nounwind {{\nentry:\n'
+            self.functions[name] = head + "\n".join(make().lines) + "\n}\n"
+        given = ", ".join(f"{p.partition(' ')[0]} {value}" for p, value in arguments.items())
+        return self.let(f"call i64 @{name}({given})")
 
 
 def _metadata(vectors: int, unroll: bool) -> str:
