@@ -25,6 +25,9 @@ MAX_SHORT_ROW = 32
 
 # -- symbols
 
+RARE_PREFIX = "graphexec_shared_"
+"""Of the symbols of rare paths of functions, which kernels call and which are compiled once (`vecmath.slow_path`)."""
+
 SHARED_PREFIX = "graphexec_native_"
 """Prefix of the symbol of a function that kernels share: ``graphexec_native_<name>_<dtype>``."""
 

@@ -1,7 +1,7 @@
 """linker: builds, caches and loads kernels together with the native functions that they share.
 
-The shared functions are the matrix product and im2col of each element type, and parts of Numba's runtime. A kernel's object code
-refers to them by symbol; `require` compiles or loads them before the kernel is linked.
+The shared functions are the matrix product and im2col of each element type, the rare paths of sin and its like, and parts of Numba's
+runtime. A kernel's object code refers to them by symbol; `require` compiles or loads them before the kernel is linked.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from graphexec.abi import SHARED_PREFIX
+from graphexec.abi import RARE_PREFIX, SHARED_PREFIX
 from graphexec.llvm import cache, fingerprint, object_code, toolchain
 from graphexec.llvm import numba_runtime as runtime
 from graphexec.llvm.interrupt import held_back
 
 _NAMES = re.compile(rf"@({SHARED_PREFIX}\w+|{'|'.join(runtime.SYMBOLS)})\b")
+_RARE = re.compile(rf"{RARE_PREFIX}\w+".encode())
 _NUMBA = re.compile(rb"\b(?:NRT_|numba_|Py)\w+")
 _INSIDE = {"NRT_incref", "NRT_decref"}  # defined in every module that calls them
 loaded: dict[str, int] = {}
@@ -41,14 +42,15 @@ Make = Callable[[], tuple[list[str], str]]
 
 
 def needs(modules: Iterable[str]) -> list[str]:
-    """The shared functions that IR calls."""
+    """The shared functions that IR calls, except rare paths, which vectors in IR do not show yet."""
     return sorted({name for text in modules for name in _NAMES.findall(text)})
 
 
 def pack(code: bytes, needed: list[str]) -> bytes:
     """Object code after a line of JSON: the shared functions it needs, and whether it needs Numba's own runtime as well."""
+    rare = {name.decode() for name in _RARE.findall(code)}
     foreign = {name.decode() for name in _NUMBA.findall(code)} - _INSIDE - set(runtime.SYMBOLS)
-    return json.dumps({"needs": needed, "runtime": bool(foreign)}).encode() + b"\n" + code
+    return json.dumps({"needs": sorted({*needed, *rare}), "runtime": bool(foreign)}).encode() + b"\n" + code
 
 
 def link(payload: bytes, entry: str) -> int:
@@ -96,9 +98,9 @@ def require(name: str) -> None:
     with toolchain.LOCK:
         if name in loaded or (name in runtime.SYMBOLS and toolchain.is_known(name)):
             return
-        unique = toolchain.symbol_name(f"shared_{name.removeprefix(SHARED_PREFIX)}", fingerprint.environment())
+        unique = toolchain.symbol_name(f"shared_{name.removeprefix(SHARED_PREFIX).removeprefix(RARE_PREFIX)}", fingerprint.environment())
         written = name.startswith(f"{SHARED_PREFIX}gemm_")
-        key = None if name in runtime.SYMBOLS else functools.partial(_key, name)
+        key = functools.partial(_key, name) if name.startswith(SHARED_PREFIX) else None
         loaded[name] = obtain(unique, lambda: (_compile(name, unique), unique), written=written, key=key)
         toolchain.add_symbol(name, loaded[name])
 
@@ -106,6 +108,10 @@ def require(name: str) -> None:
 def _compile(name: str, unique: str) -> list[str]:
     if name in runtime.SYMBOLS:
         return [runtime.source(name, unique)]
+    if name.startswith(RARE_PREFIX):
+        from graphexec.codegen.rare_paths import rare_path  # imports llvmlite
+
+        return [rare_path(name, unique)]
     from graphexec.gemm.shared import compile_shared  # takes a tenth of a second to import
 
     return [compile_shared(name.removeprefix(SHARED_PREFIX), unique)]

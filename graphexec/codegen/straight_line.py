@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from graphexec.abi import RARE_PREFIX
 from graphexec.codegen.loop_distribution import NAME, LLVMInstruction, StraightLineBody
 from graphexec.llvm import toolchain
 
@@ -51,7 +52,7 @@ def _read(module: Any, function: Any) -> StraightLineBody | None:
         left, _, right = line.partition(" = ")
         if found.opcode == "call":
             callee = _CALLEE.search(right)
-            if callee is None or not callee[1].startswith(("llvm.", "graphexec_shared_")):
+            if callee is None or not callee[1].startswith(("llvm.", RARE_PREFIX)):
                 return None
             callees.add(callee[1])
             right = re.sub(r"^(tail |notail |musttail )", "", right)

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from graphexec.abi import RARE_PREFIX
+
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
 else:
@@ -93,7 +95,10 @@ class Portable(str):
 
 
 def build(modules: Sequence[str], entry: str, *, written: bool = False) -> bytes:
-    """Object code of IR modules linked and optimised together; only ``entry`` stays visible. For ``written`` see `optimized`."""
+    """Object code of IR modules linked and optimised together; only ``entry`` stays visible. For ``written`` see `optimized`.
+
+    It calls rare paths by symbol (`linker`).
+    """
     with LOCK:
         return bytes(_target_machine().emit_object(optimized(modules, entry, written=written)))
 
@@ -117,7 +122,7 @@ def optimized(modules: Sequence[str], entry: str, *, written: bool = False) -> l
             fitted = simplified(text, text.entry) if isinstance(text, Portable) else text
             module.link_in(llvm.parse_assembly(fitted))
         module.verify()
-        _internalize(module, entry)
+        _internalize(module, entry, shared="available_externally")
         _run_passes(module, 0 if written else 3)
         return module
 
@@ -151,11 +156,17 @@ def isolate(text: str, entry: str, name: str) -> str:
         return str(module)
 
 
-def _internalize(module: llvm.ModuleRef, entry: str, *, shared: str = "internal") -> None:
-    """Hides everything except the entry. Functions that LLVM finds by name (vector variants) stay visible until all is linked."""
-    for thing in [*module.functions, *module.global_variables]:
-        if not thing.is_declaration and thing.name != entry and not thing.name.startswith("llvm."):
-            thing.linkage = shared if thing.name.startswith("graphexec_shared_") else "internal"
+def _internalize(module: llvm.ModuleRef, entry: str, *, shared: str) -> None:
+    """Hides everything except the entry; gives rare paths the linkage ``shared``.
+
+    LLVM finds their vector variants by name, so they stay visible until all is linked. Then they are "available_externally": known to
+    the passes, but not compiled again into every kernel, which finds them by symbol (`linker`). Their tables go with them.
+    """
+    tables = "private" if shared == "available_externally" else shared  # without a symbol, which would look like a rare path
+    for things, visible in ((module.functions, shared), (module.global_variables, tables)):
+        for thing in things:
+            if not thing.is_declaration and thing.name != entry and not thing.name.startswith("llvm."):
+                thing.linkage = visible if thing.name.startswith(RARE_PREFIX) else "internal"
 
 
 @once
