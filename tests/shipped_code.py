@@ -169,13 +169,30 @@ def built(kernels, level):
     real = toolchain.host
     features = ",".join(f"+{name}" for name in object_code.LEVELS[level])
     toolchain.host = lambda: (level, features)
+    members, waiting = {}, dict(kernels)
     try:
-        return {
-            key: linker.pack(toolchain.build(modules, entry, written=written), linker.needs(modules))
-            for key, (modules, entry, written) in kernels.items()
-        }
+        while waiting:
+            key, (modules, entry, written) = waiting.popitem()
+            members[key] = linker.pack(toolchain.build(modules, entry, written=written), linker.needs(modules))
+            waiting |= {k: found for k, found in rare_paths(members[key]).items() if k not in members}
+        return members
     finally:
         toolchain.host = real
+
+
+def rare_paths(packed):
+    """The rare paths that packed object code calls: key of the file -> modules, entry, `written`."""
+    from graphexec.abi import RARE_PREFIX
+    from graphexec.codegen.rare_paths import rare_path
+    from graphexec.llvm import object_code
+
+    found = {}
+    for name in json.loads(packed.partition(b"\n")[0])["needs"]:
+        if name.startswith(RARE_PREFIX):
+            entry = object_code.placeholder(f"shared_{name.removeprefix(RARE_PREFIX)}_{'0' * 32}")
+            modules = [rare_path(name, entry)]
+            found[object_code.key_of(modules, entry, written=False)] = modules, entry, False
+    return found
 
 
 def write(archive, members):

@@ -34,7 +34,7 @@ ONLY = {  # third-party package: the modules that may import it
     "safetensors": ["training.checkpoint"],
     "llvmlite": [
         "llvm.*", "gemm", "gemm.*", "vecmath", "vecmath.*", "codegen.linker", "codegen.straight_line",
-        "codegen.numba_frontend", "codegen.scalar_compiler", "codegen.scalar_values",
+        "codegen.numba_frontend", "codegen.rare_paths", "codegen.scalar_compiler", "codegen.scalar_values",
         "runtime.*", "profile.peak_flops",
     ],
     "numba": [

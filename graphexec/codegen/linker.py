@@ -1,7 +1,7 @@
 """linker: builds, caches and loads kernels together with the native functions that they share.
 
-The shared functions are the matrix product and im2col of each element type, the rare paths of sin and its like, and parts of Numba's
-runtime. A kernel's object code refers to them by symbol; `require` compiles or loads them before the kernel is linked.
+The shared functions are the matrix product and im2col of each element type, the rare paths of sin, cos and tan, and parts of
+Numba's runtime. A kernel's object code refers to them by symbol; `require` compiles or loads them before the kernel is linked.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def require(name: str) -> None:
     with toolchain.LOCK:
         if name in loaded or (name in runtime.SYMBOLS and toolchain.is_known(name)):
             return
-        unique = toolchain.symbol_name(f"shared_{name.removeprefix(SHARED_PREFIX).removeprefix(RARE_PREFIX)}", fingerprint.environment())
+        short = name.removeprefix(SHARED_PREFIX).removeprefix(RARE_PREFIX)
+        unique = toolchain.symbol_name(f"shared_{short}", fingerprint.environment())
         written = name.startswith(f"{SHARED_PREFIX}gemm_")
         key = functools.partial(_key, name) if name.startswith(SHARED_PREFIX) else None
         loaded[name] = obtain(unique, lambda: (_compile(name, unique), unique), written=written, key=key)

@@ -159,10 +159,10 @@ def isolate(text: str, entry: str, name: str) -> str:
 def _internalize(module: llvm.ModuleRef, entry: str, *, shared: str) -> None:
     """Hides everything except the entry; gives rare paths the linkage ``shared``.
 
-    LLVM finds their vector variants by name, so they stay visible until all is linked. Then they are "available_externally": known to
-    the passes, but not compiled again into every kernel, which finds them by symbol (`linker`). Their tables go with them.
+    LLVM finds their vector variants by name, so they stay visible until all is linked. Then they are "available_externally": known
+    to the passes, but not compiled again into every kernel, which finds them by symbol (`linker`).
     """
-    tables = "private" if shared == "available_externally" else shared  # without a symbol, which would look like a rare path
+    tables = "private" if shared == "available_externally" else shared  # a symbol would look like that of a rare path
     for things, visible in ((module.functions, shared), (module.global_variables, tables)):
         for thing in things:
             if not thing.is_declaration and thing.name != entry and not thing.name.startswith("llvm."):

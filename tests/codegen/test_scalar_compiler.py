@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from graphexec import math
+from graphexec.codegen import linker
 from graphexec.codegen.op_functions import compile_by_numba
 from graphexec.codegen.scalar_compiler import compile_scalar
 from graphexec.codegen.scalar_values import Unsupported
@@ -32,7 +33,7 @@ _names = itertools.count()
 
 def native(ir, name, types, results):
     """A function of numbers that calls compiled code: its status and its results."""
-    address = toolchain.load(toolchain.build([ir], name), name)
+    address = linker.link(linker.pack(toolchain.build([ir], name), []), name)
     call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[C_TYPES[t] for t in types])(address)
     record = np.dtype([(f"r{k}", RESULTS[r]) for k, r in enumerate(results)], align=True)
 
