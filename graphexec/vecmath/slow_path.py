@@ -38,14 +38,24 @@ def _define_all(module: Any, kind: Any, name: str, bound: float, rare: Callable[
     variants = [_define(module, f"{name}_x{lanes}", ir.VectorType(kind, lanes)) for lanes in _LANES]
     mapping = ",".join(f"_ZGV_LLVM_N{v.args[0].type.count}vv_{name}({v.name})" for v in variants)
     set.add(scalar.attributes, f'"vector-function-abi-variant"="{mapping}"')
-    used = ir.GlobalVariable(module, ir.ArrayType(ir.PointerType(), len(variants)), "llvm.compiler.used")
-    used.initializer = ir.Constant(used.value_type, [v.bitcast(ir.PointerType()) for v in variants])
-    used.linkage, used.section = "appending", "llvm.metadata"
+    _keep(module, variants)
     _fill(single, bound, lambda builder, x, _: rare(Scalar(builder, x)).value)
     _fill(scalar, bound, lambda builder, x, usual: builder.call(single, [x, usual]))
     for variant in variants:
         _fill(variant, bound, lambda builder, x, usual: _lane_by_lane(builder, single, x, usual))
     return scalar
+
+
+def _keep(module: Any, functions: list[Any]) -> None:
+    """Adds functions to the module's list of those that LLVM must keep though nothing refers to them."""
+    used = module.globals.get("llvm.compiler.used")
+    kept = [*([] if used is None else used.initializer.constant), *(f.bitcast(ir.PointerType()) for f in functions)]
+    kind = ir.ArrayType(ir.PointerType(), len(kept))
+    if used is None:
+        used = ir.GlobalVariable(module, kind, "llvm.compiler.used")
+        used.linkage, used.section = "appending", "llvm.metadata"
+    used.value_type = kind
+    used.initializer = ir.Constant(kind, kept)
 
 
 def _define(module: Any, name: str, kind: Any) -> Any:
