@@ -34,8 +34,9 @@ _examples = calls(
 )  # fmt: skip
 
 
-@kernel(shape=_shape, reference=_reference, domain=(-4.0, 4.0), kinds="fib", rows=("x",), onnx="Pad",
-    raises=False, examples=_examples)
+@kernel(
+    shape=_shape, reference=_reference, domain=(-4.0, 4.0), kinds="fib", rows=("x",), onnx="Pad", raises=False, examples=_examples,
+)  # fmt: skip
 def pad(x, out, *, padding: Annotated[tuple[int, ...], Range(0)], value: Annotated[float, Range(nan=True)] = 0.0):
     source, target, width = x.reshape(-1), out.reshape(-1), x.shape[x.ndim - 1]
     target[:] = value
