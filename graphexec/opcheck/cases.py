@@ -24,8 +24,8 @@ SIZES = (0, 1, 2, 3, 9, 17, 100, 1003)
 LONG = 100_003
 """Elements of a row that is long enough for the errors of a plain sum in float32 to show."""
 
-LAYOUTS = ("transposed", "reversed", "strided")
-"""Ways in which an operand may lie in memory, beside C order."""
+LAYOUTS = ("transposed", "reversed", "strided", "flipped")
+"""Ways in which an operand may lie in memory, beside C order; reversed along the last axis, flipped along the first."""
 
 Shapes = Sequence[tuple[int, ...] | None]
 
@@ -38,7 +38,7 @@ class Case:
     operands: tuple[np.ndarray | None, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     layout: str = ""
-    """How the operands lie in memory: one of LAYOUTS, or C order."""
+    """How the operands lie in memory: one of LAYOUTS, "reversed operand 0" if it is only that one, or C order."""
     codes: tuple[str, ...] = ()
     """Expressions that draw large operands again."""
 
@@ -238,8 +238,11 @@ def laid_out(cases: Sequence[Case]) -> Iterator[Case]:
             ranks.setdefault(rank, case)
     for rank, case in sorted(ranks.items()):
         for layout in LAYOUTS:
-            if rank <= 3 and (rank > 1 or layout != "transposed"):
+            if rank <= 3 and (rank > 1 or layout in ("reversed", "strided")):
                 yield replace(case, layout=layout, label=f"{case.label}, {layout} operands")
+                if len(case.operands) > 1 and rank > 1:
+                    only = f"{layout} operand 0"
+                    yield replace(case, layout=only, label=f"{case.label}, {only}")
 
 
 def accepted(op: Op, case: Case) -> bool:

@@ -66,7 +66,8 @@ def posed(op: Op, case: Case, *, dtype: str | None = None, gradient: bool = Fals
             continue
         if dtype is not None and array.dtype.kind == "f" and name not in op.types:
             array = array.astype(dtype)
-        values.append(_placed(builder, arrays, name, array, case.layout))
+        layout, _, only = case.layout.partition(" operand ")
+        values.append(_placed(builder, arrays, name, array, layout if only in ("", str(slot)) else ""))
         receives = op.variadic or name in op.differentiable_inputs
         if receives and array.dtype.kind == "f":
             wrt[name] = next(leaf.value_id for leaf in builder.leaves if leaf.name == name)
@@ -94,6 +95,9 @@ def _placed(builder: FunctionBuilder, arrays: dict[str, Array], name: str, array
     if layout == "reversed":
         base = _leaf(builder, arrays, name, np.ascontiguousarray(array[..., ::-1]))
         return _applied(builder, "slice", base, starts=[None], ends=[None], axes=[-1], steps=[-1])
+    if layout == "flipped":
+        base = _leaf(builder, arrays, name, np.ascontiguousarray(array[::-1]))
+        return _applied(builder, "slice", base, starts=[None], ends=[None], axes=[0], steps=[-1])
     base = _leaf(builder, arrays, name, np.repeat(array, 2, axis=-1))
     return _applied(builder, "slice", base, starts=[None], ends=[None], axes=[-1], steps=[2])
 
@@ -113,9 +117,9 @@ def _leaf(builder: FunctionBuilder, arrays: dict[str, Array], name: str, array: 
 
 
 def _weighted(op: Op, builder: FunctionBuilder, arrays: dict[str, Array], results: Mapping[str, Traced], seed: int) -> int:
-    """Adds up all elements of the floating outputs whose deltas the op takes, each with its own weight; -1 if there are none."""
+    """Adds up all elements of the floating outputs, each with its own weight; -1 if there are none."""
     rng = np.random.default_rng([seed, 1])
-    passing = op.outputs if isinstance(op, CompositeOp) or not op.differentiable else asked_deltas(op)
+    passing = asked_deltas(op) if op.internal and not isinstance(op, CompositeOp) else op.outputs
     sums = []
     for output, value in results.items():
         if DTYPES[value.spec.dtype] == "f" and output in passing:

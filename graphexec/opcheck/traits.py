@@ -143,6 +143,10 @@ def check_reduction(session: Session, op: ReductionOp) -> None:
                     pair = f"(({a:.4g}, {b:.4g}), {c:.4g}) gives {left:.6g}, ({a:.4g}, ({b:.4g}, {c:.4g})) {right:.6g}"
                     session.fault("reduction", f"{text}: {pair}")
                     break
+                if op.exact and np.longdouble(combine(a, b)) != op.function(np.longdouble(a), np.longdouble(b)):
+                    text = f"exact=True, but combining {a:.17g} and {b:.17g} rounds"
+                    session.fault("traits", text)
+                    break
     except Exception:  # what combine raises un-jitted says nothing: it may call what only runs compiled
         return
     if not op.nonempty and op.reference is not None and not op.shape_only:
