@@ -69,7 +69,6 @@ def check_package(package: str, /, *, derivative: int = 1, options: Mapping[str,
 
     @pytest.mark.parametrize("op", [*names, *refused])
     def test_op(op: str, check_op: Callable[..., Any]) -> None:
-        __tracebackhide__ = True
         if op in refused:
             pytest.fail(f"graphexec refuses {op}\n{refused[op]}", pytrace=False)
         check_op(op, **{"derivative": derivative, **given.get(op, {})})

@@ -122,7 +122,7 @@ Shapes: x and out alike, with at least one axis. Dtypes: float32, float64.
 from typing import Annotated
 
 import numpy as np
-from graphexec.plugin import Range, composite, ops
+from graphexec.plugin import Range, ShapeError, composite, ops
 
 
 def _reference(x, *, axis=-1, epsilon=1e-5):
@@ -131,6 +131,8 @@ def _reference(x, *, axis=-1, epsilon=1e-5):
 
 @composite(reference=_reference, domain=(-2.0, 2.0))
 def {name}(x, *, axis: int = -1, epsilon: Annotated[float, Range(above=0)] = 1e-5):  # graph values in, graph value out
+    if not x.shape:
+        raise ShapeError("there is no axis to normalize along", todo="Give an operand with at least one axis.")
     return x / ops.sqrt(ops.mean(ops.square(x), axis=axis, keepdims=True) + epsilon)  # the gradient follows from these ops
 '''
 

@@ -81,7 +81,9 @@ def test_a_fault_fails_with_the_report_alone(project):
     assert found.ended == {"PASSED": ["test_ops[faulty]", "test_ops[first]"], "FAILED": ["test_ops[fault_here]"]}
     assert "REPORT of fault_here" in found.output
     assert "Traceback" not in found.output
+    assert "traceback entries are hidden" not in found.output
     assert "def check" not in found.output
+    assert "def test_op" not in found.output
     assert found.code == 1
 
 
