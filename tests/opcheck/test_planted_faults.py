@@ -33,7 +33,17 @@ def test_each_planted_op_says_what_is_wrong(path, registry_kept):
         assert registry_kept.get(name).doc, f"{name} states no equation"
 
 
-@pytest.mark.parametrize("name", sorted(FAULTS))
+def first_of_each(cases, file_of, mark):
+    """One case of each file as it is, the others with a mark: a check takes seconds."""
+    seen = set()
+    for case in cases:
+        file = file_of(case)
+        values = case if isinstance(case, tuple) else (case,)
+        yield pytest.param(*values, marks=[mark] if file in seen else [])
+        seen.add(file)
+
+
+@pytest.mark.parametrize("name", first_of_each(sorted(FAULTS), lambda name: FAULTS[name][0], pytest.mark.exhaustive))
 def test_a_planted_fault_is_found(name, registry_kept):
     file, pattern = FAULTS[name]
     gx.load_plugin(HERE / "planted" / f"{file}.py")
@@ -43,7 +53,10 @@ def test_a_planted_fault_is_found(name, registry_kept):
     assert report.passed is not any(f.severity == "fault" for f in report.findings)
 
 
-@pytest.mark.parametrize(("path", "name"), [(path, name) for path in RIGHT for name in declared(path)])
+RIGHT_OPS = [(path, name) for path in RIGHT for name in declared(path)]
+
+
+@pytest.mark.parametrize(("path", "name"), first_of_each(RIGHT_OPS, lambda case: case[0], pytest.mark.slow))
 def test_a_right_op_has_no_fault(path, name, registry_kept):
     gx.load_plugin(path)
     report = gx.check_op(name)
