@@ -33,7 +33,12 @@ class DebugRunner(Runner):
         self.tuner = None
         self.enter = self._enter
 
+    def run(self, times: int = 1) -> None:
+        self._before = 0
+        self._enter(times)
+
     def _enter(self, times: int) -> int:
+        """Runs the program instead of its table: calls enter here, and everything else through `run`. *Raises* KernelError."""
         self.progress[0] = 0
         for _ in range(times):
             if self.progress[1]:
