@@ -41,6 +41,11 @@ class Kernel(NamedTuple):
     modules: Callable[[], list[str]] = list
     """Writes its IR once more: what its machine code is made of."""
 
+    def optimized(self) -> str:
+        """The optimised IR of its machine code, as text; "" if it cannot be written again."""
+        modules = self.modules()
+        return str(toolchain.optimized(modules, self.name)) if modules else ""
+
 
 loaded: dict[Any, Kernel] = {}
 compiled: list[str] = []

@@ -12,7 +12,6 @@ from graphexec.codegen.kernels import Kernel
 from graphexec.errors import GraphExecError
 from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op_kinds import ElementwiseOp
-from graphexec.llvm import toolchain
 from graphexec.opcheck.bench import Bench
 from graphexec.opcheck.cases import Case
 from graphexec.opcheck.problem import posed
@@ -54,10 +53,9 @@ def check(session: Session, case: Case, largest: Case) -> None:
 
 def _check_kernel(session: Session, kernel: Kernel, array_kernel: bool, what: str = "its kernel") -> None:
     """Looks at the optimised IR of a kernel."""
-    modules = kernel.modules()
-    if not modules:
+    text = kernel.optimized()
+    if not text:
         return
-    text = str(toolchain.optimized(modules, kernel.name))
     if array_kernel:
         found = ALLOCATES.search(text)
         if found:
