@@ -21,7 +21,8 @@ GUIDE = sorted((DOCS / "plugins").glob("*.md"))
 EXECUTED = [READMES[0], READMES[2], DOCS / "index.md", DOCS / "graph-files.md", DOCS / "contributing.md", *GUIDE]
 
 ABSENT = {  # files that documents speak of and that the repository does not have
-    "my_op.py", "plugin.py", "softsign.py", "FILE.py", "latest.json", "bent.py", "tests/test_ops.py", "src/graphexec_soft_clip/",
+    "my_op.py", "plugin.py", "softsign.py", "FILE.py", "latest.json", "bent.py", "smooth.py", "tests/test_ops.py",
+    "src/graphexec_soft_clip/",
 }  # fmt: skip
 
 
@@ -53,13 +54,21 @@ def test_generated_parts_are_fresh(path, make, elsewhere):
     assert path.read_text(encoding="utf-8") == make(), "run `python tests/docs_generator.py`"
 
 
+PLUGIN_BLOCKS = {
+    match[1]: p.values[0] for p in blocks("python", GUIDE) if (match := re.match(r'"""(\w+):', p.values[0])) is not None
+}
+"""Plugin files of the author's guide, by the op that their docstring begins with."""
+
+
 @pytest.mark.parametrize("code", blocks("python", EXECUTED))
 def test_python_runs(code, elsewhere):
-    """A block that declares ops is a plugin file, loaded and checked as one; others run as scripts.
+    """A block that declares ops is a plugin file, loaded and checked as one; others run as scripts, which may load such a file.
 
     The package that a reader's test names is the built-in one here.
     """
     if "graphexec.plugin" not in code:
+        for name in re.findall(r'load_plugin\("(\w+)\.py"\)', code):
+            (elsewhere / f"{name}.py").write_text(PLUGIN_BLOCKS[name], encoding="utf-8")
         code = code.replace("graphexec_soft_clip", "graphexec_ops")
         exec(compile(code, "docs", "exec"), {"__name__": "__main__"})
         return
