@@ -38,6 +38,14 @@ def test_gradients(op):
     assert gx.check_gradient(op).passed
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("op", [name for names in PLUGINS.values() for name in names])
+def test_a_strict_reviewer_finds_nothing(op):
+    report = gx.check_op(op)
+    assert report.passed, report.findings
+    assert not report.findings
+
+
 def test_every_file_is_tested():
     assert {path.stem for path in FOLDER.glob("*.py")} - {"fit_pendulum"} == set(PLUGINS)
 
