@@ -13,7 +13,7 @@ import pytest
 
 import graphexec as gx
 from graphexec import system_errors
-from graphexec.cli.scaffold import ELEMENTWISE
+from graphexec.cli.op_templates import ELEMENTWISE
 from graphexec.cli.session import check_target, write_npz
 from graphexec.training.checkpoint import load_arrays, save_arrays, write_text
 from graphexec.training.data import read_inputs

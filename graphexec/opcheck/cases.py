@@ -231,12 +231,14 @@ def _of_one_sign(case: Case) -> Case:
 
 def laid_out(cases: Sequence[Case]) -> Iterator[Case]:
     """Cases of a few shapes once more, with operands that lie otherwise in memory."""
-    ranks: dict[int, Case] = {}
+    ranks: dict[tuple[int, bool], Case] = {}
     for case in cases:
         rank = max((a.ndim for a in case.operands if a is not None), default=0)
         if case.size and rank and all(a is None or a.size != 1 or a.ndim == 0 for a in case.operands):
-            ranks.setdefault(rank, case)
-    for rank, case in sorted(ranks.items()):
+            ranks.setdefault((rank, False), case)
+            if case.size <= 400 and case.attributes != ranks[rank, False].attributes:
+                ranks[rank, True] = case
+    for (rank, _), case in sorted(ranks.items(), key=lambda item: item[0]):
         for layout in LAYOUTS:
             if rank <= 3 and (rank > 1 or layout in ("reversed", "strided")):
                 yield replace(case, layout=layout, label=f"{case.label}, {layout} operands")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import select
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -67,6 +69,8 @@ def _be_child(work: Callable[[Send], None], writable: int) -> None:
     code = 1
     try:
         os.dup2(2, 1)  # what an op prints is no result
+        faulthandler.disable()  # a crash is told by the parent
+        warnings.simplefilter("ignore")  # NumPy warns of what is tried on purpose
         with open(writable, "w", encoding="utf-8") as stream:
 
             def send(message: Mapping[str, Any]) -> None:

@@ -105,7 +105,7 @@ def test_check_finds_a_wrong_gradient(call, net):
     assert "its gradients are wrong" in result.stdout
     assert "GradientMismatch" in result.stderr
     assert "cube_wrong" in result.stderr
-    assert "FAILED" in call("ops", "check", "cube_wrong", code=1).stdout
+    assert "FAULT  gradient" in call("ops", "check", "cube_wrong", code=1).stdout
 
 
 def test_show(call, record, net):

@@ -19,7 +19,8 @@ def test_info(call, record):
 
 def test_check_with_attributes_and_shapes(record, call):
     assert record("ops", "check", "sum", "-a", "axis=1", "--shape", "4,5")["passed"]
-    assert "attribute 'shape' is missing" in call("ops", "check", "reshape", code=1).stderr
+    assert record("ops", "check", "reshape")["passed"]
+    assert "unknown attribute 'wrong'" in call("ops", "check", "tanh", "-a", "wrong=1", code=1).stderr
     assert "not a shape" in call("ops", "check", "tanh", "--shape", "a,b", code=2).stderr
 
 
@@ -31,7 +32,7 @@ def test_check_finds_a_kernel_that_is_not_its_reference(call, tmp_path):
         "def off_by_little(x):\n    return x * 2.001\n"
     )
     result = call("ops", "check", plugin, code=1)
-    assert "native = reference, float32" in result.stderr
+    assert "output 'out' differs from the reference" in result.stderr
 
 
 def test_broken_plugin_is_one_message(call, tmp_path, monkeypatch):

@@ -67,7 +67,7 @@ COMMANDS = [
     ("run", "net.yaml", "-i", "x=x.npy"), ("grad", "net.yaml", "-i", "x=x.npy"), ("check", "net.yaml"), ("show", "net.yaml"),
     ("show", "net.yaml", "--program"), ("bench", "net.yaml", "--seconds", "0"), ("profile", "net.yaml", "--seconds", "0"),
     ("train", "batched.yaml"), ("ops", "list"), ("ops", "info", "doubled_noisily"), ("ops", "new", "another_op"),
-    ("ops", "check", "noisy.py"), ("doctor",),
+    ("ops", "check", "noisy.py", "--shape", "3"), ("doctor",),
 ]  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def test_every_command_prints_one_object(here, command):
 @pytest.mark.parametrize("way", PRINTS)
 def test_every_way_to_print_goes_to_standard_error(here, way, place):
     plugin(here, PRINTS[way], [place])
-    done = graphexec(here, "ops", "check", "noisy.py", "--json")
+    done = graphexec(here, "ops", "check", "noisy.py", "--shape", "3", "--json")
     assert json.loads(done.stdout)["passed"], done.stderr
     assert "NOISE" in done.stderr
 

@@ -35,12 +35,13 @@ def test_each_planted_op_says_what_is_wrong(path, registry_kept):
 
 def first_of_each(cases, file_of, mark):
     """One case of each file as it is, the others with a mark: a check takes seconds."""
-    seen = set()
+    seen, made = set(), []
     for case in cases:
         file = file_of(case)
         values = case if isinstance(case, tuple) else (case,)
-        yield pytest.param(*values, marks=[mark] if file in seen else [])
+        made.append(pytest.param(*values, marks=[mark] if file in seen else []))
         seen.add(file)
+    return made
 
 
 @pytest.mark.parametrize("name", first_of_each(sorted(FAULTS), lambda name: FAULTS[name][0], pytest.mark.exhaustive))

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 from helpers.copying import copied, same
-from helpers.run import dtypes_of, load_samples
+from helpers.run import dtypes_of
 
 import graphexec as gx
 from graphexec.gradcheck import draw_operands
+from graphexec.ir.examples import example_calls
 from graphexec.ir.registry import registry
 from graphexec.runtime import borrowing
 
 ops = gx.ops
-SAMPLES = load_samples()
 
 
 def graph_of(op, operands, attributes):
@@ -28,9 +28,9 @@ def graph_of(op, operands, attributes):
 
 def first_sample(op, rng):
     """Operands and attributes."""
-    for sample in SAMPLES.get(op.name, ())[:1]:
-        return sample.make(rng, "float32"), dict(sample.attributes)
-    return draw_operands(op, rng, dtype=dtypes_of(op)[0]), {"dtype": "float64"} if op.name == "cast" else {}
+    for call in example_calls(op, rng, "float32" if "f" in op.kinds else dtypes_of(op)[0]):
+        return call.operands, call.attributes
+    return draw_operands(op, rng, dtype=dtypes_of(op)[0]), {}
 
 
 PUBLIC = [op for name in registry.names() if not ((op := registry.get(name)).updates or op.internal or name == "take_batch")]
