@@ -35,7 +35,7 @@ def files(tmp_path):
     np.save(tmp_path / "x.npy", np.ones(3))
     np.savez(tmp_path / "x.npz", x=np.ones(3))
     (tmp_path / "x.csv").write_text("1\n2\n3\n")
-    (tmp_path / "op.py").write_text(ELEMENTWISE.format(name="op_of_this_test"))
+    (tmp_path / "op.py").write_text(ELEMENTWISE.replace("{name}", "op_of_this_test"))
     return tmp_path
 
 
