@@ -22,6 +22,8 @@ import atexit, ctypes, os, subprocess, sys
 import numpy as np
 from graphexec.plugin import ops, composite, kernel, shape_value
 
+pytestmark = pytest.mark.exhaustive  # every op or command: minutes
+
 
 def say():
     {say}

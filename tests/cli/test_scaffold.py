@@ -67,7 +67,7 @@ def python(*arguments, **options):
     return subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=300, **options)
 
 
-@pytest.mark.parametrize("tool", [pytest.param("ruff", id="ruff"), pytest.param("mypy", id="mypy", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("tool", [pytest.param("ruff", id="ruff"), pytest.param("mypy", id="mypy", marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_written_is_clean(call, kind, tool):
     call("ops", "new", "my_new_op", "--kind", kind, "--package")

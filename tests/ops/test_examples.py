@@ -20,6 +20,8 @@ from graphexec.ir.registry import registry
 from graphexec.ir.spec import DTYPES
 from graphexec.plugin import composite, kernel
 
+pytestmark = pytest.mark.exhaustive  # every op or command: minutes
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # test_every_op fails for an op that is refused
     OPS = [registry.get(name) for name in registry.names()]

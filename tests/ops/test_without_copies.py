@@ -11,6 +11,8 @@ from graphexec.ir.examples import example_calls
 from graphexec.ir.registry import registry
 from graphexec.runtime import borrowing
 
+pytestmark = pytest.mark.exhaustive  # every op or command: minutes
+
 ops = gx.ops
 
 

@@ -237,6 +237,7 @@ def test_a_right_graph_gives_the_same_bits():
 BUILT_IN = [op for op in map(registry.get, registry.names()) if isinstance(op, KernelOp) and not op.internal]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("op", BUILT_IN, ids=lambda op: op.name)
 def test_built_in_kernels_do_nothing_wrong(op):
     rng = np.random.default_rng(0)
