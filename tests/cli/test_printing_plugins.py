@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.exhaustive  # every command, every way to print: minutes
+
 PRINTS = {
     "print": "print('NOISE')",
     "os.write": "os.write(1, b'NOISE\\n')",
@@ -21,8 +23,6 @@ PLUGIN = '''
 import atexit, ctypes, os, subprocess, sys
 import numpy as np
 from graphexec.plugin import ops, composite, kernel, shape_value
-
-pytestmark = pytest.mark.exhaustive  # every op or command: minutes
 
 
 def say():
