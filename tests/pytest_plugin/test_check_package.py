@@ -76,6 +76,7 @@ def test_each_op_is_a_test_and_its_name_the_id(project):
     assert found.code == 0, found.output
 
 
+@pytest.mark.exhaustive
 def test_a_fault_fails_with_the_report_alone(project):
     found = project({"first": None, "faulty": None, "fault_here": None}, ONE_LINE.format(""))
     assert found.ended == {"PASSED": ["test_ops[faulty]", "test_ops[first]"], "FAILED": ["test_ops[fault_here]"]}
@@ -91,6 +92,7 @@ def test_a_fault_fails_with_the_report_alone(project):
     (["-k", "second"], ["test_ops[second]"]), (["-k", "not second"], ["test_ops[first]"]),
     (["test_it.py::test_ops[first]"], ["test_ops[first]"]), (["-n", "2"], None),
 ], ids=["-k", "-k not", "by id", "-n"])  # fmt: skip
+@pytest.mark.exhaustive
 def test_it_works_with_the_options_of_pytest(project, options, passed):
     found = project({"first": None, "second": None}, ONE_LINE.format(""), *options)
     assert found.code == 0, found.output
@@ -100,11 +102,13 @@ def test_it_works_with_the_options_of_pytest(project, options, passed):
         assert found.ended["PASSED"] == passed
 
 
+@pytest.mark.exhaustive
 def test_x_stops_after_the_first_fault(project):
     found = project({"fault_a": None, "fault_b": None}, ONE_LINE.format(""), "-x")
     assert found.ended["FAILED"] == ["test_ops[fault_a]"]
 
 
+@pytest.mark.exhaustive
 def test_seed_derivative_and_options_arrive(project):
     given = ', derivative=2, options={"first": {"attributes": {"beta": 2.0}, "shapes": [(4, 5)], "derivative": 3}}'
     found = project({"first": None, "second": None}, ONE_LINE.format(given), "-s", "--graphexec-seed", "7")
@@ -114,24 +118,28 @@ def test_seed_derivative_and_options_arrive(project):
     assert second in found.output
 
 
+@pytest.mark.exhaustive
 def test_a_warning_is_shown(project):
     found = project({"odd_one": None}, ONE_LINE.format(""))
     assert found.code == 0
     assert "OpCheckWarning: odd_one: gradient: odd_one is warninged" in found.output
 
 
+@pytest.mark.exhaustive
 def test_a_warning_can_be_made_an_error(project):
     found = project({"odd_one": None, "first": None}, ONE_LINE.format(""), "-W", "error::pytest_graphexec.OpCheckWarning")
     assert found.ended == {"PASSED": ["test_ops[first]"], "FAILED": ["test_ops[odd_one]"]}
 
 
 @pytest.mark.parametrize("strict", [(), ("-W", "error")], ids=["", "warnings are errors"])
+@pytest.mark.exhaustive
 def test_a_refused_module_is_a_failed_test_and_the_others_run(project, strict):
     found = project({"first": None, "broken": "1 / 0\n"}, ONE_LINE.format(""), *strict)
     assert found.ended == {"PASSED": ["test_ops[first]"], "FAILED": ["test_ops[two_ops.broken]"]}
     assert "ZeroDivisionError" in found.output
 
 
+@pytest.mark.exhaustive
 def test_a_package_that_no_entry_point_names_is_told_so(project):
     found = project({"first": None}, ONE_LINE.format("").replace("two_ops", "two_opps"))
     assert found.code == 2
@@ -140,12 +148,14 @@ def test_a_package_that_no_entry_point_names_is_told_so(project):
     assert "Traceback" not in found.output
 
 
+@pytest.mark.exhaustive
 def test_options_of_an_unknown_op_are_refused(project):
     found = project({"first": None}, ONE_LINE.format(', options={"frist": {}}'))
     assert found.code == 2
     assert "two_ops has no op 'frist'; its ops are first" in found.output
 
 
+@pytest.mark.exhaustive
 def test_the_fixture_checks_one_op_with_options(project):
     test = "def test_beta(check_op):\n    assert check_op('first', attributes={'beta': 3}).passed\n    check_op('fault_here')\n"
     found = project({"first": None, "fault_here": None}, test)
