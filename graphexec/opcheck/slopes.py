@@ -18,7 +18,6 @@ import numpy as np
 from graphexec.errors import DifferentiationError, GraphExecError, KernelError
 from graphexec.gradcheck import check_gradient
 from graphexec.ir.op import Op
-from graphexec.ir.spec import DTYPES
 from graphexec.opcheck.bench import Bench, Run
 from graphexec.opcheck.cases import Case
 from graphexec.opcheck.compare import difference, first
@@ -285,24 +284,18 @@ def check_higher(session: Session, case: Case, derivative: int) -> None:
     """A higher derivative, where the op has one, by `check_gradient`."""
     check = f"derivative {derivative}"
     session.begin(check, case)
-    operands = [None if a is None else a for a in case.operands]
     try:
         report = check_gradient(
-            session.op, *operands, attributes=dict(case.attributes), derivative=derivative, seed=session.seed, raises=False
+            session.op, *case.operands, attributes=dict(case.attributes), derivative=derivative, seed=session.seed, raises=False
         )
     except DifferentiationError:
         return
     except Exception as error:  # whatever a rule raises
         session.fault(check, f"it {raised(error)}", case, place=place_of(error, session.op))
         return
-    failed = [c for c in report.checks if not c.error <= 10 * report.tolerance and not c.kink and np.isfinite(c.numeric)]
+    failed = [c for c in report.checks if not c.error <= report.tolerance and not c.kink and np.isfinite(c.numeric)]
     if failed:
         worst = max(failed, key=lambda c: c.error)
         text = f"by {worst.operand!r} at {worst.where}: the rule gives {worst.analytic:.9g}, differences {worst.numeric:.9g}"
         call = CALL.replace("raises=False", f"derivative={derivative}, raises=False")
         session.fault(check, f"the derivative of order {derivative} is wrong {text}", case, call=call)
-
-
-def floating(op: Op) -> bool:
-    """Whether an operand of the op is floating, so that cases in float64 can be differentiated."""
-    return any(DTYPES[op.types.get(p, "float64")] == "f" for p in op.inputs if p not in op.shape_only)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -152,8 +151,3 @@ def _few(case: Case) -> Iterator[Case]:
     for start in range(0, min(n, 88), 11):
         operands = tuple(None if a is None else a[start : start + 11] for a in case.operands)
         yield Case(case.label, operands, case.attributes)
-
-
-def counted(seen: Counter[str], names: list[str]) -> list[str]:
-    """Names that were never counted."""
-    return [n for n in names if not seen[n]]

@@ -23,7 +23,6 @@ from graphexec.opcheck.session import Session, place_of, raised
 
 PLAIN_BELOW = 400
 """Elements up to which un-jitted code is tried: it is slow."""
-PIECES_FROM = 2
 
 
 class Forward:
@@ -207,7 +206,9 @@ def _compared(
 
 
 def _kind(case: Case) -> str:
-    return f" ({case.layout} operands)" if case.layout else ""
+    if not case.layout:
+        return ""
+    return f" ({case.layout})" if "operand" in case.layout else f" ({case.layout} operands)"
 
 
 def tolerance_of(found: np.ndarray, case: Case) -> float:
