@@ -37,7 +37,7 @@ def losses(shape, dtype, tag, threshold, monkeypatch):
     return written, {name: array.tobytes() for name, array in results.items()}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_bits_are_the_same(shape, dtype, monkeypatch):
     written, compact = losses(shape, dtype, f"compact {shape}", 1, monkeypatch)

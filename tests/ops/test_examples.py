@@ -54,7 +54,7 @@ def converts(op, dtype):
 def with_types():
     for op in WITH:
         for dtype in types_of(op):
-            yield pytest.param(op, dtype, id=f"{op.name}-{dtype}", marks=pytest.mark.slow if converts(op, dtype) else ())
+            yield pytest.param(op, dtype, id=f"{op.name}-{dtype}")
 
 
 @pytest.mark.parametrize(("op", "dtype"), list(with_types()))

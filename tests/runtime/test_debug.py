@@ -218,6 +218,7 @@ def network():
     return g
 
 
+@pytest.mark.exhaustive
 def test_a_right_graph_gives_the_same_bits():
     rng = np.random.default_rng(0)
     data = {"x": rng.standard_normal((10, 1, 6, 6)).astype("f"), "label": rng.integers(0, 4, 10)}
