@@ -50,6 +50,8 @@ class KernelSpec(NamedTuple):
     """Positions of the words that hold the operands' addresses."""
     operands: tuple[OperandSlot, ...]
     """The operand of each slot."""
+    shareable: bool
+    """Whether the kernel can do its work in pieces."""
     serial: bool
     """Thread 0 runs it alone: the work is too small to share, or the kernel cannot share it."""
     work: float = 0.0
@@ -167,8 +169,8 @@ class ArgumentBlock:
         serial = not shareable or work < MIN_SHARED_NANOSECONDS
         links = tuple((self._fields[field], self._fields[target]) for field, target in self._links)
         return KernelSpec(
-            kernel, np.array(self.words, np.int64), tuple(self.slots), tuple(self.operands), serial, work, links,
-            _pieces(work, units), partitions, split_axis,
+            kernel, np.array(self.words, np.int64), tuple(self.slots), tuple(self.operands), shareable, serial, work,
+            links, _pieces(work, units), partitions, split_axis,
         )  # fmt: skip
 
 

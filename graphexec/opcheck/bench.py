@@ -152,7 +152,7 @@ class Bench:
         for number, instruction in enumerate(self.program.instructions):
             node = instruction.node
             before = {self.layout.storage[v]: self._inner(self.layout.storage[v]).copy() for v in node.reads}
-            parts = pieces if self._divisible(node) else 1
+            parts = pieces if instruction.spec.shareable and self._divisible(node) else 1
             status = self._call(number, parts, order(parts), threads and parts > 1)
             self._watch(node, before, fill, done)
             if status:
