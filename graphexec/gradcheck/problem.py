@@ -109,6 +109,8 @@ class Problem(NamedTuple):
     drawn: bool
     skip: frozenset[str] = frozenset()
     """Names of passes that the native program skips."""
+    weights: Mapping[str, int] = {}
+    """The weights of an op's outputs, which are the deltas that its rule takes: its second derivative depends on them as well."""
 
 
 def pose_op(op: Op, arrays: Sequence[Array | None], attributes: Mapping[str, Any], rng: Generator) -> Problem:
@@ -125,8 +127,9 @@ def pose_op(op: Op, arrays: Sequence[Array | None], attributes: Mapping[str, Any
         todo = "Check an op with floating operands and outputs that does not set differentiable=False."
         raise DifferentiationError(f"op {op.name!r} has no gradient to check", op=op.name, todo=todo)
     total = _weighted(builder, leaves, floating, rng)
+    weights = {leaf.name: leaf.value_id for leaf in builder.leaves[-len(floating) :]}
     fn = inline_composites(builder.build(Function(op.name, [], [], [], {})))
-    return Problem(f"op {op.name!r}", fn, fn.value_id(total.name), wrt, leaves, True)
+    return Problem(f"op {op.name!r}", fn, fn.value_id(total.name), wrt, leaves, True, weights=weights)
 
 
 def higher(problem: Problem, derivative: int, rng: Generator) -> Problem:
@@ -136,7 +139,8 @@ def higher(problem: Problem, derivative: int, rng: Generator) -> Problem:
         builder, leaves = FunctionBuilder(first), dict(problem.leaves)
         builder.nodes = list(first.nodes)
         total = _weighted(builder, leaves, [builder.value(g) for g in first.gradients.values()], rng)
-        problem = problem._replace(fn=builder.build(problem.fn), of=total.index, leaves=leaves)
+        wrt = {**problem.wrt, **problem.weights}
+        problem = problem._replace(fn=builder.build(problem.fn), of=total.index, leaves=leaves, wrt=wrt)
     return problem
 
 

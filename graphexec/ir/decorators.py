@@ -178,7 +178,8 @@ def kernel(signature: str | None = None, /, **options: Unpack[KernelOptions]) ->
     - ``shape`` (function; default none): takes the operands' TensorSpecs and the attributes; returns the output's shape or
       TensorSpec, or one for each output.
     - ``shape_only`` (operand names; default none): operands used only for their shape; the kernel does not take them.
-    - ``strided`` (operand names; default none): operands that may have any strides; others are made contiguous first.
+    - ``strided`` (operand names; default none): operands that may be transposed or lie in a larger array, but have no gaps
+      along one axis; others are made contiguous first.
     - ``outputs`` (names; default: the parameters after the inputs in the signature, or ``("out",)``).
     - ``updates`` (operand names; default none): operands overwritten in place, in the order of the outputs.
     - ``parallel`` (bool; default False): the kernel takes ``piece, pieces`` last and does that share of the work. There may be

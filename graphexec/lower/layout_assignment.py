@@ -132,14 +132,14 @@ def _with_contiguous_operands(layout: Layout, node: Node, op: KernelOp, copies: 
 
 
 def _readable(view: View, core: int, strided: bool) -> bool:
-    """Whether a kernel can read a view's last ``core`` axes; leading axes may have any strides."""
+    """Whether a kernel can read a view's last ``core`` axes, one of them without gaps; leading axes may have any strides."""
     shape, strides = view.shape[view.ndim - core :], view.strides[view.ndim - core :]
     if View(shape, strides).is_contiguous:
         return True
     if not strided:
         return False
     moving = [s for n, s in zip(shape, strides, strict=True) if n != 1]
-    return 0 not in moving and (1 in moving or len(moving) < core)
+    return 0 not in moving and (1 in moving or not moving)
 
 
 def _size_partials(layout: Layout, node: Node, op: FusedOp) -> None:

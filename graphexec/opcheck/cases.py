@@ -235,7 +235,8 @@ def laid_out(cases: Sequence[Case]) -> Iterator[Case]:
     for case in cases:
         rank = max((a.ndim for a in case.operands if a is not None), default=0)
         if case.size and rank and all(a is None or a.size != 1 or a.ndim == 0 for a in case.operands):
-            ranks.setdefault((rank, False), case)
+            if (rank, False) not in ranks or (_has_short_axis(ranks[rank, False]) and not _has_short_axis(case)):
+                ranks[rank, False] = case
             if case.size <= 400 and case.attributes != ranks[rank, False].attributes:
                 ranks[rank, True] = case
     for (rank, _), case in sorted(ranks.items(), key=lambda item: item[0]):
@@ -245,6 +246,11 @@ def laid_out(cases: Sequence[Case]) -> Iterator[Case]:
                 if len(case.operands) > 1 and rank > 1:
                     only = f"{layout} operand 0"
                     yield replace(case, layout=only, label=f"{case.label}, {only}")
+
+
+def _has_short_axis(case: Case) -> bool:
+    """Whether an operand has an axis along which elements cannot lie in another order."""
+    return any(a is not None and 1 in a.shape for a in case.operands)
 
 
 def accepted(op: Op, case: Case) -> bool:

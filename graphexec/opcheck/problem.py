@@ -47,10 +47,10 @@ class Posed(NamedTuple):
         return differentiate_function(self.fn, self.of, list(self.wrt.values()))
 
     def plain_gradients(self) -> dict[str, Array]:
-        """The gradients by un-jitted rules."""
+        """The gradients by un-jitted rules; without those of operands that no delta reaches."""
         values = forward(self.fn, self.leaves)
         deltas = reverse(self.fn, values, self.of, list(self.wrt.values()))
-        return {name: deltas.get(v, np.zeros_like(values[v])) for name, v in self.wrt.items()}
+        return {name: deltas[v] for name, v in self.wrt.items() if v in deltas}
 
 
 def posed(op: Op, case: Case, *, dtype: str | None = None, gradient: bool = False, seed: int = 0) -> Posed:
@@ -119,7 +119,7 @@ def _leaf(builder: FunctionBuilder, arrays: dict[str, Array], name: str, array: 
 def _weighted(op: Op, builder: FunctionBuilder, arrays: dict[str, Array], results: Mapping[str, Traced], seed: int) -> int:
     """Adds up all elements of the floating outputs, each with its own weight; -1 if there are none."""
     rng = np.random.default_rng([seed, 1])
-    passing = asked_deltas(op) if op.internal and not isinstance(op, CompositeOp) else op.outputs
+    passing = op.outputs if isinstance(op, CompositeOp) else asked_deltas(op)
     sums = []
     for output, value in results.items():
         if DTYPES[value.spec.dtype] == "f" and output in passing:

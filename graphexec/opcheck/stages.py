@@ -11,6 +11,7 @@ import numpy as np
 
 from graphexec.errors import GraphExecError
 from graphexec.gradcheck.problem import draw
+from graphexec.interpret import asked_deltas
 from graphexec.ir.kernel_op import KernelOp
 from graphexec.ir.op import Op
 from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp, ReductionOp, ShapeOp, ViewOp
@@ -142,6 +143,10 @@ def check_gradients(session: Session, plan: Plan) -> None:
             slopes.check_case(session, case, seen, check="gradient")
     present = {p for c in whole for p, a in zip(op.inputs, c.operands, strict=False) if a is not None and a.dtype.kind == "f"}
     still = [] if op.variadic else [p for p in op.differentiable_inputs if p in present and not seen[p]]
+    taken = op.outputs if isinstance(op, CompositeOp) or op.internal else asked_deltas(op)
+    ignored = [o for o in op.outputs if o not in taken and op.types.get(o, "float").startswith("float")]
+    if whole and ignored:
+        session.warning("gradient", f"its backward rule takes no d_{ignored[0]}: a loss that depends on {ignored[0]!r} is refused")
     if whole and still and not any(f.check in ("gradient", "compile", "exception") for f in session.findings):
         session.warning("proves little", f"d_{still[0]} is 0 in all cases, so the checks of it prove little: is that meant?")
 
@@ -294,6 +299,10 @@ def check_worth(session: Session, plan: Plan) -> None:
                 cost.check(session, case, cases[-1])
     if isinstance(op, CompositeOp) and op.reference is None:
         session.warning("proves little", "it has no reference=: its results are compared with its own function only")
+    if op.examples is not None and plan.shapes is None:
+        arrays = [a for c in Legal(session, plan, "worth").of(_main(op)) for a in c.operands if a is not None]
+        if arrays and all(a.size <= 1 for a in arrays):
+            session.warning("proves little", "no operand of its examples= has more than one element: yield arrays of ``size`` too")
     if not isinstance(op, ShapeOp):
         _check_constant(session, plan)
 

@@ -11,7 +11,7 @@ from graphexec.eager import compute
 from graphexec.errors import GraphExecError, KernelError, PluginError
 from graphexec.interpret import evaluate
 from graphexec.ir.kernel_op import KernelOp
-from graphexec.ir.op import raise_status
+from graphexec.ir.op import Op, raise_status
 from graphexec.ir.op_kinds import CompositeOp, ElementwiseOp, ReductionOp, ShapeOp, ViewOp
 from graphexec.ir.spec import TensorSpec
 from graphexec.opcheck.bench import NANS, NUMBERS, Bench, Fill, Run, orders, same_bits
@@ -53,8 +53,8 @@ class Forward:
 
     def _referred(self, operands: Sequence[Any]) -> Any:
         op = self.op
-        if isinstance(op, ReductionOp) and op.shape_only:
-            return op.evaluate_plain(operands, self.attributes, self.specs)[0]
+        if isinstance(op, ReductionOp) and op.shape_only:  # the reference does not learn which axes stay
+            return op.evaluate_plain(operands, self.attributes, self.specs)[0].reshape(tuple(map(int, self.specs[0].shape)))
         return op.reference(*operands, **self.attributes) if op.reference is not None else None
 
     def _in_shape(self, raw: Sequence[Any]) -> list[np.ndarray] | None:
@@ -114,13 +114,19 @@ class Forward:
     def plain(self) -> list[np.ndarray] | None:
         """The results of the un-jitted function; None if it runs only when compiled, or is not tried."""
         op = self.op
-        if not isinstance(op, (ElementwiseOp, KernelOp)) or self.case.size > PLAIN_BELOW:
+        if not isinstance(op, (ElementwiseOp, KernelOp)) or self.case.size > PLAIN_BELOW or _lacks_axes(op, self.case):
             return None
         operands = [None if a is None else a.copy() for a in self.case.operands]
         try:
             return [np.asarray(a) for a in as_list(op.call_plain(operands, self.attributes, self.specs), op.outputs)]
         except (NotImplementedError, ArithmeticError, KernelError, AttributeError):  # Python's numbers are not the machine's
             return None
+
+
+def _lacks_axes(op: Op, case: Case) -> bool:
+    """Whether an operand has fewer axes than the kernel takes: the engine inserts them."""
+    core = op.core if isinstance(op, KernelOp) and not op.variadic else None
+    return core is not None and any(a is not None and a.ndim < len(axes) for a, axes in zip(case.operands, core, strict=False))
 
 
 def types_of(case: Case) -> str:
