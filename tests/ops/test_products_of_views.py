@@ -22,7 +22,7 @@ def factor(graph, name, rows, columns, step, rng):
 
 
 @pytest.mark.parametrize("optimize", [True, False])
-@pytest.mark.parametrize("k", [1, 3, 100])
+@pytest.mark.parametrize("k", [1, pytest.param(3, marks=pytest.mark.exhaustive), 100])
 def test_rows_columns_and_matrices_with_gaps(optimize, k, rng):
     """A vector with gaps, as a factor with an axis of size 1, was read as if it had none."""
     for (m, n), first, second in product([(1, 1), (1, 9), (9, 1), (2, 2), (40, 1), (1, 40)], STEPS, STEPS):
